@@ -1,0 +1,166 @@
+package catalog
+
+import (
+	"crypto/ecdsa"
+	"strconv"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// index answers the look-ups; it is made once, when the catalogue has been validated.
+type index struct {
+	departments  map[DepartmentID]Department
+	seals        map[SealID]Seal
+	sources      map[SourceID]Source
+	proofs       map[ProofCode]Proof
+	items        map[ItemCode]Item
+	callers      map[CallerID]Caller
+	operators    map[OperatorID]Operator
+	workstations map[WorkstationID]Workstation
+	purposes     map[string]string
+	bases        map[string]string
+	grants       map[grantKey]Grant
+	byCert       map[string]any // Caller, Operator or Workstation
+	keys         map[string]*ecdsa.PublicKey
+	schemas      map[ProofCode]*jsonschema.Schema
+	names        map[rune]rune
+}
+
+type grantKey struct {
+	caller CallerID
+	item   ItemCode
+	proof  ProofCode
+}
+
+func byID[K comparable, V any](list []V, id func(V) K) map[K]V {
+	m := make(map[K]V, len(list))
+	for _, v := range list {
+		m[id(v)] = v
+	}
+	return m
+}
+
+func buildIndex(c *Catalogue, schemas map[ProofCode]*jsonschema.Schema) *index {
+	ix := &index{
+		departments:  byID(c.Departments, func(v Department) DepartmentID { return v.ID }),
+		seals:        byID(c.Seals, func(v Seal) SealID { return v.ID }),
+		sources:      byID(c.Sources, func(v Source) SourceID { return v.ID }),
+		proofs:       byID(c.Proofs, func(v Proof) ProofCode { return v.Code }),
+		items:        byID(c.Items, func(v Item) ItemCode { return v.Code }),
+		callers:      byID(c.Callers, func(v Caller) CallerID { return v.ID }),
+		operators:    byID(c.Operators, func(v Operator) OperatorID { return v.ID }),
+		workstations: byID(c.Workstations, func(v Workstation) WorkstationID { return v.ID }),
+		grants:       byID(c.Grants, func(v Grant) grantKey { return grantKey{v.Caller, v.Item, v.Proof} }),
+		purposes:     map[string]string{},
+		bases:        map[string]string{},
+		byCert:       map[string]any{},
+		keys:         map[string]*ecdsa.PublicKey{},
+		schemas:      schemas,
+		names:        map[rune]rune{},
+	}
+	for _, t := range c.Purposes {
+		ix.purposes[t.Code] = t.Text
+	}
+	for _, t := range c.LegalBases {
+		ix.bases[t.Code] = t.Text
+	}
+	for _, v := range c.Callers {
+		if v.Certificate != "" {
+			ix.byCert[v.Certificate] = v
+		}
+	}
+	for _, v := range c.Operators {
+		ix.byCert[v.Certificate] = v
+	}
+	for _, v := range c.Workstations {
+		ix.byCert[v.Certificate] = v
+		ix.keys["agent "+string(v.ID)] = publicKey(v.AgentKey)
+	}
+	for _, v := range c.Departments {
+		ix.keys["grant "+string(v.ID)] = publicKey(v.GrantKey)
+	}
+	for from, to := range c.NameMap {
+		f, _ := strconv.ParseUint(from, 16, 32)
+		t, _ := strconv.ParseUint(to, 16, 32)
+		ix.names[rune(f)] = rune(t)
+	}
+	return ix
+}
+
+// Department with this id.
+func (c *Catalogue) Department(id DepartmentID) (Department, bool) {
+	v, ok := c.ix.departments[id]
+	return v, ok
+}
+
+// Seal with this id.
+func (c *Catalogue) Seal(id SealID) (Seal, bool) { v, ok := c.ix.seals[id]; return v, ok }
+
+// Source with this id.
+func (c *Catalogue) Source(id SourceID) (Source, bool) { v, ok := c.ix.sources[id]; return v, ok }
+
+// Proof with this code.
+func (c *Catalogue) Proof(code ProofCode) (Proof, bool) { v, ok := c.ix.proofs[code]; return v, ok }
+
+// Item with this code.
+func (c *Catalogue) Item(code ItemCode) (Item, bool) { v, ok := c.ix.items[code]; return v, ok }
+
+// Caller with this id.
+func (c *Catalogue) Caller(id CallerID) (Caller, bool) { v, ok := c.ix.callers[id]; return v, ok }
+
+// CallerByCertificate is the kiosk or system with this certificate (KeyDigest).
+func (c *Catalogue) CallerByCertificate(digest string) (Caller, bool) {
+	v, ok := c.ix.byCert[digest].(Caller)
+	return v, ok
+}
+
+// Operator is the clerk with this certificate (KeyDigest).
+func (c *Catalogue) Operator(digest string) (Operator, bool) {
+	v, ok := c.ix.byCert[digest].(Operator)
+	return v, ok
+}
+
+// OperatorByID is the clerk with this id.
+func (c *Catalogue) OperatorByID(id OperatorID) (Operator, bool) {
+	v, ok := c.ix.operators[id]
+	return v, ok
+}
+
+// Workstation with this id.
+func (c *Catalogue) Workstation(id WorkstationID) (Workstation, bool) {
+	v, ok := c.ix.workstations[id]
+	return v, ok
+}
+
+// WorkstationByCertificate is the workstation whose read agent has this certificate (KeyDigest).
+func (c *Catalogue) WorkstationByCertificate(digest string) (Workstation, bool) {
+	v, ok := c.ix.byCert[digest].(Workstation)
+	return v, ok
+}
+
+// AgentKey is the key with which the workstation's read agent signs; nil if unknown.
+func (c *Catalogue) AgentKey(id WorkstationID) *ecdsa.PublicKey {
+	return c.ix.keys["agent "+string(id)]
+}
+
+// GrantKey is the key with which the department signs grants; nil if it has none.
+func (c *Catalogue) GrantKey(id DepartmentID) *ecdsa.PublicKey { return c.ix.keys["grant "+string(id)] }
+
+// Purpose is the wording of a purpose's code.
+func (c *Catalogue) Purpose(code string) (string, bool) { v, ok := c.ix.purposes[code]; return v, ok }
+
+// LegalBasis is the wording of a legal basis' code.
+func (c *Catalogue) LegalBasis(code string) (string, bool) { v, ok := c.ix.bases[code]; return v, ok }
+
+// GrantFor is the grant for the three, if there is one at the time.
+func (c *Catalogue) GrantFor(caller CallerID, item ItemCode, proof ProofCode, now time.Time) (Grant, bool) {
+	g, ok := c.ix.grants[grantKey{caller, item, proof}]
+	return g, ok && now.Before(g.NotAfter)
+}
+
+// Names maps private-use code points of cards to the characters they stand for (NameMap).
+func (c *Catalogue) Names() map[rune]rune { return c.ix.names }
+
+// Notes are what Load could not check, such as key files without a key directory.
+func (c *Catalogue) Notes() Problems { return c.notes }
