@@ -12,9 +12,7 @@ type IDType string
 const (
 	TypeResident  IDType = "111" // resident identity card (居民身份证)
 	TypeForeigner IDType = "553" // foreign permanent resident identity card, 2017 and 2023 layouts
-	TypeHongKong  IDType = "556" // residence permit for Hong Kong residents (港澳台居民居住证, 810000)
-	TypeMacao     IDType = "557" // residence permit for Macao residents (820000)
-	TypeTaiwan    IDType = "558" // residence permit for Taiwan residents (830000)
+	TypeHMT       IDType = "556" // residence permit for Hong Kong, Macao and Taiwan residents; this project's choice, see docs/protocol/read-attestation.md
 )
 
 // Sex is a code of GB/T 2261.1.
