@@ -1,0 +1,250 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// clock is a time that tests move.
+type clock struct{ ms atomic.Int64 }
+
+func newClock() *clock {
+	c := &clock{}
+	c.ms.Store(time.Now().UnixMilli())
+	return c
+}
+func (c *clock) Now() time.Time          { return time.UnixMilli(c.ms.Load()) }
+func (c *clock) Advance(d time.Duration) { c.ms.Add(d.Milliseconds()) }
+
+var testKey = bytes.Repeat([]byte{7}, 32)
+
+// conform is what every database must do. open gives an empty store.
+func conform(t *testing.T, open func(t *testing.T, c *clock) *Store) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *Store, *clock)
+	}{
+		{"a nonce is consumed once", nonceOnce},
+		{"a sequence only rises, per workstation", sequenceRises},
+		{"a refused sequence leaves the nonce unused", refusedSequenceKeepsNonce},
+		{"one of many concurrent readers wins", nonceRace},
+		{"the same request gets the same number", sameRequest},
+		{"a key with another request is refused", keyReuse},
+		{"a token belongs to one exchange", tokenOnce},
+		{"a refused exchange spends nothing", refusedSpendsNothing},
+		{"one of many concurrent exchanges gets the tokens", tokenRace},
+		{"an expired admission frees its key", admissionExpires},
+		{"results come back until they expire", resultsExpire},
+		{"deleting an exchange keeps its tokens spent", deleteKeepsSpent},
+		{"purge removes what expired and nothing else", purge},
+		{"arguments are bounded", argumentsBounded},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newClock()
+			test.run(t, open(t, c), c)
+		})
+	}
+}
+
+func want(t *testing.T, got, expected error) {
+	t.Helper()
+	if !errors.Is(got, expected) {
+		t.Fatalf("error %v, want %v", got, expected)
+	}
+}
+
+func admission(c *clock, key, request, no string, tokens ...string) Admission {
+	return Admission{Caller: "window-1", Key: key, RequestDigest: request, ExchangeNo: no, TokenIDs: tokens, Expires: c.Now().Add(time.Hour)}
+}
+
+func begin(t *testing.T, s *Store, a Admission, existing string, expected error) {
+	t.Helper()
+	got, err := s.Begin(t.Context(), a)
+	want(t, err, expected)
+	if got != existing {
+		t.Fatalf("existing number %q, want %q", got, existing)
+	}
+}
+
+func nonceOnce(t *testing.T, s *Store, c *clock) {
+	later := c.Now().Add(time.Hour)
+	want(t, s.ConsumeNonce(t.Context(), "n1", "w1", 1, later), nil)
+	want(t, s.ConsumeNonce(t.Context(), "n1", "w1", 2, later), ErrReplay)
+	want(t, s.ConsumeNonce(t.Context(), "n1", "w2", 1, later), ErrReplay)
+	want(t, s.ConsumeNonce(t.Context(), "n2", "w1", 2, later), nil)
+}
+
+func sequenceRises(t *testing.T, s *Store, c *clock) {
+	later := c.Now().Add(time.Hour)
+	want(t, s.ConsumeNonce(t.Context(), "a", "w1", 10, later), nil)
+	want(t, s.ConsumeNonce(t.Context(), "b", "w1", 10, later), ErrReplay)
+	want(t, s.ConsumeNonce(t.Context(), "c", "w1", 9, later), ErrReplay)
+	want(t, s.ConsumeNonce(t.Context(), "d", "w2", 1, later), nil)
+	want(t, s.ConsumeNonce(t.Context(), "e", "w1", 1<<40, later), nil)
+}
+
+func refusedSequenceKeepsNonce(t *testing.T, s *Store, c *clock) {
+	later := c.Now().Add(time.Hour)
+	want(t, s.ConsumeNonce(t.Context(), "a", "w1", 5, later), nil)
+	want(t, s.ConsumeNonce(t.Context(), "b", "w1", 5, later), ErrReplay)
+	want(t, s.ConsumeNonce(t.Context(), "b", "w1", 6, later), nil)
+}
+
+// race runs f from n goroutines and returns how many got nil; others must get ErrReplay.
+func race(t *testing.T, n int, f func(i int) error) int {
+	t.Helper()
+	var won atomic.Int32
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			switch err := f(i); {
+			case err == nil:
+				won.Add(1)
+			case !errors.Is(err, ErrReplay):
+				t.Errorf("racer %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	return int(won.Load())
+}
+
+func nonceRace(t *testing.T, s *Store, c *clock) {
+	won := race(t, 20, func(i int) error {
+		return s.ConsumeNonce(context.Background(), "n", fmt.Sprint("w", i), 1, c.Now().Add(time.Hour))
+	})
+	if won != 1 {
+		t.Fatalf("%d goroutines consumed one nonce", won)
+	}
+}
+
+func sameRequest(t *testing.T, s *Store, c *clock) {
+	begin(t, s, admission(c, "k", "r", "E1", "t1", "t2"), "", nil)
+	begin(t, s, admission(c, "k", "r", "E2", "t1", "t2"), "E1", nil)
+	other := admission(c, "k", "r", "E3")
+	other.Caller = "window-2"
+	begin(t, s, other, "", nil)
+	for no, caller := range map[string]string{"E1": "window-1", "E3": "window-2"} {
+		got, err := s.Owner(t.Context(), no)
+		want(t, err, nil)
+		if got != caller {
+			t.Fatalf("owner of %s is %q", no, got)
+		}
+	}
+	_, err := s.Owner(t.Context(), "E2")
+	want(t, err, ErrNotFound)
+}
+
+func keyReuse(t *testing.T, s *Store, c *clock) {
+	begin(t, s, admission(c, "k", "r", "E1", "t1"), "", nil)
+	begin(t, s, admission(c, "k", "r2", "E2", "t2"), "", ErrKeyReuse)
+	begin(t, s, admission(c, "k", "r2", "E2", "t1"), "", ErrKeyReuse)
+	begin(t, s, admission(c, "k2", "r2", "E2", "t2"), "", nil)
+}
+
+func tokenOnce(t *testing.T, s *Store, c *clock) {
+	begin(t, s, admission(c, "k1", "r1", "E1", "t1"), "", nil)
+	begin(t, s, admission(c, "k2", "r1", "E2", "t1"), "", ErrReplay)
+	begin(t, s, admission(c, "", "r1", "E3", "t1"), "", ErrReplay)
+	begin(t, s, admission(c, "k3", "r3", "E4", "t3", "t3"), "", ErrReplay)
+}
+
+func refusedSpendsNothing(t *testing.T, s *Store, c *clock) {
+	begin(t, s, admission(c, "k1", "r1", "E1", "t1"), "", nil)
+	begin(t, s, admission(c, "k2", "r2", "E2", "t0", "t1", "t2"), "", ErrReplay)
+	begin(t, s, admission(c, "k2", "r3", "E2", "t0", "t2"), "", nil)
+}
+
+func tokenRace(t *testing.T, s *Store, c *clock) {
+	won := race(t, 20, func(i int) error {
+		a := admission(c, fmt.Sprint("k", i), "r", fmt.Sprint("E", i), "t1", "t2")
+		if i%2 == 1 {
+			a.TokenIDs = []string{"t2", "t1"}
+		}
+		_, err := s.Begin(context.Background(), a)
+		return err
+	})
+	if won != 1 {
+		t.Fatalf("%d exchanges got the same tokens", won)
+	}
+}
+
+func admissionExpires(t *testing.T, s *Store, c *clock) {
+	begin(t, s, admission(c, "k", "r", "E1", "t1"), "", nil)
+	c.Advance(2 * time.Hour)
+	begin(t, s, admission(c, "k", "r2", "E2", "t2"), "", nil)
+}
+
+func resultsExpire(t *testing.T, s *Store, c *clock) {
+	ctx, later := t.Context(), c.Now().Add(time.Minute)
+	sealed := []byte{0, 1, 2, 255}
+	want(t, s.PutResult(ctx, "E1", "b", []byte("first"), later), nil)
+	want(t, s.PutResult(ctx, "E1", "b", sealed, later), nil)
+	want(t, s.PutResult(ctx, "E1", "a", sealed, later.Add(time.Hour)), nil)
+	want(t, s.PutResult(ctx, "E2", "c", sealed, later), nil)
+	got, err := s.GetResult(ctx, "E1", "b")
+	want(t, err, nil)
+	if !bytes.Equal(got, sealed) {
+		t.Fatalf("result is %x", got)
+	}
+	parts(t, s, "E1", "a,b")
+	c.Advance(time.Minute)
+	parts(t, s, "E1", "a")
+	_, err = s.GetResult(ctx, "E1", "b")
+	want(t, err, ErrNotFound)
+	_, err = s.GetResult(ctx, "E9", "a")
+	want(t, err, ErrNotFound)
+}
+
+func parts(t *testing.T, s *Store, no, expected string) {
+	t.Helper()
+	got, err := s.Results(t.Context(), no)
+	want(t, err, nil)
+	if strings.Join(got, ",") != expected {
+		t.Fatalf("parts of %s are %v, want %s", no, got, expected)
+	}
+}
+
+func deleteKeepsSpent(t *testing.T, s *Store, c *clock) {
+	begin(t, s, admission(c, "k1", "r1", "E1", "t1"), "", nil)
+	want(t, s.PutResult(t.Context(), "E1", "p", []byte{1}, c.Now().Add(time.Hour)), nil)
+	want(t, s.DeleteExchange(t.Context(), "E1"), nil)
+	parts(t, s, "E1", "")
+	begin(t, s, admission(c, "k2", "r2", "E2", "t1"), "", ErrReplay)
+	begin(t, s, admission(c, "k1", "r1", "E2", "t1"), "E1", nil)
+}
+
+func purge(t *testing.T, s *Store, c *clock) {
+	ctx := t.Context()
+	early, late := c.Now().Add(time.Minute), c.Now().Add(time.Hour)
+	want(t, s.ConsumeNonce(ctx, "n1", "w1", 7, early), nil)
+	want(t, s.ConsumeNonce(ctx, "n2", "w2", 1, late), nil)
+	begin(t, s, admission(c, "k1", "r1", "E1", "t1"), "", nil)
+	want(t, s.PutResult(ctx, "E1", "p", []byte{1}, early), nil)
+	c.Advance(time.Minute)
+	n, err := s.Purge(ctx, c.Now())
+	want(t, err, nil)
+	if n != 2 {
+		t.Fatalf("%d rows purged, want nonce n1 and result p", n)
+	}
+	want(t, s.ConsumeNonce(ctx, "n3", "w1", 7, late), ErrReplay)
+	want(t, s.ConsumeNonce(ctx, "n2", "w2", 2, late), ErrReplay)
+	begin(t, s, admission(c, "k2", "r2", "E2", "t1"), "", ErrReplay)
+}
+
+func argumentsBounded(t *testing.T, s *Store, c *clock) {
+	ctx, later := t.Context(), c.Now().Add(time.Hour)
+	want(t, s.ConsumeNonce(ctx, "", "w", 1, later), ErrArgument)
+	want(t, s.ConsumeNonce(ctx, "n", "w", 1<<63, later), ErrArgument)
+	want(t, s.PutResult(ctx, "E", "p", nil, later), ErrArgument)
+	want(t, s.PutResult(ctx, "E", strings.Repeat("p", maxID+1), []byte{1}, later), ErrArgument)
+	_, err := s.Begin(ctx, Admission{Caller: "c", RequestDigest: "r"})
+	want(t, err, ErrArgument)
+}
