@@ -142,11 +142,8 @@ const (
 	AuthSignature Authenticity = "source-signature"
 )
 
-// AtLeast reports whether a is as strong as least. An unknown value is weaker
-// than all, and nothing is as strong as an unknown demand.
-func (a Authenticity) AtLeast(least Authenticity) bool {
-	return least.rank() > 0 && a.rank() >= least.rank()
-}
+// Less reports whether a is weaker than b. An unknown value is weaker than all others.
+func (a Authenticity) Less(b Authenticity) bool { return a.rank() < b.rank() }
 
 func (a Authenticity) rank() int {
 	switch a {
@@ -229,9 +226,9 @@ type Proof struct {
 	Fields      []Field         `json:"fields" yaml:"fields"`
 	Schema      json.RawMessage `json:"schema" yaml:"schema,file"` // JSON Schema 2020-12 of one record; in YAML the path of a file
 	Level       string          `json:"level" yaml:"level"`        // trust level A..D of the document, 国办函〔2016〕108号
-	Body        string          `json:"body" yaml:"body"`          // opening sentence with {placeholders}, see Expand
+	Body        string          `json:"body" yaml:"body"`          // opening sentence with placeholders, see the package comment
 	Validity    Validity        `json:"validity" yaml:"validity"`
-	Notes       []string        `json:"notes,omitempty" yaml:"notes,optional"` // printed below the table, with {placeholders}
+	Notes       []string        `json:"notes,omitempty" yaml:"notes,optional"` // printed below the table, with placeholders
 }
 
 // IssuerRule chooses the issuer's seal: Seal, unless By names a field of the first record whose value is in Map.
@@ -275,7 +272,7 @@ type Validity struct {
 	Days     int    `json:"days" yaml:"days,optional"`
 	Months   int    `json:"months,omitempty" yaml:"months,optional"`
 	MonthEnd bool   `json:"month_end,omitempty" yaml:"month_end,optional"` // never beyond the month of issue (当月有效)
-	Wording  string `json:"wording" yaml:"wording"`                        // printed verbatim after Expand
+	Wording  string `json:"wording" yaml:"wording"`                        // printed verbatim after replacement of placeholders
 }
 
 // Until is the last day of use, at midnight of issued's zone, for a document
@@ -302,13 +299,13 @@ type Item struct {
 	LegalBasis string       `json:"legal_basis" yaml:"legal_basis"` // code in LegalBases
 	Purposes   []string     `json:"purposes" yaml:"purposes"`       // codes in Purposes
 	Roles      []Role       `json:"roles" yaml:"roles"`             // persons who each show a card, applicant first
-	Situations []Situation  `json:"situations" yaml:"situations"`   // the first is the default
+	Situations []Situation  `json:"situations" yaml:"situations"`
 }
 
-// Situation returns the situation with this code; the empty code means the first.
+// Situation returns the situation with this code; it may be left empty where there is only one.
 func (i Item) Situation(code SituationCode) (Situation, bool) {
 	for _, s := range i.Situations {
-		if s.Code == code || code == "" {
+		if s.Code == code || code == "" && len(i.Situations) == 1 {
 			return s, true
 		}
 	}

@@ -3,7 +3,6 @@ package catalog
 import (
 	"crypto/ecdsa"
 	"strconv"
-	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
@@ -18,8 +17,8 @@ type index struct {
 	callers      map[CallerID]Caller
 	operators    map[OperatorID]Operator
 	workstations map[WorkstationID]Workstation
-	purposes     map[string]string
-	bases        map[string]string
+	purposes     map[string]Term
+	bases        map[string]Term
 	grants       map[grantKey]Grant
 	byCert       map[string]any // Caller, Operator or Workstation
 	keys         map[string]*ecdsa.PublicKey
@@ -52,18 +51,12 @@ func buildIndex(c *Catalogue, schemas map[ProofCode]*jsonschema.Schema) *index {
 		operators:    byID(c.Operators, func(v Operator) OperatorID { return v.ID }),
 		workstations: byID(c.Workstations, func(v Workstation) WorkstationID { return v.ID }),
 		grants:       byID(c.Grants, func(v Grant) grantKey { return grantKey{v.Caller, v.Item, v.Proof} }),
-		purposes:     map[string]string{},
-		bases:        map[string]string{},
+		purposes:     byID(c.Purposes, func(v Term) string { return v.Code }),
+		bases:        byID(c.LegalBases, func(v Term) string { return v.Code }),
 		byCert:       map[string]any{},
 		keys:         map[string]*ecdsa.PublicKey{},
 		schemas:      schemas,
 		names:        map[rune]rune{},
-	}
-	for _, t := range c.Purposes {
-		ix.purposes[t.Code] = t.Text
-	}
-	for _, t := range c.LegalBases {
-		ix.bases[t.Code] = t.Text
 	}
 	for _, v := range c.Callers {
 		if v.Certificate != "" {
@@ -147,20 +140,21 @@ func (c *Catalogue) AgentKey(id WorkstationID) *ecdsa.PublicKey {
 // GrantKey is the key with which the department signs grants; nil if it has none.
 func (c *Catalogue) GrantKey(id DepartmentID) *ecdsa.PublicKey { return c.ix.keys["grant "+string(id)] }
 
-// Purpose is the wording of a purpose's code.
-func (c *Catalogue) Purpose(code string) (string, bool) { v, ok := c.ix.purposes[code]; return v, ok }
+// Purpose with this code.
+func (c *Catalogue) Purpose(code string) (Term, bool) { v, ok := c.ix.purposes[code]; return v, ok }
 
-// LegalBasis is the wording of a legal basis' code.
-func (c *Catalogue) LegalBasis(code string) (string, bool) { v, ok := c.ix.bases[code]; return v, ok }
+// LegalBasis with this code.
+func (c *Catalogue) LegalBasis(code string) (Term, bool) { v, ok := c.ix.bases[code]; return v, ok }
 
-// GrantFor is the grant for the three, if there is one at the time.
-func (c *Catalogue) GrantFor(caller CallerID, item ItemCode, proof ProofCode, now time.Time) (Grant, bool) {
+// GrantFor is the grant for the three, if there is one. It may have ended: the
+// caller compares NotAfter with its own clock.
+func (c *Catalogue) GrantFor(caller CallerID, item ItemCode, proof ProofCode) (Grant, bool) {
 	g, ok := c.ix.grants[grantKey{caller, item, proof}]
-	return g, ok && now.Before(g.NotAfter)
+	return g, ok
 }
 
-// Names maps private-use code points of cards to the characters they stand for (NameMap).
-func (c *Catalogue) Names() map[rune]rune { return c.ix.names }
+// Runes maps private-use code points of cards to the characters they stand for (NameMap).
+func (c *Catalogue) Runes() map[rune]rune { return c.ix.names }
 
 // Notes are what Load could not check, such as key files without a key directory.
 func (c *Catalogue) Notes() Problems { return c.notes }
