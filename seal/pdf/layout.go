@@ -1,0 +1,197 @@
+package pdf
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Geometry of the A4 page in points; y grows upwards.
+const (
+	pageWidth  = 595.28
+	pageHeight = 841.89
+	frame      = 34.0 // outer frame from the paper's edge
+	left       = 68.0
+	right      = pageWidth - left
+	textWidth  = right - left
+	topFirst   = pageHeight - 78 // where the title of the first page begins
+	topNext    = pageHeight - 86 // where the text of later pages begins
+	bottom     = 82.0            // lowest text above the foot
+	mm         = 72 / 25.4
+)
+
+var (
+	ink    = shade{0.09, 0.09, 0.11}
+	soft   = shade{0.36, 0.38, 0.42}
+	accent = shade{0.12, 0.27, 0.40}
+	rule   = shade{0.45, 0.55, 0.64}
+	tint   = shade{0.935, 0.955, 0.97}
+	ghost  = shade{0.895, 0.91, 0.925}
+)
+
+// The words that the writer itself puts on a page.
+const (
+	wordNumber    = "编号："
+	wordContinued = "（续）"
+	wordPurpose   = "使用用途"
+	wordItem      = "办理事项"
+	wordDataTime  = "数据截至"
+	wordValid     = "有效期至"
+	wordSource    = "数据来源"
+	wordNotes     = "说明"
+	wordScan      = "扫码验真"
+	ownWords      = wordNumber + wordContinued + wordPurpose + wordItem + wordDataTime + wordValid +
+		wordSource + wordNotes + wordScan + "第页共年月日时分 ．0123456789"
+)
+
+var china = time.FixedZone("CST", 8*60*60)
+
+func dateText(t time.Time) string {
+	t = t.In(china)
+	return fmt.Sprintf("%d年%d月%d日", t.Year(), int(t.Month()), t.Day())
+}
+
+func minuteText(t time.Time) string {
+	t = t.In(china)
+	return fmt.Sprintf("%s%d时%02d分", dateText(t), t.Hour(), t.Minute())
+}
+
+// layout places one document on pages.
+type layout struct {
+	fonts       *Fonts
+	doc         *Document
+	subsets     []*subset
+	arena       []char
+	pages       []*content
+	y           float64 // next free height on the current page
+	seal        [4]float64
+	pattern     *content
+	patternStep [2]float64
+	err         error
+}
+
+func newLayout(fonts *Fonts, d *Document) *layout {
+	l := &layout{fonts: fonts, doc: d, arena: make([]char, 0, 1024)}
+	for _, f := range fonts.chain {
+		l.subsets = append(l.subsets, &subset{font: f, cids: map[rune]uint16{}})
+	}
+	return l
+}
+
+func (l *layout) run() error {
+	l.newPage()
+	l.title()
+	l.paragraphs(l.doc.Body)
+	l.labelled(l.doc.Rows)
+	for _, t := range l.doc.Tables {
+		l.table(t)
+	}
+	l.paragraphs(l.doc.Conclusion)
+	l.labelled(l.facts())
+	l.closing()
+	l.feet()
+	return l.err
+}
+
+// facts are the lines that every certificate carries about its own use.
+func (l *layout) facts() []Row {
+	d := l.doc
+	rows := []Row{{wordItem, d.ItemName}, {wordPurpose, d.Purpose}, {wordDataTime, ""}, {wordValid, ""}, {wordSource, d.Authenticity}}
+	if !d.DataTime.IsZero() {
+		rows[2].Value = minuteText(d.DataTime)
+	}
+	if !d.ValidUntil.IsZero() {
+		rows[3].Value = dateText(d.ValidUntil)
+	}
+	kept := rows[:0]
+	for _, r := range rows {
+		if r.Value != "" {
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
+func (l *layout) page() *content { return l.pages[len(l.pages)-1] }
+
+func (l *layout) newPage() {
+	if len(l.pages) >= maxPages {
+		if l.err == nil {
+			l.err = fmt.Errorf("%w: more than %d pages", ErrDocument, maxPages)
+		}
+		l.pages[len(l.pages)-1].b = l.pages[len(l.pages)-1].b[:0]
+		l.y = topNext
+		return
+	}
+	l.pages = append(l.pages, &content{})
+	l.y = topNext
+	l.ground()
+	if len(l.pages) > 1 {
+		l.runningHead()
+	}
+}
+
+// room begins a new page unless h points are free.
+func (l *layout) room(h float64) {
+	if l.y-h < bottom {
+		l.newPage()
+	}
+}
+
+// baseline returns the baseline of a line of the given height that begins at
+// the current y: Chinese characters stand in its middle.
+func (l *layout) baseline(height, size float64) float64 { return l.y - height/2 - 0.37*size }
+
+func (l *layout) title() {
+	d := l.doc
+	l.y = topFirst
+	chars := l.shape(oneLine(d.Title))
+	size, spacing := 25.0, 3.0
+	for size > 15 && width(chars, size)+spacing*float64(len(chars)-1) > textWidth {
+		size, spacing = size-1, max(0, spacing-1)
+	}
+	for _, line := range wrap(chars, size, textWidth, 0) {
+		w := width(line, size) + spacing*float64(len(line)-1)
+		l.page().text(line, (pageWidth-w)/2, l.baseline(size*1.5, size), style{size, spacing, true, ink})
+		l.y -= size * 1.5
+	}
+	l.y -= 12
+	number := l.shape(wordNumber + d.Number)
+	x := right - width(number, 10.5)
+	l.page().text(number, max(left, x), l.baseline(16, 10.5), style{size: 10.5, color: soft})
+	l.y -= 20
+	l.page().line(left, l.y, right, l.y, 0.9, accent)
+	l.page().line(left, l.y-2.2, right, l.y-2.2, 0.35, accent)
+	l.y -= 16
+}
+
+func oneLine(s string) string { return strings.ReplaceAll(s, "\n", " ") }
+
+// paragraphs sets text with first lines indented by two characters and both
+// edges straight.
+func (l *layout) paragraphs(s string) {
+	const size, height = 12.5, 23.0
+	for _, p := range strings.Split(s, "\n") {
+		if p == "" {
+			continue
+		}
+		lines := wrap(l.shape(p), size, textWidth, 2*size)
+		l.room(height * float64(min(2, len(lines))))
+		for i, line := range lines {
+			l.room(height)
+			x := left
+			if i == 0 {
+				x += 2 * size
+			}
+			st := style{size: size, color: ink}
+			if free := right - x - width(line, size); i < len(lines)-1 && len(line) > 8 && free < 3*size {
+				st.spacing = free / float64(len(line)-1)
+			}
+			l.page().text(line, x, l.baseline(height, size), st)
+			l.y -= height
+		}
+	}
+	if s != "" {
+		l.y -= 8
+	}
+}

@@ -1,0 +1,91 @@
+package pdf
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Private is what a certificate carries for verification beside its text. The
+// formats of the strings are those of docs/protocol/certificate-pdf.md.
+type Private struct {
+	Seed    []byte // SeedSize bytes: the salts of the field commitments come from it
+	Receipt string // intent receipt, text form
+	Number  string // certificate number
+	QR      string // payload of the QR code
+}
+
+// ReadPrivate returns the private data of a certificate made by this package.
+// It returns ErrNoPrivate when the file has none or it is not exactly as the
+// format says, ErrStructure when the file cannot be read. It does not look at
+// the signature: call ReadSignature as well.
+func ReadPrivate(pdf []byte) (Private, error) {
+	f, err := scan(pdf)
+	if err != nil {
+		return Private{}, fmt.Errorf("%w: %w", ErrStructure, err)
+	}
+	d, ok := f.private()
+	if !ok {
+		return Private{}, ErrNoPrivate
+	}
+	if d[keyVersion] != float64(privateVersion) {
+		return Private{}, fmt.Errorf("%w: unknown version", ErrNoPrivate)
+	}
+	var p Private
+	for key, set := range map[name]func([]byte){
+		keySeed:    func(b []byte) { p.Seed = b },
+		keyReceipt: func(b []byte) { p.Receipt = string(b) },
+		keyNumber:  func(b []byte) { p.Number = string(b) },
+		keyQR:      func(b []byte) { p.QR = string(b) },
+	} {
+		s, ok := d[key].(str)
+		if !ok || !s.hex || !utf8.Valid(s.bytes) && key != keySeed {
+			return Private{}, fmt.Errorf("%w: %s is missing or no hexadecimal string", ErrNoPrivate, string(key))
+		}
+		set(s.bytes)
+	}
+	if len(p.Seed) != SeedSize || p.Number == "" || len(d) != 5 {
+		return Private{}, fmt.Errorf("%w: wrong seed, number or keys", ErrNoPrivate)
+	}
+	return p, nil
+}
+
+func (f *file) private() (dict, bool) {
+	d, ok := f.dict(f.dict(f.catalog()["PieceInfo"])[keyApplication])["Private"].(dict)
+	return d, ok
+}
+
+func nameText(v any) string {
+	n, _ := v.(name)
+	return string(n)
+}
+
+// textOf decodes a text string: UTF-16BE with mark, else byte by byte.
+func textOf(v any) string {
+	s, _ := v.(str)
+	b := s.bytes
+	if len(b) >= 2 && b[0] == 0xFE && b[1] == 0xFF {
+		var units []uint16
+		for i := 2; i+1 < len(b); i += 2 {
+			units = append(units, uint16(b[i])<<8|uint16(b[i+1]))
+		}
+		return string(utf16.Decode(units))
+	}
+	out := make([]rune, len(b))
+	for i, c := range b {
+		out[i] = rune(c)
+	}
+	return string(out)
+}
+
+// parseDate reads D:YYYYMMDDHHmmSS with Z, +HH'mm' or +HH'mm (ISO 32000-1 7.9.4).
+func parseDate(s string) (time.Time, error) {
+	for _, format := range []string{"D:20060102150405-07'00'", "D:20060102150405-07'00", "D:20060102150405Z07'00'", "D:20060102150405Z", "D:20060102150405"} {
+		if t, err := time.Parse(format, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, errors.New("not a date")
+}

@@ -1,0 +1,194 @@
+package pdf
+
+import (
+	"math"
+	"strings"
+)
+
+const (
+	maxColumns = 24
+	rowSize    = 11.0
+	rowHeight  = 17.0
+	cellSize   = 9.5
+	cellHeight = 14.5
+	cellPad    = 5.0 // left and right of a cell's text
+	rowPad     = 5.0 // above and below it
+	labelWidth = 84.0
+)
+
+// cell is one ruled cell: its text in lines and how it is set.
+type cell struct {
+	x, w  float64
+	lines [][]char
+	align Align
+	tint  bool
+	style style
+}
+
+func (l *layout) newCell(s string, x, w float64, align Align, st style) cell {
+	c := cell{x: x, w: w, align: align, style: st}
+	for _, p := range strings.Split(s, "\n") {
+		lines := wrap(l.shape(p), st.size, w-2*cellPad, 0)
+		if lines == nil {
+			lines = [][]char{nil}
+		}
+		c.lines = append(c.lines, lines...)
+	}
+	return c
+}
+
+// row places one row of cells with lines of the given height. A row that does
+// not fit moves to the next page, or is continued there when no page could hold
+// it; header, if not nil, is called first on each new page.
+func (l *layout) row(cells []cell, height float64, header func()) {
+	count := 0
+	for _, c := range cells {
+		count = max(count, len(c.lines))
+	}
+	for first := 0; first < count; {
+		need := float64(count-first)*height + 2*rowPad
+		if l.y-need < bottom && (need <= (topNext-bottom)*0.5 || l.y-3*height < bottom) {
+			l.newPage()
+			if header != nil {
+				header()
+			}
+		}
+		fit := max(1, int((l.y-bottom-2*rowPad)/height))
+		last := min(count, first+fit)
+		l.rowPart(cells, first, last, height)
+		first = last
+		if first < count {
+			l.newPage()
+			if header != nil {
+				header()
+			}
+		}
+		if l.err != nil {
+			return
+		}
+	}
+}
+
+// rowPart draws lines first..last-1 of every cell; shorter cells are centred.
+func (l *layout) rowPart(cells []cell, first, last int, height float64) {
+	c := l.page()
+	h := float64(last-first)*height + 2*rowPad
+	for _, cl := range cells {
+		if cl.tint {
+			c.fill(cl.x, l.y-h, cl.w, h, tint)
+		}
+		c.stroke(cl.x, l.y-h, cl.w, h, 0.5, rule)
+	}
+	for _, cl := range cells {
+		from, to := min(first, len(cl.lines)), min(last, len(cl.lines))
+		lines := cl.lines[from:to]
+		y := l.y - (h-float64(len(lines))*height)/2
+		for _, line := range lines {
+			x := cl.x + cellPad
+			free := cl.w - 2*cellPad - width(line, cl.style.size)
+			switch cl.align {
+			case AlignCenter:
+				x += free / 2
+			case AlignRight:
+				x += free
+			}
+			c.text(line, x, y-height/2-0.37*cl.style.size, cl.style)
+			y -= height
+		}
+	}
+	l.y -= h
+}
+
+// labelled draws labels and values, two pairs beside each other where both
+// values are short.
+func (l *layout) labelled(rows []Row) {
+	const half = textWidth / 2
+	label := style{size: rowSize, color: accent}
+	value := style{size: rowSize, color: ink}
+	pair := func(r Row, x, w float64) []cell {
+		lc := l.newCell(r.Label, x, labelWidth, AlignCenter, label)
+		lc.tint = true
+		return []cell{lc, l.newCell(r.Value, x+labelWidth, w-labelWidth, AlignLeft, value)}
+	}
+	short := func(r Row) bool {
+		return !strings.Contains(r.Value, "\n") && width(l.shape(r.Value), rowSize) <= half-labelWidth-2*cellPad
+	}
+	for i := 0; i < len(rows); i++ {
+		if i+1 < len(rows) && short(rows[i]) && short(rows[i+1]) {
+			l.row(append(pair(rows[i], left, half), pair(rows[i+1], left+half, half)...), rowHeight, nil)
+			i++
+			continue
+		}
+		l.row(pair(rows[i], left, textWidth), rowHeight, nil)
+	}
+	if len(rows) > 0 {
+		l.y -= 14
+	}
+}
+
+// table draws one table with its header on every page it touches.
+func (l *layout) table(t Table) {
+	widths := l.columnWidths(t)
+	headerStyle := style{size: cellSize, color: accent}
+	bodyStyle := style{size: cellSize, color: ink}
+	head := make([]cell, len(t.Columns))
+	cells := make([]cell, len(t.Columns))
+	lines := 0
+	for i, x := 0, left; i < len(head); i++ {
+		head[i] = l.newCell(t.Columns[i].Label, x, widths[i], AlignCenter, headerStyle)
+		head[i].tint = true
+		lines = max(lines, len(head[i].lines))
+		x += widths[i]
+	}
+	headHeight := float64(lines)*cellHeight + 2*rowPad
+	header := func() { l.rowPart(head, 0, lines, cellHeight) }
+	l.room(headHeight + 22 + 2*(cellHeight+2*rowPad))
+	if t.Caption != "" {
+		l.page().text(l.shape(oneLine(t.Caption)), left, l.baseline(18, rowSize), style{size: rowSize, color: ink, bold: true})
+		l.y -= 21
+	}
+	header()
+	for _, row := range t.Rows {
+		for i, s := range row {
+			cells[i] = l.newCell(s, head[i].x, widths[i], t.Columns[i].Align, bodyStyle)
+		}
+		l.row(cells, cellHeight, header)
+		if l.err != nil {
+			return
+		}
+	}
+	l.y -= 14
+}
+
+// columnWidths shares the width by weight, or by the longest contents.
+func (l *layout) columnWidths(t Table) []float64 {
+	weights := make([]float64, len(t.Columns))
+	given := false
+	for i, c := range t.Columns {
+		if w := c.Weight; w > 0 && !math.IsInf(w, 0) {
+			weights[i], given = w, true
+		}
+	}
+	total := 0.0
+	for i := range weights {
+		if !given {
+			weights[i] = width(l.shape(oneLine(t.Columns[i].Label)), cellSize)
+			for _, row := range t.Rows {
+				weights[i] = max(weights[i], min(width(l.shape(oneLine(row[i])), cellSize), 14*cellSize))
+			}
+			weights[i] += 2 * cellPad
+		}
+		weights[i] = max(weights[i], 1e-6)
+		total += weights[i]
+	}
+	const least = 2*cellPad + cellSize
+	shared := textWidth - least*float64(len(weights))
+	for i := range weights {
+		if given {
+			weights[i] = least + shared*weights[i]/total
+		} else {
+			weights[i] *= textWidth / total
+		}
+	}
+	return weights
+}

@@ -1,0 +1,204 @@
+package pdf
+
+import (
+	"strconv"
+	"strings"
+)
+
+// char is one code point as it will be drawn: the font of the chain, the CID in
+// that font's subset and the advance in thousandths of an em.
+type char struct {
+	r     rune
+	cid   uint16
+	width uint16
+	font  uint8
+}
+
+// shape turns a line of text without '\n' into characters and notes them in the
+// subsets. The text has passed checkGlyphs.
+func (l *layout) shape(s string) []char {
+	from := len(l.arena)
+	for _, r := range s {
+		i, gid := l.fonts.find(r)
+		sub := l.subsets[i]
+		cid := sub.use(r, gid)
+		l.arena = append(l.arena, char{r, cid, uint16(min(sub.width(int(cid)), 4000)), uint8(i)})
+	}
+	return l.arena[from:len(l.arena):len(l.arena)]
+}
+
+// width is the length of chars in points at a font size in points.
+func width(chars []char, size float64) float64 {
+	n := 0
+	for _, c := range chars {
+		n += int(c.width)
+	}
+	return float64(n) * size / 1000
+}
+
+const (
+	noLineStart = "、。，．：；！？）】》」』〉〕｝］…—～·•‧％‰℃〗’”,.:;!?)]}%°"
+	noLineEnd   = "（【《「『〈〔｛［〖‘“([{￥¥$"
+)
+
+// joined reports whether a line must not be broken between a and b: inside a
+// run of Latin letters or figures, before closing and after opening punctuation.
+func joined(a, b rune) bool {
+	if a == ' ' || b == ' ' {
+		return b == ' '
+	}
+	if run(a) && run(b) {
+		return true
+	}
+	return strings.ContainsRune(noLineStart, b) || strings.ContainsRune(noLineEnd, a)
+}
+
+func run(r rune) bool { return r > ' ' && r < 0x250 && r != 0xB7 }
+
+// wrap breaks chars into lines of at most width points; the first is shorter by
+// indent. A run that does not fit on a line of its own is broken anywhere.
+// Spaces at a break are dropped.
+func wrap(chars []char, size, width, indent float64) [][]char {
+	var lines [][]char
+	limit := (width-indent)*1000/size + 0.5
+	for len(chars) > 0 {
+		n, used := 0, 0.0
+		for n < len(chars) && (used+float64(chars[n].width) <= limit || n == 0) {
+			used += float64(chars[n].width)
+			n++
+		}
+		if n < len(chars) {
+			n = lineBreak(chars, n)
+		}
+		lines = append(lines, trimSpaces(chars[:n]))
+		chars = chars[n:]
+		for len(chars) > 0 && chars[0].r == ' ' {
+			chars = chars[1:]
+		}
+		limit = width*1000/size + 0.5
+	}
+	return lines
+}
+
+// lineBreak returns where to break before n, the first character that does not
+// fit; n itself when there is no good place.
+func lineBreak(chars []char, n int) int {
+	for i := n; i > 0; i-- {
+		if !joined(chars[i-1].r, chars[i].r) {
+			return i
+		}
+	}
+	return n
+}
+
+func trimSpaces(chars []char) []char {
+	for len(chars) > 0 && chars[len(chars)-1].r == ' ' {
+		chars = chars[:len(chars)-1]
+	}
+	return chars
+}
+
+// content is the content stream of a page, a form or a pattern.
+type content struct{ b []byte }
+
+func (c *content) op(op string, args ...float64) {
+	for _, a := range args {
+		c.b = appendNumber(c.b, a)
+		c.b = append(c.b, ' ')
+	}
+	c.b = append(c.b, op...)
+	c.b = append(c.b, '\n')
+}
+
+// appendNumber writes a with at most two decimals.
+func appendNumber(b []byte, a float64) []byte {
+	n := int64(a*100 + 0.5)
+	if a < 0 {
+		n = -int64(-a*100 + 0.5)
+	}
+	if n < 0 {
+		b, n = append(b, '-'), -n
+	}
+	b = strconv.AppendInt(b, n/100, 10)
+	if n %= 100; n != 0 {
+		b = append(b, '.', byte('0'+n/10))
+		if n%10 != 0 {
+			b = append(b, byte('0'+n%10))
+		}
+	}
+	return b
+}
+
+// style is how a line of text is set. Spacing is added after each character, in
+// points; bold strokes the outlines, as the usual fonts have one weight only.
+type style struct {
+	size, spacing float64
+	bold          bool
+	color         shade
+}
+
+type shade [3]float64
+
+// text draws chars with the baseline's left end at x, y in points.
+func (c *content) text(chars []char, x, y float64, s style) {
+	if len(chars) == 0 {
+		return
+	}
+	c.op("rg", s.color[:]...)
+	if s.bold {
+		c.op("RG", s.color[:]...)
+		c.op("w", s.size*0.028)
+	}
+	c.b = append(c.b, "BT\n"...)
+	if s.bold {
+		c.op("Tr", 2)
+	}
+	if s.spacing != 0 {
+		c.op("Tc", s.spacing)
+	}
+	c.op("Tm", 1, 0, 0, 1, x, y)
+	const hex = "0123456789ABCDEF"
+	for i := 0; i < len(chars); {
+		f := chars[i].font
+		c.b = append(c.b, "/F"...)
+		c.b = strconv.AppendInt(c.b, int64(f), 10)
+		c.b = append(c.b, ' ')
+		c.b = appendNumber(c.b, s.size)
+		c.b = append(c.b, " Tf <"...)
+		for ; i < len(chars) && chars[i].font == f; i++ {
+			v := chars[i].cid
+			c.b = append(c.b, hex[v>>12], hex[v>>8&15], hex[v>>4&15], hex[v&15])
+		}
+		c.b = append(c.b, "> Tj\n"...)
+	}
+	if s.spacing != 0 {
+		c.op("Tc", 0)
+	}
+	if s.bold {
+		c.op("Tr", 0)
+	}
+	c.b = append(c.b, "ET\n"...)
+}
+
+// fill paints a rectangle given by its lower left corner.
+func (c *content) fill(x, y, w, h float64, col shade) {
+	c.op("rg", col[:]...)
+	c.op("re", x, y, w, h)
+	c.op("f")
+}
+
+// stroke draws the outline of a rectangle with lines of the given width.
+func (c *content) stroke(x, y, w, h, line float64, col shade) {
+	c.op("RG", col[:]...)
+	c.op("w", line)
+	c.op("re", x, y, w, h)
+	c.op("S")
+}
+
+func (c *content) line(x1, y1, x2, y2, line float64, col shade) {
+	c.op("RG", col[:]...)
+	c.op("w", line)
+	c.op("m", x1, y1)
+	c.op("l", x2, y2)
+	c.op("S")
+}
