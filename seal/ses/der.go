@@ -174,10 +174,12 @@ func (r *reader) utf8(field string) string {
 	return string(c)
 }
 
+const generalizedLayout = "20060102150405"
+
 // generalizedTime reads the DER form: YYYYMMDDHHMMSS[.f]Z, no trailing zero in f.
 func (r *reader) generalizedTime(field string) time.Time {
 	c, _ := r.element(field, cbasn1.GeneralizedTime)
-	return r.time(field, string(c), "20060102150405")
+	return r.time(field, string(c), generalizedLayout)
 }
 
 // utcTime reads YYMMDDHHMMSSZ; years 50–99 are 19xx (X.680 47.3 with RFC 5280).

@@ -32,13 +32,8 @@ import (
 // ErrFormat is wrapped by every error of this package that blames the input.
 var ErrFormat = errors.New("ses: malformed structure")
 
-// Algorithm identifiers of GB/T 33560 used in seals.
-var (
-	// OIDSM2WithSM3 signs seals and documents.
-	OIDSM2WithSM3 = asn1.ObjectIdentifier{1, 2, 156, 10197, 1, 501}
-	// OIDSM2Sign is what some makers write in place of OIDSM2WithSM3.
-	OIDSM2Sign = asn1.ObjectIdentifier{1, 2, 156, 10197, 1, 301, 1}
-)
+// OIDSM2WithSM3 is the algorithm that signs seals and documents (GB/T 33560).
+var OIDSM2WithSM3 = asn1.ObjectIdentifier{1, 2, 156, 10197, 1, 501}
 
 // Version of the structures.
 type Version int
@@ -167,4 +162,24 @@ type Signature struct {
 
 	Raw    []byte // the whole SES_Signature, without padding
 	RawTBS []byte // toSign as it stood in the input: what the signature covers
+}
+
+// SigningTime returns timeInfo as a time. In V1 it is a BIT STRING whose content the
+// standard leaves open: a DER UTCTime or GeneralizedTime, or its bare digits, are
+// understood; for anything else, such as a time stamp token, ok is false.
+func (t TBS) SigningTime() (at time.Time, ok bool) {
+	if t.TimeInfo == nil {
+		return t.Time, !t.Time.IsZero()
+	}
+	for _, read := range []func(*reader) time.Time{
+		func(r *reader) time.Time { return r.generalizedTime("timeInfo") },
+		func(r *reader) time.Time { return r.utcTime("timeInfo") },
+		func(r *reader) time.Time { return r.time("timeInfo", string(t.TimeInfo), generalizedLayout) },
+	} {
+		r := newReader(t.TimeInfo)
+		if at := read(r); r.ok() {
+			return at, true
+		}
+	}
+	return time.Time{}, false
 }

@@ -238,10 +238,31 @@ func TestParseSignature_ReadsWhatTheStandardsDescribe(t *testing.T) {
 			if tt.version == V1 && !bytes.Equal(s.TBS.TimeInfo, timeInfo) || tt.version != V1 && !s.TBS.Time.Equal(day) {
 				t.Errorf("time read as %v %x", s.TBS.Time, s.TBS.TimeInfo)
 			}
+			if at, ok := s.TBS.SigningTime(); !ok || !at.Equal(day) {
+				t.Errorf("signing time %v %v", at, ok)
+			}
 			if err := s.CheckFormat(); err != nil {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestSigningTime_OfV1(t *testing.T) {
+	for _, tt := range []struct {
+		name, in string
+		ok       bool
+	}{
+		{"GeneralizedTime", "\x18\x0f20260301083000Z", true},
+		{"UTCTime", "\x17\x0d260301083000Z", true},
+		{"bare digits", "20260301083000Z", true},
+		{"time stamp token", "\x30\x03\x02\x01\x00", false},
+		{"empty", "", false},
+	} {
+		at, ok := TBS{TimeInfo: []byte(tt.in)}.SigningTime()
+		if ok != tt.ok || ok && !at.Equal(day) {
+			t.Errorf("%s: %v %v", tt.name, at, ok)
+		}
 	}
 }
 

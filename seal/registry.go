@@ -1,0 +1,271 @@
+package seal
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emmansun/gmsm/smx509"
+
+	"yizheng/identity/jose"
+	"yizheng/seal/pdf"
+	"yizheng/seal/ses"
+)
+
+// Files of one seal's directory.
+const (
+	sealFile    = "seal.esl"    // SESeal, DER
+	certFile    = "signer.crt"  // the holder's signing certificate, PEM
+	keyFile     = "signer.key"  // its private key, PEM PKCS#8, best encrypted
+	pictureFile = "picture.png" // for people; what is printed comes from seal.esl
+	statusName  = "status.json" // {"state":"issued","since":"..."}: whether it may be used here
+)
+
+// RegistryOptions of OpenRegistry.
+type RegistryOptions struct {
+	// PassphraseFile opens encrypted keys; one for all seals of the directory.
+	PassphraseFile string
+	// Trust, when set, makes OpenRegistry refuse seals it does not vouch for, and
+	// Sign refuse seals its status list names suspended or revoked.
+	Trust *Trust
+}
+
+// Registry holds the seals of one directory, a sub-directory per seal named by the
+// seal's id. It does not change after opening and is safe for concurrent use.
+type Registry struct {
+	seals map[string]*held
+	trust *Trust
+}
+
+// held is one seal with its key.
+type held struct {
+	id      string
+	seal    *ses.Seal
+	cert    *smx509.Certificate
+	key     *jose.Key
+	state   sealState
+	picture pdf.Picture
+}
+
+// sealState is the content of status.json.
+type sealState struct {
+	State State     `json:"state"`
+	Since time.Time `json:"since"`
+}
+
+// OpenRegistry reads all seals of a directory and checks each: strict format, the
+// maker's signature, the key against the certificate, the certificate against the
+// seal's list, validity periods that overlap. A seal that is merely expired or
+// suspended is kept, since Sign refuses it by name. Errors wrap ErrMaterial and name
+// the file.
+func OpenRegistry(dir string, o RegistryOptions) (*Registry, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
+	}
+	r := &Registry{seals: map[string]*held{}, trust: o.Trust}
+	for _, e := range entries {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		h, err := openSeal(filepath.Join(dir, e.Name()), o)
+		if err != nil {
+			return nil, err
+		}
+		h.id = e.Name()
+		r.seals[h.id] = h
+	}
+	return r, nil
+}
+
+func openSeal(dir string, o RegistryOptions) (*held, error) {
+	fault := func(file string, err error) (*held, error) {
+		return nil, fmt.Errorf("%w: %s: %w", ErrMaterial, filepath.Join(dir, file), err)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, sealFile))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
+	}
+	h := &held{}
+	if h.seal, err = ses.ParseSeal(raw); err != nil {
+		return fault(sealFile, err)
+	}
+	if err := checkSeal(h.seal, o.Trust); err != nil {
+		return fault(sealFile, err)
+	}
+	if h.picture, err = sealPicture(h.seal.Info.Picture); err != nil {
+		return fault(sealFile, err)
+	}
+	if h.cert, err = readCert(filepath.Join(dir, certFile)); err != nil {
+		return nil, err
+	}
+	if err := checkHolder(h.seal, h.cert, o.Trust); err != nil {
+		return fault(certFile, err)
+	}
+	if h.key, err = jose.ReadKey(filepath.Join(dir, keyFile), o.PassphraseFile); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
+	}
+	if !samePublicKey(h.cert, h.key) {
+		return fault(keyFile, fmt.Errorf("is not the key of %s", certFile))
+	}
+	if err := readState(filepath.Join(dir, statusName), &h.state); err != nil {
+		return fault(statusName, err)
+	}
+	return h, nil
+}
+
+// checkSeal judges a seal by itself, and its maker by trust when there is one.
+func checkSeal(s *ses.Seal, trust *Trust) error {
+	if err := s.CheckFormat(); err != nil {
+		return err
+	}
+	if s.Version != ses.V4 {
+		return fmt.Errorf("a seal of version %d cannot sign here, only version 4 (GB/T 38540)", s.Version)
+	}
+	maker, err := parseCert(s.MakerCert)
+	if err != nil {
+		return fmt.Errorf("maker's certificate: %w", err)
+	}
+	if !s.Algorithm.Equal(ses.OIDSM2WithSM3) || !verifySM2(maker, s.Signed, s.Signature) {
+		return errors.New("the maker's signature does not fit the seal")
+	}
+	if trust != nil {
+		if _, err := trust.chain(maker, s.Info.Property.Created, forMaker); err != nil {
+			return fmt.Errorf("maker's certificate: %w", err)
+		}
+	}
+	return nil
+}
+
+func checkHolder(s *ses.Seal, cert *smx509.Certificate, trust *Trust) error {
+	if in, err := inList(s, cert.Raw); err != nil || !in {
+		return errors.New("is not in the seal's certificate list")
+	}
+	p := s.Info.Property
+	if cert.NotAfter.Before(p.ValidStart) || p.ValidEnd.Before(cert.NotBefore) {
+		return errors.New("its validity and the seal's never overlap")
+	}
+	if trust != nil {
+		// Judged at the start of its validity: an expired certificate is Sign's matter.
+		if _, err := trust.chain(cert, cert.NotBefore, forSigner); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inList reports whether a certificate (DER) is in the seal's list. It fails for a
+// digest list in which no entry has an algorithm known here.
+func inList(s *ses.Seal, der []byte) (bool, error) {
+	p := s.Info.Property
+	if p.ListType == ses.Certificates {
+		return slices.ContainsFunc(p.Certs, func(c []byte) bool { return bytes.Equal(c, der) }), nil
+	}
+	known := false
+	for _, d := range p.Digests {
+		if d.Type == "SM3" || d.Type == "1.2.156.10197.1.401" {
+			known = true
+			if bytes.Equal(d.Value, digest(der)) {
+				return true, nil
+			}
+		}
+	}
+	if !known {
+		return false, errors.New("the digest list uses no algorithm known here")
+	}
+	return false, nil
+}
+
+func readState(path string, s *sealState) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := strictJSON(raw, s); err != nil {
+		return err
+	}
+	if !slices.Contains([]State{Issued, Suspended, Revoked}, s.State) {
+		return errors.New("state is not issued, suspended or revoked")
+	}
+	return nil
+}
+
+func sealPicture(p ses.Picture) (pdf.Picture, error) {
+	img, err := SealImage(p)
+	if err != nil {
+		return pdf.Picture{}, err
+	}
+	return pdf.NewPicture(img, float64(p.Width), float64(p.Height))
+}
+
+// SealDir is what WriteSealDir writes for one seal.
+type SealDir struct {
+	Seal       []byte // SESeal, DER
+	Holder     Credential
+	Passphrase []byte    // encrypts the key; nil leaves it plain, which production refuses
+	Since      time.Time // when the seal was issued
+}
+
+// WriteSealDir makes the directory dir/id of a seal for OpenRegistry. It appears
+// whole or not at all, and an existing one is never overwritten.
+func WriteSealDir(dir, id string, s SealDir) error {
+	if id == "" || id != filepath.Base(id) || strings.HasPrefix(id, ".") {
+		return fmt.Errorf("seal: %q is not usable as a seal's id", id)
+	}
+	final := filepath.Join(dir, id)
+	if _, err := os.Lstat(final); err == nil {
+		return fmt.Errorf("seal: %s: %w", final, os.ErrExist)
+	}
+	temporary, err := os.MkdirTemp(dir, ".new-")
+	if err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	defer os.RemoveAll(temporary) // nothing is left there after the rename
+	if err := writeSealFiles(temporary, s); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, final); err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	return nil
+}
+
+func writeSealFiles(dir string, s SealDir) error {
+	parsed, err := ses.ParseSeal(s.Seal)
+	if err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	img, err := SealImage(parsed.Info.Picture)
+	if err != nil {
+		return err
+	}
+	var picture bytes.Buffer
+	if err := png.Encode(&picture, img); err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	state, err := json.Marshal(sealState{Issued, s.Since.UTC()})
+	if err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	if err := s.Holder.Key.WriteFile(filepath.Join(dir, keyFile), s.Passphrase); err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Holder.Cert.Raw})
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{{sealFile, s.Seal}, {certFile, cert}, {pictureFile, picture.Bytes()}, {statusName, append(state, '\n')}} {
+		if err := os.WriteFile(filepath.Join(dir, f.name), f.data, 0o600); err != nil {
+			return fmt.Errorf("seal: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package seal
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"yizheng/seal/pdf"
+	"yizheng/seal/ses"
+)
+
+// Use is what the audit record of one use of a seal keeps. It says nothing about
+// the document but that it was sealed.
+type Use struct {
+	SealID          string    // id in the registry
+	ESID            string    // identifier inside the seal
+	SealName        string    // name of the seal
+	Signer          string    // common name of the holder's certificate
+	CertSN          string    // serial number of that certificate, lower-case hex
+	SignatureDigest string    // SM3 of the SES_Signature, lower-case hex
+	At              time.Time // timeInfo, UTC, whole seconds
+}
+
+// Info describes a seal of the registry.
+type Info struct {
+	ID, ESID, Name, Signer, SignerCode, CertSN string
+	Seal, Cert                                 Validity
+	State                                      State // of status.json
+}
+
+// Seals lists the seals, ordered by id.
+func (r *Registry) Seals() []Info {
+	var out []Info
+	for id, h := range r.seals {
+		p := h.seal.Info.Property
+		name, code := subject(h.cert)
+		out = append(out, Info{
+			ID: id, ESID: h.seal.Info.ESID, Name: p.Name, Signer: name, SignerCode: code, CertSN: serial(h.cert),
+			Seal: Validity{p.ValidStart, p.ValidEnd}, Cert: Validity{h.cert.NotBefore, h.cert.NotAfter}, State: h.state.State,
+		})
+	}
+	slices.SortFunc(out, func(a, b Info) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// Picture returns what to print for a seal, at its true size, and the seal's name.
+// It returns ErrUnknownSeal.
+func (r *Registry) Picture(id string) (pdf.Picture, string, error) {
+	h, err := r.find(id)
+	if err != nil {
+		return pdf.Picture{}, "", err
+	}
+	return h.picture, h.seal.Info.Property.Name, nil
+}
+
+// Slot returns the signature slot a document for this seal needs. It returns
+// ErrUnknownSeal.
+func (r *Registry) Slot(id string) (pdf.SignatureSlot, error) {
+	h, err := r.find(id)
+	if err != nil {
+		return pdf.SignatureSlot{}, err
+	}
+	// Beside seal and certificate stand a digest, a time, a signature and tags.
+	return pdf.SignatureSlot{MaxBytes: len(h.seal.Raw) + len(h.cert.Raw) + 512}, nil
+}
+
+func (r *Registry) find(id string) (*held, error) {
+	h := r.seals[id]
+	if h == nil {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownSeal, id)
+	}
+	return h, nil
+}
+
+// Check reports whether a seal may be used at a time. It returns ErrUnknownSeal or
+// ErrSealNotValid with the cause.
+func (r *Registry) Check(id string, at time.Time) error {
+	h, err := r.find(id)
+	if err != nil {
+		return err
+	}
+	return r.mayUse(h, at)
+}
+
+func (r *Registry) mayUse(h *held, at time.Time) error {
+	refuse := func(zh, en string) error {
+		return fmt.Errorf("%w: %s: %s (%s)", ErrSealNotValid, h.id, en, zh)
+	}
+	p := h.seal.Info.Property
+	switch {
+	case h.state.State != Issued:
+		return refuse("状态为 "+string(h.state.State), "its state is "+string(h.state.State))
+	case at.Before(p.ValidStart):
+		return refuse("印章尚未生效", "the seal is not valid yet")
+	case at.After(p.ValidEnd):
+		return refuse("印章已过有效期", "the seal's validity has ended")
+	case at.Before(h.cert.NotBefore) || at.After(h.cert.NotAfter):
+		return refuse("签章证书不在有效期内", "the certificate is not within its validity")
+	case r.trust == nil:
+		return nil
+	}
+	if r.trust.status != nil {
+		if s, _ := r.trust.status.At(h.seal.Info.ESID, at); s != Issued {
+			return refuse("状态表列为 "+string(s), "the status list says "+string(s))
+		}
+	}
+	if issuer, err := r.trust.chain(h.cert, at, forSigner); err != nil {
+		return refuse("签章证书不受信任", "its certificate is not trusted")
+	} else if v := r.trust.revocation(h.cert, issuer); v.revoked && !v.at.After(at) {
+		return refuse("签章证书已被吊销", "its certificate is revoked")
+	}
+	return nil
+}
+
+// Sign seals a rendered document with the seal id at the time at (cut to seconds)
+// and returns the finished file. The signature covers the whole file but the
+// signature itself. Errors: ErrUnknownSeal, ErrSealNotValid, pdf.ErrTooLarge, or
+// ctx's error when it is done before the key is used.
+func (r *Registry) Sign(ctx context.Context, id string, d *pdf.Draft, at time.Time) ([]byte, Use, error) {
+	at = at.UTC().Truncate(time.Second)
+	h, err := r.find(id)
+	if err != nil {
+		return nil, Use{}, err
+	}
+	if err := r.mayUse(h, at); err != nil {
+		return nil, Use{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, Use{}, fmt.Errorf("seal: %s: %w", id, err)
+	}
+	signature, err := h.sign(d, at)
+	if err != nil {
+		return nil, Use{}, fmt.Errorf("seal: %s: %w", id, err)
+	}
+	sealed, err := d.Fill(signature)
+	if err != nil {
+		return nil, Use{}, fmt.Errorf("seal: %s: %w", id, err)
+	}
+	name, _ := subject(h.cert)
+	return sealed, Use{
+		SealID: id, ESID: h.seal.Info.ESID, SealName: h.seal.Info.Property.Name, Signer: name,
+		CertSN: serial(h.cert), SignatureDigest: hex.EncodeToString(digest(signature)), At: at,
+	}, nil
+}
+
+// sign returns the SES_Signature of a draft.
+func (h *held) sign(d *pdf.Draft, at time.Time) ([]byte, error) {
+	tbs, err := ses.MarshalTBS(h.seal.Raw, at, d.Digest(), propertyInfo(d.ByteRange()), nil)
+	if err != nil {
+		return nil, err
+	}
+	value, err := signSM2(h.key.SM2(), tbs)
+	if err != nil {
+		return nil, fmt.Errorf("signing key: %w", err)
+	}
+	return ses.MarshalSignature(tbs, h.cert.Raw, value, nil)
+}
+
+// propertyInfo says what of the file is protected (GB/T 38540 7.1 g).
+func propertyInfo(byteRange [4]int) string {
+	return fmt.Sprintf("/ByteRange [%d %d %d %d]", byteRange[0], byteRange[1], byteRange[2], byteRange[3])
+}

@@ -1,0 +1,138 @@
+package seal
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/emmansun/gmsm/smx509"
+
+	"yizheng/identity/jose"
+)
+
+// State of a seal in its life.
+type State string
+
+// States that matter to signing and verifying. Revoked is final.
+const (
+	Issued    State = "issued"
+	Suspended State = "suspended"
+	Revoked   State = "revoked"
+)
+
+// Event is one change of a seal's state. At is in UTC; a resumption is an Event
+// with State Issued.
+type Event struct {
+	ESID  string    `json:"esid"`
+	State State     `json:"state"`
+	At    time.Time `json:"at"`
+}
+
+// StatusList is what a seal maker publishes about the seals it made: every change
+// since a seal was issued. A seal without an event is issued. Its file
+// (seals-status.json) is
+//
+//	{"certificate": base64 of the maker's certificate (DER), "list": JWS}
+//
+// with the JWS (typ yz-seal-status+jws) over the JSON of this type.
+type StatusList struct {
+	V      int       `json:"v"` // 1
+	Issued time.Time `json:"issued"`
+	Next   time.Time `json:"next"` // when the next list is due
+	Events []Event   `json:"events"`
+}
+
+const statusTyp = "yz-seal-status+jws"
+
+type statusFile struct {
+	Certificate []byte `json:"certificate"`
+	List        string `json:"list"`
+}
+
+// At returns the state of a seal at a time and since when it has been in it; since
+// is zero for a seal without an event.
+func (l *StatusList) At(esid string, t time.Time) (state State, since time.Time) {
+	state = Issued
+	for _, e := range l.Events {
+		if e.ESID == esid && !e.At.After(t) && state != Revoked {
+			state, since = e.State, e.At
+		}
+	}
+	return state, since
+}
+
+// SignStatusList returns the file of a list, signed by the maker.
+func SignStatusList(maker Credential, l StatusList) ([]byte, error) {
+	l.V = 1
+	if err := l.check(); err != nil {
+		return nil, err
+	}
+	payload, err := json.Marshal(l)
+	if err != nil {
+		return nil, fmt.Errorf("seal: status list: %w", err)
+	}
+	token, err := jose.Sign(maker.Key, statusTyp, payload)
+	if err != nil {
+		return nil, fmt.Errorf("seal: status list: %w", err)
+	}
+	return json.MarshalIndent(statusFile{maker.Cert.Raw, token}, "", "  ")
+}
+
+// parseStatusList checks signature and form; the caller judges the certificate.
+func parseStatusList(raw []byte) (*StatusList, *smx509.Certificate, error) {
+	var f statusFile
+	if err := strictJSON(raw, &f); err != nil {
+		return nil, nil, err
+	}
+	cert, err := parseCert(f.Certificate)
+	if err != nil {
+		return nil, nil, err
+	}
+	pub := cert.PublicKey.(*ecdsa.PublicKey) // parseCert returns no other
+	payload, _, err := jose.Verify(f.List, statusTyp, func(kid string) *ecdsa.PublicKey {
+		if kid != jose.KeyID(pub) {
+			return nil
+		}
+		return pub
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	var l StatusList
+	if err := strictJSON(payload, &l); err != nil {
+		return nil, nil, err
+	}
+	return &l, cert, l.check()
+}
+
+func (l *StatusList) check() error {
+	if l.V != 1 || l.Issued.IsZero() || !l.Issued.Before(l.Next) {
+		return errors.New("seal: status list: version 1 with a time of issue and a later next list expected")
+	}
+	for _, e := range l.Events {
+		if e.ESID == "" || e.At.IsZero() || !slices.Contains([]State{Issued, Suspended, Revoked}, e.State) {
+			return errors.New("seal: status list: an event needs esid, time and one of issued, suspended, revoked")
+		}
+	}
+	if !slices.IsSortedFunc(l.Events, func(a, b Event) int { return a.At.Compare(b.At) }) {
+		return errors.New("seal: status list: events are not in order of time")
+	}
+	return nil
+}
+
+// strictJSON decodes exactly one value without unknown members.
+func strictJSON(raw []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("not the expected JSON: %w", err)
+	}
+	if d.More() {
+		return errors.New("not the expected JSON: something follows")
+	}
+	return nil
+}
