@@ -1,18 +1,19 @@
 package identity
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
 
-// IDType is the kind of identity document: a code of the common certificate
-// type table that GB/T 36903 systems use, where it has one.
+// IDType is the kind of an identity document: a three-digit code of the
+// certificate type table common in government systems.
 type IDType string
 
 const (
 	TypeResident  IDType = "111" // resident identity card (居民身份证)
-	TypeForeigner IDType = "553" // foreign permanent resident identity card, 2017 and 2023 layouts
-	TypeHMT       IDType = "556" // residence permit for Hong Kong, Macao and Taiwan residents; this project's choice, see docs/protocol/read-attestation.md
+	TypeForeigner IDType = "553" // foreign permanent resident identity card (外国人永久居留身份证), 2017 and 2023
+	TypeHMT       IDType = "556" // residence permit for Hong Kong, Macao and Taiwan residents (港澳台居民居住证); the code is this project's choice
 )
 
 // Sex is a code of GB/T 2261.1.
@@ -25,15 +26,9 @@ const (
 	SexUnstated Sex = "9"
 )
 
-// Date is a civil date in Beijing time. The zero Date is no date.
-type Date struct {
-	Year  int
-	Month time.Month
-	Day   int
-}
-
 // Person is one person as their card describes them.
 type Person struct {
+	secret
 	Type   IDType
 	Number Number
 	Name   Name
@@ -41,9 +36,60 @@ type Person struct {
 	Sex    Sex
 }
 
-// Salts are the two random values that blind a read attestation's commitments.
-// They travel encrypted, beside the number and the name, and to nobody else.
-type Salts struct{ ID, Name [16]byte }
+// Salts blind the commitments of an attestation: ID that of type and number,
+// Name that of the name, Card those of the chip's UID and text. ID and Name
+// travel, encrypted, with the number and name to whoever checks them; Card
+// stays between read agent and gateway.
+type Salts struct {
+	secret
+	ID, Name, Card [16]byte
+}
 
-func (Salts) String() string             { return redacted }
-func (Salts) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+// ErrDate is returned for a date that does not exist.
+var ErrDate = errors.New("no such date")
+
+// beijing is civil time in China, where every card is issued and expires.
+var beijing = time.FixedZone("CST", 8*60*60)
+
+// Date is a civil date in Beijing time. The zero Date is no date.
+type Date struct {
+	Year  int
+	Month time.Month
+	Day   int
+}
+
+// ParseDate parses YYYYMMDD (GB/T 7408.1 basic format) and refuses days that
+// do not exist.
+func ParseDate(s string) (Date, error) {
+	t, err := time.Parse("20060102", s)
+	if err != nil {
+		return Date{}, ErrDate
+	}
+	return Date{t.Year(), t.Month(), t.Day()}, nil
+}
+
+// DateOf returns the date in Beijing at t.
+func DateOf(t time.Time) Date {
+	t = t.In(beijing)
+	return Date{t.Year(), t.Month(), t.Day()}
+}
+
+// IsZero reports whether d is no date.
+func (d Date) IsZero() bool { return d == Date{} }
+
+// Before reports whether d is an earlier day than o.
+func (d Date) Before(o Date) bool { return d.compact() < o.compact() }
+
+// Compact returns YYYYMMDD.
+func (d Date) Compact() string { return fmt.Sprintf("%08d", d.compact()) }
+
+func (d Date) compact() int { return d.Year*10000 + int(d.Month)*100 + d.Day }
+
+// yearsUntil returns full years from d to o: an age.
+func (d Date) yearsUntil(o Date) int {
+	years := o.Year - d.Year
+	if int(o.Month)*100+o.Day < int(d.Month)*100+d.Day {
+		years--
+	}
+	return years
+}

@@ -90,3 +90,17 @@ func verifyRaw(pub *ecdsa.PublicKey, input string, sig []byte) bool {
 	})
 	return err == nil && sm2.VerifyASN1WithSM2(pub, nil, []byte(input), der)
 }
+
+// Unverified returns the payload of a compact JWS without checking anything.
+// It is for finding out which key should have signed; Verify must follow.
+func Unverified(token string) ([]byte, error) {
+	parts, err := split(token, 3)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := decode(parts[1])
+	if err != nil {
+		return nil, fmt.Errorf("%w: payload is not base64url", ErrToken)
+	}
+	return payload, nil
+}
