@@ -188,7 +188,7 @@ type Query struct {
 
 // Mapping turns a source's raw JSON answer into records. Each value is a jq
 // expression over the answer: for a platform the decoded body of the response,
-// for SQL {"rows": [{column: value, …}, …]}. The conditions are tried in this
+// for SQL {"time": when asked, "data": [{column: value, …}, …]}. The conditions are tried in this
 // order: not_found_when, not_issuable_when, pending_when, multiple_when,
 // found_when; an answer none of them knows is a source error.
 type Mapping struct {

@@ -82,7 +82,7 @@ var (
 	cityForm       = regexp.MustCompile(`^[1-9][0-9]{5}$`)
 	codePointForm  = regexp.MustCompile(`^[0-9A-F]{4,6}$`)
 	knownRoles     = map[Role]bool{RoleApplicant: true, RoleSpouse: true, RoleChild: true, RolePrincipal: true}
-	knownEvidence  = map[string]bool{"card_chip": true, "operator_checked": true, "face_match": true}
+	knownEvidence  = map[string]bool{"card_chip": true, "operator_checked": true, "biometric": true}
 	knownFieldType = map[string]string{"text": "string", "number": "number", "money": "string", "date": "string", "month": "string", "code": "string"}
 )
 
