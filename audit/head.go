@@ -108,10 +108,14 @@ func (s SignedHead) Verify(pub *ecdsa.PublicKey) error {
 	if kh != s.KeyHash {
 		return fmt.Errorf("%w: head of size %d is signed by another key", ErrSignature, s.Size)
 	}
-	if !sm2.VerifyASN1WithSM2(pub, nil, s.Text(), s.Signature) {
+	if !verifySM2(pub, s.Text(), s.Signature) {
 		return fmt.Errorf("%w: head of size %d", ErrSignature, s.Size)
 	}
 	return nil
+}
+
+func verifySM2(pub *ecdsa.PublicKey, msg, sig []byte) bool {
+	return sm2.VerifyASN1WithSM2(pub, nil, msg, sig)
 }
 
 // MarshalText writes the signed note: a checkpoint.

@@ -1,0 +1,360 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config says where a log lives and how it behaves.
+type Config struct {
+	// Dir is the shard's directory. It belongs to the log alone: the verifier
+	// objects to any other file in it.
+	Dir string
+	// Origin names the shard for ever, e.g. "gw1.data.example.gov.cn/audit/2026q4"
+	// (see ShardOrigin): lower-case letters, digits and "./-_", at most 128.
+	Origin string
+	// Signer holds the log's SM2 key. A shard has one key.
+	Signer Signer
+	// SegmentSize in bytes, a multiple of 512 between 4 KiB and 1 GiB. Default
+	// 64 MiB. It is fixed when the shard is created.
+	SegmentSize int64
+	// QueueLen bounds the number of waiting Appends. Default 4096.
+	QueueLen int
+	// AppendTimeout is how long an Append waits to become durable. Default 2 s.
+	AppendTimeout time.Duration
+	// PublishEvery is the shortest time between two checkpoints. Default 1 s.
+	PublishEvery time.Duration
+	// MinFree is the low-water mark of the file system in bytes. Default two segments.
+	MinFree int64
+	// Previous is the final checkpoint of the shard before this one, if any.
+	// It is used when the shard is created.
+	Previous []byte
+	// Now replaces the clock in tests.
+	Now func() time.Time
+	// Logger gets failures and recoveries; never an entry. Default: discarded.
+	Logger *slog.Logger
+
+	files files // tests
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Dir == "" || c.Signer == nil {
+		return c, fmt.Errorf("audit: a log needs a directory and a signer")
+	}
+	if !validOrigin(c.Origin) {
+		return c, fmt.Errorf("audit: bad origin %q", c.Origin)
+	}
+	if c.SegmentSize == 0 {
+		c.SegmentSize = 64 << 20
+	}
+	if !validSegment(c.SegmentSize) {
+		return c, fmt.Errorf("audit: segment size %d: want a multiple of 512 between 4 KiB and 1 GiB", c.SegmentSize)
+	}
+	if len(c.Previous) > 0 {
+		if _, err := ParseCheckpoint(c.Previous); err != nil {
+			return c, fmt.Errorf("audit: checkpoint of the previous shard: %w", err)
+		}
+	}
+	if c.QueueLen <= 0 {
+		c.QueueLen = 4096
+	}
+	if c.AppendTimeout <= 0 {
+		c.AppendTimeout = 2 * time.Second
+	}
+	if c.PublishEvery <= 0 {
+		c.PublishEvery = time.Second
+	}
+	if c.MinFree <= 0 {
+		c.MinFree = 2 * c.SegmentSize
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.files == nil {
+		c.files = osFiles{}
+	}
+	return c, nil
+}
+
+// Log is an open log. Its methods may be called from many goroutines.
+type Log struct {
+	cfg     Config
+	keyHash uint32
+	lock    file
+	wal     *wal
+	tiles   *tileStore
+	queue   chan *request
+	head    atomic.Pointer[SignedHead]
+
+	// The committer's own state: the tree, the last head and the last time.
+	tree     frontier
+	prev     Hash
+	lastTime int64
+	carry    *request
+
+	published published
+
+	mu     sync.RWMutex // writers hold it for reading while they enqueue
+	ending error        // ErrClosed or ErrSealed: nothing is taken any more
+
+	failOnce sync.Once
+	failed   chan struct{}
+	cause    error
+	low      atomic.Bool // disk space is low
+
+	quit     chan struct{} // publisher and watch end
+	ended    chan struct{} // committer has ended
+	wg       sync.WaitGroup
+	closing  sync.Once
+	closeErr error
+}
+
+// request is one call of Append.
+type request struct {
+	entries []*encoded
+	bytes   int // in a frame's body
+	last    bool
+	state   atomic.Int32
+	done    chan result // buffered; nil when nobody waits
+}
+
+// States of a request. A writer whose deadline has passed gives it up, if the
+// committer has not taken it yet.
+const (
+	waiting int32 = iota
+	taken
+	givenUp
+)
+
+type result struct {
+	batch *batch
+	first uint64
+	err   error
+}
+
+// Append records entries, next to each other in one batch, and returns when
+// they are durable and under a signed head. On any error the caller must
+// release nothing: ErrPoisoned, ErrOverloaded, ErrDiskLow, ErrClosed,
+// ErrSealed, ErrEntry, or the context's error. After a timeout the entries
+// may still become durable, which is harmless: a record without an answer.
+//
+// A caller that must not lose the record when its own client hangs up passes
+// context.WithoutCancel; Append bounds itself by Config.AppendTimeout.
+func (l *Log) Append(ctx context.Context, entries ...Entry) ([]Receipt, error) {
+	r, err := l.newRequest(entries)
+	if err != nil {
+		return nil, err
+	}
+	r.done = make(chan result, 1)
+	timer := time.NewTimer(l.cfg.AppendTimeout)
+	defer timer.Stop()
+	if err := l.enqueue(ctx, r, timer.C); err != nil {
+		return nil, err
+	}
+	select {
+	case res := <-r.done:
+		if res.err != nil {
+			return nil, res.err
+		}
+		return res.batch.receipts(res.first, len(entries))
+	case <-timer.C:
+		r.state.CompareAndSwap(waiting, givenUp)
+		return nil, fmt.Errorf("%w: not durable after %v", ErrOverloaded, l.cfg.AppendTimeout)
+	case <-ctx.Done():
+		r.state.CompareAndSwap(waiting, givenUp)
+		return nil, fmt.Errorf("audit: append: %w", ctx.Err())
+	}
+}
+
+// AppendAsync queues an entry that nobody waits for, and never blocks. A later
+// head covers it; whoever waits for that head knows the entry to be durable.
+func (l *Log) AppendAsync(e Entry) error {
+	r, err := l.newRequest([]Entry{e})
+	if err != nil {
+		return err
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if err := l.refusal(); err != nil {
+		return err
+	}
+	select {
+	case l.queue <- r:
+		return nil
+	default:
+		return fmt.Errorf("%w: queue of %d is full", ErrOverloaded, l.cfg.QueueLen)
+	}
+}
+
+func (l *Log) newRequest(entries []Entry) (*request, error) {
+	if len(entries) == 0 || len(entries) > maxBatch {
+		return nil, fmt.Errorf("%w: %d entries in one call", ErrEntry, len(entries))
+	}
+	r := &request{entries: make([]*encoded, len(entries))}
+	now := l.now()
+	for i, e := range entries {
+		if l.low.Load() && !e.Open.Op.essential() {
+			return nil, ErrDiskLow
+		}
+		var err error
+		if r.entries[i], err = encode(e, now); err != nil {
+			return nil, err
+		}
+		r.bytes += 4 + len(r.entries[i].raw)
+	}
+	if r.bytes > maxBody || frameSize(r.bytes) > l.cfg.SegmentSize {
+		return nil, fmt.Errorf("%w: %d bytes in one call", ErrEntry, r.bytes)
+	}
+	return r, nil
+}
+
+// enqueue holds the read lock while it waits for room, which is safe: the
+// committer empties the queue whatever happens.
+func (l *Log) enqueue(ctx context.Context, r *request, deadline <-chan time.Time) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if err := l.refusal(); err != nil {
+		return err
+	}
+	select {
+	case l.queue <- r:
+		return nil
+	default:
+	}
+	select {
+	case l.queue <- r:
+		return nil
+	case <-l.failed:
+		return l.refusal()
+	case <-deadline:
+		return fmt.Errorf("%w: queue of %d is full", ErrOverloaded, l.cfg.QueueLen)
+	case <-ctx.Done():
+		return fmt.Errorf("audit: append: %w", ctx.Err())
+	}
+}
+
+// refusal says why nothing can be taken, if so. Called with mu held.
+func (l *Log) refusal() error {
+	select {
+	case <-l.failed:
+		return fmt.Errorf("%w: %w", ErrPoisoned, l.cause)
+	default:
+		return l.ending
+	}
+}
+
+// poison stops the log for ever.
+func (l *Log) poison(cause error) {
+	l.failOnce.Do(func() {
+		l.cause = cause
+		close(l.failed)
+		l.cfg.Logger.Error("audit log stopped; nothing may leave the gateway", "origin", l.cfg.Origin, "cause", cause)
+	})
+}
+
+// Failed is closed when the log is poisoned. The process should then end.
+func (l *Log) Failed() <-chan struct{} { return l.failed }
+
+// Err is nil, or wraps ErrPoisoned and its cause once Failed is closed.
+func (l *Log) Err() error {
+	select {
+	case <-l.failed:
+		return fmt.Errorf("%w: %w", ErrPoisoned, l.cause)
+	default:
+		return nil
+	}
+}
+
+// Head is the last durable head.
+func (l *Log) Head() SignedHead { return *l.head.Load() }
+
+// Origin is the log's name.
+func (l *Log) Origin() string { return l.cfg.Origin }
+
+// Inclusion is the path of an entry in the tree of the given size, which is
+// any size from index+1 to the head's.
+func (l *Log) Inclusion(index, size uint64) ([]Hash, error) {
+	if n := l.Head().Size; size > n {
+		return nil, fmt.Errorf("%w: size %d, log has %d", ErrRange, size, n)
+	}
+	return inclusionPath(index, size, l.tiles.node)
+}
+
+// Consistency is the proof that the tree of size to begins with that of size from.
+func (l *Log) Consistency(from, to uint64) ([]Hash, error) {
+	if n := l.Head().Size; to > n {
+		return nil, fmt.Errorf("%w: size %d, log has %d", ErrRange, to, n)
+	}
+	return consistencyPath(from, to, l.tiles.node)
+}
+
+// Receipt proves an entry under the present head.
+func (l *Log) Receipt(index uint64) (Receipt, error) {
+	head := l.Head()
+	path, err := l.Inclusion(index, head.Size)
+	if err != nil {
+		return Receipt{}, err
+	}
+	leaf, err := l.tiles.node(0, index)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return Receipt{Origin: l.cfg.Origin, Index: index, Leaf: leaf, Head: head, Proof: path}, nil
+}
+
+// Close records log.stop, publishes the last checkpoint and lets the
+// directory go. It returns the cause if the log was poisoned.
+func (l *Log) Close() error {
+	l.finish(ErrClosed, Entry{Open: Open{Op: OpLogStop}})
+	return l.closeErr
+}
+
+// Seal ends the shard: log.close becomes its last entry, and nothing can be
+// added any more, now or by reopening it. The returned checkpoint is
+// Config.Previous of the shard that follows.
+func (l *Log) Seal() (SignedHead, error) {
+	l.finish(ErrSealed, Entry{Open: Open{Op: OpLogClose}})
+	return l.Head(), l.closeErr
+}
+
+func (l *Log) finish(why error, last Entry) {
+	l.closing.Do(func() {
+		l.mu.Lock()
+		l.ending = why
+		l.mu.Unlock()
+		r, err := l.newRequest([]Entry{last})
+		if err != nil { // cannot be: the entry is ours
+			l.poison(err)
+			r = &request{}
+		}
+		r.last, r.done = true, make(chan result, 1)
+		l.queue <- r
+		<-l.ended
+		l.closeErr = errors.Join(l.stop(), l.Err())
+	})
+}
+
+// stop ends the other goroutines once the committer has ended.
+func (l *Log) stop() error {
+	close(l.wal.want)
+	close(l.quit)
+	l.wg.Wait()
+	err := errors.Join(l.wal.close(), l.lock.Close())
+	if err != nil {
+		return fmt.Errorf("audit: closing %s: %w", filepath.Base(l.cfg.Dir), err)
+	}
+	return nil
+}
+
+func (l *Log) now() time.Time {
+	if l.cfg.Now != nil {
+		return l.cfg.Now()
+	}
+	return time.Now()
+}

@@ -1,0 +1,206 @@
+package audit
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Read calls fn with the durable entries from index from up to, but not
+// including, to. Every entry is hashed again and held against the tree. It
+// stops at fn's first error and returns it. The Stored's bytes are fn's to keep.
+func (l *Log) Read(ctx context.Context, from, to uint64, fn func(index uint64, e Stored) error) error {
+	if n := l.Head().Size; to > n || from > to {
+		return fmt.Errorf("%w: entries %d to %d, log has %d", ErrRange, from, to, n)
+	}
+	if from == to {
+		return nil
+	}
+	entries, err := l.cfg.files.ReadDir(l.wal.dir)
+	if err != nil {
+		return fmt.Errorf("audit: reading wal: %w", err)
+	}
+	names, _ := segments(entries)
+	for i, name := range names {
+		first, err := segmentFirst(name)
+		if err != nil {
+			return err
+		}
+		if first >= to {
+			return nil
+		}
+		if i+1 < len(names) {
+			if next, err := segmentFirst(names[i+1]); err == nil && next <= from {
+				continue
+			}
+		}
+		if err := l.readSegment(ctx, name, from, to, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Log) readSegment(ctx context.Context, name string, from, to uint64, fn func(uint64, Stored) error) error {
+	seg, err := l.cfg.files.ReadFile(filepath.Join(l.wal.dir, name))
+	if err != nil {
+		return fmt.Errorf("audit: reading segment: %w", err)
+	}
+	for off := int64(0); ; {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("audit: reading: %w", err)
+		}
+		f, err := parseFrame(l.cfg.Origin, seg[off:])
+		if errors.Is(err, errNoFrame) || err == nil && f.first >= to {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w: wal/%s offset %d: %w", ErrDamaged, name, off, err)
+		}
+		for i, raw := range f.entries {
+			index := f.first + uint64(i)
+			if index < from || index >= to {
+				continue
+			}
+			s, err := l.checked(index, raw)
+			if err != nil {
+				return err
+			}
+			if err := fn(index, s); err != nil {
+				return err
+			}
+		}
+		if f.first+uint64(len(f.entries)) >= to {
+			return nil
+		}
+		off += f.length
+	}
+}
+
+// checked parses an entry and compares its leaf with the tree's.
+func (l *Log) checked(index uint64, raw []byte) (Stored, error) {
+	s, err := parseStored(raw)
+	if err == nil {
+		err = s.decode()
+	}
+	if err != nil {
+		return s, fmt.Errorf("entry %d: %w", index, err)
+	}
+	s.Index = index
+	leaf, err := l.tiles.node(0, index)
+	if err != nil {
+		return s, err
+	}
+	if leaf != s.Leaf {
+		return s, fmt.Errorf("%w: entry %d is not what was signed", ErrDamaged, index)
+	}
+	return s, nil
+}
+
+func segmentFirst(name string) (uint64, error) {
+	var first uint64
+	if _, err := fmt.Sscanf(name, "%d.seg", &first); err != nil || segmentName(first) != name {
+		return 0, fmt.Errorf("%w: wal/%s is no segment", ErrDamaged, name)
+	}
+	return first, nil
+}
+
+// Prove reads one entry out of a log's directory, without the running log,
+// and proves it under the last head in its segments. keys are the log's
+// pinned keys. The directory may be that of a running log. Errors wrap
+// ErrRange if there is no such entry, ErrDamaged or ErrSignature.
+//
+// Prove recomputes the whole tree, but leaves it to VerifyDir to judge the
+// rest of the directory.
+func Prove(dir string, index uint64, keys ...*ecdsa.PublicKey) (Stored, Receipt, error) {
+	d, err := openDir(dir, keys)
+	if err != nil {
+		return Stored{}, Receipt{}, err
+	}
+	var found *Stored
+	tree := &tileStore{}
+	err = d.frames(func(f *frame, _ string, _ int64) error {
+		return d.chain.follow(f, func(s *Stored) error {
+			if s.Index == index {
+				found = s
+			}
+			return nil
+		}, func(level uint, _ uint64, h *Hash) { tree.add(level, *h) })
+	})
+	if err != nil {
+		return Stored{}, Receipt{}, err
+	}
+	if found == nil {
+		return Stored{}, Receipt{}, fmt.Errorf("%w: entry %d, log has %d", ErrRange, index, d.chain.tree.size)
+	}
+	if err := found.decode(); err != nil {
+		return Stored{}, Receipt{}, fmt.Errorf("entry %d: %w", index, err)
+	}
+	path, err := inclusionPath(index, d.chain.tree.size, tree.node)
+	if err != nil {
+		return Stored{}, Receipt{}, err
+	}
+	r := Receipt{Origin: d.meta.Origin, Index: index, Leaf: found.Leaf, Head: d.head(), Proof: path}
+	return *found, r, r.Verify(d.pub, found.Leaf)
+}
+
+// directory is a shard read offline.
+type directory struct {
+	dir   string
+	meta  meta
+	pub   *ecdsa.PublicKey // the pinned key that signed log.json
+	chain chain
+	sig   []byte // of the last frame followed
+	names []string
+}
+
+// openDir reads log.json and lists the segments.
+func openDir(dir string, keys []*ecdsa.PublicKey) (*directory, error) {
+	note, err := os.ReadFile(filepath.Join(dir, nameMeta))
+	if err != nil {
+		return nil, fmt.Errorf("audit: reading log.json: %w", err)
+	}
+	d := &directory{dir: dir}
+	if d.meta, d.pub, err = readMeta(note, keys); err != nil {
+		return nil, err
+	}
+	d.chain = chain{origin: d.meta.Origin, prev: metaDigest(note)}
+	entries, err := os.ReadDir(filepath.Join(dir, nameWAL))
+	if err != nil {
+		return nil, fmt.Errorf("audit: reading wal: %w", err)
+	}
+	d.names, _ = segments(entries)
+	return d, nil
+}
+
+// frames calls follow with every frame up to the first place where none
+// begins; what is there is left to VerifyDir. It stops at follow's error.
+func (d *directory) frames(follow func(f *frame, name string, off int64) error) error {
+	for i, name := range d.names {
+		if name != segmentName(d.chain.tree.size) {
+			return fmt.Errorf("%w: entry %d: wal/%s is missing", ErrDamaged, d.chain.tree.size, segmentName(d.chain.tree.size))
+		}
+		seg, err := os.ReadFile(filepath.Join(d.dir, nameWAL, name))
+		if err != nil {
+			return fmt.Errorf("audit: reading segment: %w", err)
+		}
+		off, err := d.chain.walk(seg, func(f *frame, off int64) error {
+			d.sig = f.sig
+			return follow(f, name, off)
+		})
+		lastOne := i == len(d.names)-1
+		if !errors.Is(err, errNoFrame) && !(lastOne && isTorn(err)) {
+			return fmt.Errorf("%w: entry %d, wal/%s offset %d: %w", ErrDamaged, d.chain.tree.size, name, off, err)
+		}
+	}
+	return nil
+}
+
+// head is the signed head of the last frame followed.
+func (d *directory) head() SignedHead {
+	kh, _ := noteKeyHash(d.meta.Origin, d.pub) // computed before, in readMeta
+	return SignedHead{Head: d.chain.last, KeyHash: kh, Signature: d.sig}
+}

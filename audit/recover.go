@@ -1,0 +1,367 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/emmansun/gmsm/sm3"
+)
+
+// recovery reads a shard back. It believes the frames, not the files derived
+// from them, but holds them against every signed head it can find: a frame
+// missing under such a head is damage, never a torn tail.
+type recovery struct {
+	l     *Log
+	meta  meta
+	chain chain
+
+	known    map[uint64]Head // heads published before, by size, until found in a frame
+	largest  uint64
+	recorded map[string]bool // quarantined files that a log.recovered names
+	lastOp   Op
+}
+
+func (r *recovery) run(ctx context.Context) ([]Entry, error) {
+	r.known, r.recorded = make(map[uint64]Head), make(map[string]bool)
+	count, good, err := r.readKnown()
+	if err != nil {
+		return nil, err
+	}
+	name, off, err := r.readSegments(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.chain.tree.size < r.largest || len(r.known) > 0 {
+		return nil, r.damage(r.chain.tree.size, fmt.Errorf("heads up to size %d were published", r.largest))
+	}
+	if r.chain.tree.size > 1 && r.largest == 0 {
+		return nil, fmt.Errorf("%w: heads/last and checkpoint are missing", ErrDamaged)
+	}
+	if r.lastOp == OpLogClose {
+		return nil, fmt.Errorf("%w: %s", ErrSealed, r.meta.Origin)
+	}
+	if err := r.prepareSpare(); err != nil {
+		return nil, err
+	}
+	l := r.l
+	l.tree, l.prev, l.lastTime = r.chain.tree, r.chain.prev, max(r.chain.last.Time, r.meta.Created)
+	rebuilt, err := l.tiles.restore(l.tree.size)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.trimCheckpoints(good); err != nil {
+		return nil, err
+	}
+	l.published.size = 0 // publish again: the last one may not have been finished
+	if err := l.openCheckpoints(count, good); err != nil {
+		return nil, err
+	}
+	if err := l.wal.open(name, off); err != nil {
+		return nil, errors.Join(fmt.Errorf("audit: opening segment: %w", err), l.published.file.Close())
+	}
+	entries, err := r.entries(rebuilt)
+	if err != nil {
+		return nil, errors.Join(err, l.published.file.Close())
+	}
+	return entries, nil
+}
+
+// damage says from which entry on the log cannot be trusted.
+func (r *recovery) damage(index uint64, cause error) error {
+	return fmt.Errorf("%w: from entry %d on: %w", ErrDamaged, index, cause)
+}
+
+// readKnown collects the heads of heads/last, checkpoint and checkpoints.log.
+func (r *recovery) readKnown() (count uint64, good int64, err error) {
+	for _, name := range []string{nameLastHead, nameCheckpoint} {
+		note, err := r.l.cfg.files.ReadFile(filepath.Join(r.l.cfg.Dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return 0, 0, fmt.Errorf("audit: reading %s: %w", name, err)
+		}
+		if err := r.addKnown(note); err != nil {
+			return 0, 0, fmt.Errorf("%w: %s: %w", ErrDamaged, name, err)
+		}
+	}
+	b, err := r.l.cfg.files.ReadFile(filepath.Join(r.l.cfg.Dir, nameCheckpoints))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, fmt.Errorf("audit: reading checkpoints.log: %w", err)
+	}
+	var last []byte
+	count, good, err = readCheckpoints(b, func(_ uint64, _ int64, note []byte) error {
+		last = note
+		return nil
+	})
+	if err != nil && !errors.Is(err, errTornRecord) {
+		return 0, 0, err
+	}
+	if last != nil {
+		if err := r.addKnown(last); err != nil {
+			return 0, 0, fmt.Errorf("%w: checkpoints.log: %w", ErrDamaged, err)
+		}
+	}
+	return count, good, nil
+}
+
+func (r *recovery) addKnown(note []byte) error {
+	s, err := ParseCheckpoint(note)
+	if err != nil {
+		return err
+	}
+	if s.Origin != r.meta.Origin {
+		return fmt.Errorf("checkpoint of another log")
+	}
+	if err := s.Verify(r.l.cfg.Signer.Public()); err != nil {
+		return err
+	}
+	r.known[s.Size], r.largest = s.Head, max(r.largest, s.Size)
+	return nil
+}
+
+// readSegments follows all frames and returns the live segment and the offset
+// at which it goes on.
+func (r *recovery) readSegments(ctx context.Context) (name string, off int64, err error) {
+	entries, err := r.l.cfg.files.ReadDir(r.l.wal.dir)
+	if err != nil {
+		return "", 0, fmt.Errorf("audit: reading wal: %w", err)
+	}
+	names, others := segments(entries)
+	for _, o := range others {
+		if o != spareName && o != spareName+".tmp" {
+			return "", 0, fmt.Errorf("%w: wal/%s is no segment", ErrDamaged, o)
+		}
+	}
+	if len(names) == 0 {
+		return "", 0, r.damage(0, errors.New("there is no segment"))
+	}
+	for i, n := range names {
+		if err := ctx.Err(); err != nil {
+			return "", 0, fmt.Errorf("audit: recovery: %w", err)
+		}
+		if n != segmentName(r.chain.tree.size) {
+			return "", 0, r.damage(r.chain.tree.size, fmt.Errorf("wal/%s follows, not wal/%s", n, segmentName(r.chain.tree.size)))
+		}
+		if off, err = r.readSegment(n, i == len(names)-1); err != nil {
+			return "", 0, err
+		}
+		name = n
+	}
+	return name, off, r.checkLastSignature()
+}
+
+func (r *recovery) readSegment(name string, lastOne bool) (int64, error) {
+	seg, err := r.l.cfg.files.ReadFile(filepath.Join(r.l.wal.dir, name))
+	if err != nil {
+		return 0, fmt.Errorf("audit: reading segment: %w", err)
+	}
+	if int64(len(seg)) != r.meta.Segment {
+		return 0, r.damage(r.chain.tree.size, fmt.Errorf("wal/%s has %d bytes, not %d", name, len(seg), r.meta.Segment))
+	}
+	off, err := r.chain.walk(seg, func(f *frame, _ int64) error {
+		visit := func(level uint, _ uint64, h *Hash) { r.l.tiles.add(level, *h) }
+		if err := r.chain.follow(f, r.look, visit); err != nil {
+			return err
+		}
+		s := SignedHead{Head: f.head, KeyHash: r.l.keyHash, Signature: bytes.Clone(f.sig)}
+		r.l.head.Store(&s)
+		return r.compareKnown(f.head)
+	})
+	if errors.Is(err, errNoFrame) && allZero(seg[off:]) {
+		return off, nil
+	}
+	where := fmt.Errorf("wal/%s offset %d: %w", name, off, err)
+	if !lastOne || errors.Is(err, errBadFrame) || errors.Is(err, ErrDamaged) || r.chain.tree.size < r.largest {
+		return 0, r.damage(r.chain.tree.size, where)
+	}
+	return off, r.quarantineTail(name, seg, off, where)
+}
+
+// look notes what recovery needs of the entries: which quarantined files have
+// been recorded, and what the last operation was.
+func (r *recovery) look(s *Stored) error {
+	r.lastOp = ""
+	if !bytes.Contains(s.OpenJSON, []byte(`"op":"log.`)) {
+		return nil
+	}
+	var o struct {
+		Op         Op            `json:"op"`
+		Quarantine []Quarantined `json:"quarantine"`
+	}
+	if err := json.Unmarshal(s.OpenJSON, &o); err != nil {
+		return fmt.Errorf("%w: entry %d is not JSON", errBadFrame, s.Index)
+	}
+	r.lastOp = o.Op
+	for _, q := range o.Quarantine {
+		r.recorded[q.Name] = true
+	}
+	return nil
+}
+
+func (r *recovery) compareKnown(h Head) error {
+	if k, ok := r.known[h.Size]; ok {
+		if k.digest() != h.digest() {
+			return fmt.Errorf("%w: another head of size %d was published", ErrDamaged, h.Size)
+		}
+		delete(r.known, h.Size)
+	}
+	return nil
+}
+
+// checkLastSignature verifies the last head, to which all earlier ones are chained.
+func (r *recovery) checkLastSignature() error {
+	s := r.l.head.Load()
+	if s == nil {
+		return nil
+	}
+	if err := s.Verify(r.l.cfg.Signer.Public()); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return nil
+}
+
+// quarantineTail moves a torn tail aside. The bytes are copied, synced, and
+// only then cleared.
+func (r *recovery) quarantineTail(name string, seg []byte, off int64, cause error) error {
+	rest := seg[off:]
+	extent := frameSize(maxBody)
+	if h, err := parseHeader(rest); err == nil {
+		extent = frameSize(h.body)
+	}
+	end := alignUp(int64(lastNonZero(rest)))
+	if end > extent {
+		return r.damage(r.chain.tree.size, fmt.Errorf("%w; and %d bytes further on are not zero", cause, end))
+	}
+	if at, found := laterFrame(rest, frameAlign, r.chain.tree.size); found {
+		return r.damage(r.chain.tree.size, fmt.Errorf("%w; a later frame lies at offset %d", cause, off+at))
+	}
+	if err := r.quarantine(fmt.Sprintf("%012d-%s-%d", r.chain.tree.size, name, off), rest[:end]); err != nil {
+		return err
+	}
+	f, err := r.l.cfg.files.Open(filepath.Join(r.l.wal.dir, name), os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("audit: clearing torn tail: %w", err)
+	}
+	_, err = f.WriteAt(make([]byte, end), off)
+	if err == nil {
+		err = f.SyncData()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("audit: clearing torn tail: %w", err)
+	}
+	return nil
+}
+
+// quarantine writes a copy that no later recovery overwrites.
+func (r *recovery) quarantine(name string, content []byte) error {
+	fsys, dir := r.l.cfg.files, filepath.Join(r.l.cfg.Dir, nameQuarantine)
+	for base, n := name, 2; ; n++ {
+		old, err := fsys.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("audit: quarantine: %w", err)
+		}
+		if bytes.Equal(old, content) && !r.recorded[name] {
+			return nil // copied by a recovery that did not come further
+		}
+		name = fmt.Sprintf("%s-%d", base, n)
+	}
+	if err := writeWhole(fsys, filepath.Join(dir, name), content); err != nil {
+		return fmt.Errorf("audit: quarantine: %w", err)
+	}
+	if err := fsys.SyncDir(dir); err != nil {
+		return fmt.Errorf("audit: quarantine: %w", err)
+	}
+	r.l.cfg.Logger.Warn("audit log moved a torn tail to quarantine", "origin", r.meta.Origin, "file", name, "bytes", len(content))
+	return nil
+}
+
+// trimCheckpoints moves a torn last record of checkpoints.log aside.
+func (r *recovery) trimCheckpoints(good int64) error {
+	name := filepath.Join(r.l.cfg.Dir, nameCheckpoints)
+	b, err := r.l.cfg.files.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && int64(len(b)) == good {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("audit: reading checkpoints.log: %w", err)
+	}
+	if err := r.quarantine(fmt.Sprintf("%012d-checkpoints.log-%d", r.chain.tree.size, good), b[good:]); err != nil {
+		return err
+	}
+	if err := writeWhole(r.l.cfg.files, name, b[:good]); err != nil {
+		return fmt.Errorf("audit: cutting checkpoints.log: %w", err)
+	}
+	return nil
+}
+
+// prepareSpare keeps an existing spare if it is whole, and makes one if a
+// crash came between a rotation and the next spare.
+func (r *recovery) prepareSpare() error {
+	w := r.l.wal
+	b, err := w.fs.ReadFile(filepath.Join(w.dir, spareName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = w.create(spareName)
+	case err == nil && (int64(len(b)) != w.size || !allZero(b)):
+		return fmt.Errorf("%w: wal/next is not empty", ErrDamaged)
+	case err == nil:
+		err = w.fs.Remove(filepath.Join(w.dir, spareName+".tmp"))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("audit: spare segment: %w", err)
+	}
+	w.ready <- struct{}{}
+	return nil
+}
+
+// entries are what the log says of its own recovery: quarantined files that
+// no entry names yet, and that it goes on.
+func (r *recovery) entries(rebuilt int) ([]Entry, error) {
+	dir := filepath.Join(r.l.cfg.Dir, nameQuarantine)
+	found, err := r.l.cfg.files.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("audit: reading quarantine: %w", err)
+	}
+	var moved []Quarantined
+	for _, e := range found {
+		if r.recorded[e.Name()] || strings.HasSuffix(e.Name(), ".tmp") {
+			continue
+		}
+		b, err := r.l.cfg.files.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("audit: reading quarantine: %w", err)
+		}
+		sum := sm3.Sum(b)
+		moved = append(moved, Quarantined{Name: e.Name(), Bytes: int64(len(b)), SM3: hex.EncodeToString(sum[:])})
+	}
+	slices.SortFunc(moved, func(a, b Quarantined) int { return strings.Compare(a.Name, b.Name) })
+	var out []Entry
+	if r.chain.tree.size == 0 { // the crash came before the very first entry
+		out = append(out, Entry{Open: Open{Op: OpLogOpen, Previous: r.meta.Previous}})
+	}
+	if len(moved) > 0 {
+		out = append(out, Entry{Open: Open{Op: OpLogRecovered, Quarantine: moved}})
+	}
+	start := Entry{Open: Open{Op: OpLogStart}}
+	if rebuilt > 0 {
+		start.Open.Rows = &rebuilt
+		start.Closed.Reason = "tiles-rebuilt"
+	}
+	return append(out, start), nil
+}
