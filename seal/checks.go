@@ -1,0 +1,200 @@
+package seal
+
+import (
+	"errors"
+	"time"
+
+	"github.com/emmansun/gmsm/smx509"
+
+	"yizheng/seal/ses"
+)
+
+// The checks from the second on; the first and the seventh are in verify.go. The
+// order follows GM/T 0031-2014 6.2.3, but each is carried out whatever the others
+// found, as far as there is something to judge.
+
+// checkSignature: the holder's signature over the raw TBS, the maker's over the raw
+// seal information, both SM2 with SM3.
+func (v *verification) checkSignature() {
+	s := v.sig.Seal
+	set := func(r Result, t Text) { v.r.set(CheckSignature, r, t) }
+	switch {
+	case v.signer == nil:
+		set(Fail, say("签章者证书无法解析或不是 SM2 证书", "the signer's certificate cannot be parsed or is not SM2"))
+	case v.maker == nil:
+		set(Fail, say("制章者证书无法解析或不是 SM2 证书", "the maker's certificate cannot be parsed or is not SM2"))
+	case !v.sig.Algorithm.Equal(ses.OIDSM2WithSM3):
+		set(Fail, say("签章签名算法不是基于 SM3 的 SM2", "the signature's algorithm is not SM2 with SM3"))
+	case !s.Algorithm.Equal(ses.OIDSM2WithSM3):
+		set(Fail, say("制章签名算法不是基于 SM3 的 SM2", "the algorithm of the maker's signature is not SM2 with SM3"))
+	case !verifySM2(v.signer, v.sig.RawTBS, v.sig.Signature):
+		set(Fail, say("签章者的签名值不正确", "the signer's signature is wrong"))
+	case !verifySM2(v.maker, s.Signed, s.Signature):
+		set(Fail, say("制章者对印章的签名值不正确", "the maker's signature of the seal is wrong"))
+	default:
+		set(OK, say("签章者和制章者的 SM2 签名均正确", "the SM2 signatures of signer and maker are right"))
+	}
+}
+
+// checkList: the signing certificate is one the seal names.
+func (v *verification) checkList() {
+	in, err := inList(v.sig.Seal, v.sig.Cert)
+	switch {
+	case err != nil:
+		v.r.set(CheckList, Unknown, say("印章证书列表用了不支持的杂凑算法", "the seal's list uses a digest algorithm not known here"))
+	case !in:
+		v.r.set(CheckList, Fail, say("签章所用证书不在印章的证书列表中", "the signing certificate is not in the seal's list"))
+	default:
+		v.r.set(CheckList, OK, say("签章所用证书在印章的证书列表中", "the signing certificate is in the seal's list"))
+	}
+}
+
+// checkSeal: validity period and state at the time of signing; the maker's
+// certificate at the time the seal was made.
+func (v *verification) checkSeal() {
+	p := v.sig.Seal.Info.Property
+	switch {
+	case v.at.IsZero():
+		v.r.set(CheckSeal, Unknown, say("签章时间未知，无法判断", "the signing time is unknown"))
+		return
+	case v.at.Before(p.ValidStart), v.at.After(p.ValidEnd):
+		v.r.set(CheckSeal, Fail, say("签章时印章不在有效期（%s 至 %s）内", "the seal was not within its validity (%s to %s) when used", day(p.ValidStart), day(p.ValidEnd)))
+		return
+	case v.maker == nil:
+		v.r.set(CheckSeal, Fail, say("制章者证书无法解析", "the maker's certificate cannot be parsed"))
+		return
+	}
+	issuer, err := v.trust.chain(v.maker, p.Created, forMaker)
+	if err != nil {
+		zh, en := chainFault(err)
+		v.r.set(CheckSeal, Fail, Text{"制章者证书在制章时不可信：" + zh, "the maker's certificate was not trustworthy when the seal was made: " + en})
+		return
+	}
+	if rev := v.trust.revocation(v.maker, issuer); rev.revoked && !rev.at.After(p.Created) {
+		v.r.set(CheckSeal, Fail, say("制章者证书在制章前已被吊销（%s）", "the maker's certificate had been revoked (%s) before the seal was made", day(rev.at)))
+		return
+	}
+	v.checkState()
+}
+
+// checkState looks the seal up in the status list.
+func (v *verification) checkState() {
+	list := v.trust.status
+	if list == nil {
+		v.r.set(CheckSeal, OK, say("印章在有效期内；离线核验，没有印章状态表，未查停用和撤销", "within its validity; offline without a status list: suspension and revocation were not looked up"))
+		return
+	}
+	state, since := list.At(v.r.ESID, v.at)
+	later, laterSince := list.At(v.r.ESID, v.now)
+	switch {
+	case state == Revoked:
+		v.r.set(CheckSeal, Fail, say("印章自 %s 起已撤销", "the seal has been revoked since %s", moment(since)))
+	case state == Suspended:
+		v.r.set(CheckSeal, Fail, say("签章时印章处于停用状态（自 %s 起）", "the seal was suspended (since %s) when used", moment(since)))
+	case later != Issued && later != state:
+		v.r.set(CheckSeal, OK, say("签章时印章有效；此后于 %s 停用或撤销", "valid when used; suspended or revoked later, on %s", moment(laterSince)))
+	case list.Next.Before(v.now):
+		v.r.set(CheckSeal, OK, say("印章在有效期内且未停用、未撤销；状态表为 %s 的，已过更新时间", "within its validity, neither suspended nor revoked; the status list of %s is out of date", moment(list.Issued)))
+	default:
+		v.r.set(CheckSeal, OK, say("印章在有效期内且未停用、未撤销（状态表 %s）", "within its validity, neither suspended nor revoked (status list of %s)", moment(list.Issued)))
+	}
+}
+
+// checkCertificate: chain, key usage, and expiry and revocation at signing time.
+func (v *verification) checkCertificate() {
+	set := func(r Result, t Text) { v.r.set(CheckCertificate, r, t) }
+	switch {
+	case v.signer == nil:
+		set(Fail, say("签章者证书无法解析", "the signer's certificate cannot be parsed"))
+		return
+	case v.at.IsZero():
+		set(Unknown, say("签章时间未知，无法判断", "the signing time is unknown"))
+		return
+	}
+	issuer, err := v.trust.chain(v.signer, v.at, forSigner)
+	if err != nil {
+		zh, en := chainFault(err)
+		set(Fail, Text{zh, en})
+		return
+	}
+	expired := v.now.After(v.signer.NotAfter)
+	v.revoked = v.trust.revocation(v.signer, issuer)
+	switch rev := v.revoked; {
+	case rev.revoked && !rev.at.After(v.at):
+		set(Fail, say("签章时证书已被吊销（%s）", "the certificate had been revoked (%s) before it was used", moment(rev.at)))
+	case rev.revoked:
+		set(OK, say("签章时证书有效；此后于 %s 被吊销", "valid when used; revoked later, on %s", moment(rev.at)))
+	case !rev.listed:
+		set(OK, say("证书链可信、用途为数字签名；离线核验，没有吊销列表", "chain trusted, may sign; offline without a revocation list"))
+	case rev.nextUpd.Before(v.now):
+		set(OK, say("证书链可信且未吊销；吊销列表为 %s 的，已过更新时间", "chain trusted, not revoked; the revocation list of %s is out of date", moment(rev.thisUpd)))
+	default:
+		set(OK, say("证书链可信且未吊销（吊销列表 %s）", "chain trusted, not revoked (list of %s)", moment(rev.thisUpd)))
+	}
+	if c := &v.r.Checks[CheckCertificate-1]; expired && c.Result == OK {
+		c.Reason.ZH += "；证书现已过期，签章时有效"
+		c.Reason.EN += "; expired by now, valid when used"
+	}
+}
+
+// checkTime: within the certificate's and the seal's validity, before revocation,
+// not in the future, and consistent with the PDF's own /M.
+func (v *verification) checkTime() {
+	set := func(r Result, t Text) { v.r.set(CheckTime, r, t) }
+	p := v.sig.Seal.Info.Property
+	switch {
+	case v.at.IsZero():
+		set(Unknown, say("签章数据中的时间无法识别", "the time inside the signature is of no known form"))
+	case v.at.After(v.now.Add(clockSkew)):
+		set(Fail, say("签章时间（%s）晚于现在", "the signing time (%s) is in the future", moment(v.at)))
+	case v.at.Before(p.ValidStart) || v.at.After(p.ValidEnd):
+		set(Fail, say("签章时间（%s）不在印章有效期内", "the signing time (%s) is outside the seal's validity", moment(v.at)))
+	case v.signer == nil || v.at.Before(v.signer.NotBefore) || v.at.After(v.signer.NotAfter):
+		set(Fail, say("签章时间（%s）不在签章者证书有效期内", "the signing time (%s) is outside the certificate's validity", moment(v.at)))
+	case v.outOfUse():
+		set(Fail, say("签章时间（%s）晚于证书或印章的吊销、停用时间", "the signing time (%s) is after the revocation or suspension of certificate or seal", moment(v.at)))
+	case !v.field.M.IsZero() && v.field.M.Sub(v.at).Abs() > clockSkew:
+		set(Fail, say("签章时间（%s）与文件中的签名时间 /M 相差过大", "the signing time (%s) is too far from the file's own /M", moment(v.at)))
+	default:
+		set(OK, say("签章时间 %s 合理", "the signing time %s is plausible", moment(v.at)))
+	}
+}
+
+// outOfUse reports whether certificate or seal were revoked or suspended when used.
+func (v *verification) outOfUse() bool {
+	if l := v.trust.status; l != nil {
+		if state, _ := l.At(v.r.ESID, v.at); state != Issued {
+			return true
+		}
+	}
+	return v.revoked.revoked && !v.revoked.at.After(v.at)
+}
+
+func (v *verification) checkStamp() {
+	if v.sig.TimeStamp == nil {
+		v.r.set(CheckStamp, Absent, say("签章没有时间戳", "the signature has no time stamp"))
+		return
+	}
+	v.r.set(CheckStamp, Unknown, say("签章带有时间戳，本版本不能核验时间戳", "there is a time stamp, which this version cannot verify"))
+}
+
+// chainFault puts a chain's error into words.
+func chainFault(err error) (zh, en string) {
+	var invalid smx509.CertificateInvalidError
+	var unknown smx509.UnknownAuthorityError
+	var critical smx509.UnhandledCriticalExtension
+	switch {
+	case errors.Is(err, errUsage):
+		return "证书用途不是数字签名", "the certificate's key usage does not allow digital signatures"
+	case errors.As(err, &unknown):
+		return "证书不是由受信任的机构签发", "the certificate was not issued by a trusted authority"
+	case errors.As(err, &critical):
+		return "证书含有不认识的关键扩展", "the certificate has a critical extension not known here"
+	case errors.As(err, &invalid) && invalid.Reason == smx509.Expired:
+		return "证书（或其上级证书）当时不在有效期内", "the certificate (or one above it) was not within its validity"
+	}
+	return "证书链不成立（" + err.Error() + "）", "the certificate chain does not hold (" + err.Error() + ")"
+}
+
+func day(t time.Time) string    { return t.In(beijing).Format("2006-01-02") }
+func moment(t time.Time) string { return t.In(beijing).Format("2006-01-02 15:04:05") }

@@ -1,0 +1,189 @@
+package seal
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// Result of one check.
+type Result string
+
+// Results. Unknown means the check could not be carried out, Absent that there was
+// nothing to check; neither is a pass.
+const (
+	OK      Result = "ok"
+	Fail    Result = "fail"
+	Absent  Result = "absent"
+	Unknown Result = "unknown"
+)
+
+// Text is a sentence in both languages.
+type Text struct {
+	ZH string `json:"zh"`
+	EN string `json:"en"`
+}
+
+// In returns the sentence in a language: "en", else Chinese.
+func (t Text) In(lang string) string {
+	if lang == "en" {
+		return t.EN
+	}
+	return t.ZH
+}
+
+// Check is one of the eight checks of GB/T 39047 5.2.3.3 e).
+type Check struct {
+	No     int    `json:"no"` // 1 to 8
+	Name   Text   `json:"name"`
+	Result Result `json:"result"`
+	Reason Text   `json:"reason"`
+}
+
+// The numbers of the checks.
+const (
+	CheckFormat      = 1 // 印章数据格式
+	CheckSignature   = 2 // 签章签名值
+	CheckList        = 3 // 签章者证书与印章证书列表
+	CheckSeal        = 4 // 印章有效性
+	CheckCertificate = 5 // 签章者证书有效性
+	CheckTime        = 6 // 签章时间
+	CheckDigest      = 7 // 原文杂凑
+	CheckStamp       = 8 // 时间戳
+)
+
+var checkNames = [8]Text{
+	{"印章数据格式", "seal data format"},
+	{"签章签名值", "signature value"},
+	{"签章者证书在印章列表中", "signer's certificate in the seal's list"},
+	{"印章有效性", "validity of the seal"},
+	{"签章者证书有效性", "validity of the signer's certificate"},
+	{"签章时间", "signing time"},
+	{"原文杂凑", "digest of the document"},
+	{"时间戳", "time stamp"},
+}
+
+// Report is the answer of Verify. Fields about the seal are filled as far as the
+// file could be read, and are worth nothing unless Overall is true.
+type Report struct {
+	Overall bool     `json:"overall"`
+	Checks  [8]Check `json:"checks"`
+
+	Standard    string    `json:"standard,omitempty"` // GB/T 38540-2020 and so on
+	SealName    string    `json:"sealName,omitempty"`
+	ESID        string    `json:"esid,omitempty"`
+	Maker       string    `json:"maker,omitempty"`      // common name of the maker
+	Signer      string    `json:"signer,omitempty"`     // common name of the signer
+	SignerCode  string    `json:"signerCode,omitempty"` // its unified social credit code
+	SignerSN    string    `json:"signerSN,omitempty"`   // serial number of its certificate, hex
+	SigningTime time.Time `json:"signingTime,omitzero"` // UTC
+	Number      string    `json:"number,omitempty"`     // certificate number, empty for documents not made here
+	Receipt     string    `json:"receipt,omitempty"`    // intent receipt of the audit log
+
+	seed []byte
+}
+
+// Seed returns the seed of the document's field commitments, nil for documents not
+// made here. It is a secret of the document's owner and is not in the JSON form.
+func (r *Report) Seed() []byte { return r.seed }
+
+// set fills one check.
+func (r *Report) set(no int, result Result, reason Text) {
+	r.Checks[no-1] = Check{no, checkNames[no-1], result, reason}
+}
+
+// say puts the same arguments into the sentence of each language.
+func say(zh, en string, args ...any) Text {
+	return Text{fmt.Sprintf(zh, args...), fmt.Sprintf(en, args...)}
+}
+
+// newReport returns a report whose checks are all unknown.
+func newReport() Report {
+	var r Report
+	for no := 1; no <= len(r.Checks); no++ {
+		r.set(no, Unknown, say("前面的核验未通过，未能进行", "not carried out, an earlier check failed"))
+	}
+	return r
+}
+
+// conclude sets Overall: all ok, only the time stamp may be absent.
+func (r *Report) conclude() {
+	r.Overall = true
+	for _, c := range r.Checks {
+		if c.Result != OK && !(c.No == CheckStamp && c.Result == Absent) {
+			r.Overall = false
+		}
+	}
+}
+
+// beijing is the zone times are shown in.
+var beijing = time.FixedZone("UTC+8", 8*60*60)
+
+var resultNames = map[Result]Text{
+	OK: {"通过", "ok"}, Fail: {"不通过", "FAIL"}, Absent: {"无", "absent"}, Unknown: {"未知", "unknown"},
+}
+
+// WriteText writes the report for people, in Chinese or (lang "en") English.
+func (r *Report) WriteText(w io.Writer, lang string) error {
+	conclusion := Text{"核验不通过，请勿采信。", "NOT verified: do not rely on this document."}
+	if r.Overall {
+		conclusion = Text{"核验通过。", "Verified."}
+	}
+	out := &lines{w: w, lang: lang}
+	out.line(conclusion.In(lang))
+	out.field(Text{"证明编号", "certificate number"}, r.Number)
+	out.field(Text{"印章", "seal"}, joinCode(r.SealName, r.ESID))
+	out.field(Text{"签章单位", "signer"}, joinCode(r.Signer, r.SignerCode))
+	out.field(Text{"签章证书", "signer's certificate"}, r.SignerSN)
+	out.field(Text{"制章单位", "seal maker"}, r.Maker)
+	out.field(Text{"遵循标准", "standard"}, r.Standard)
+	if !r.SigningTime.IsZero() {
+		out.field(Text{"签章时间", "signing time"}, r.SigningTime.In(beijing).Format("2006-01-02 15:04:05 UTC+8"))
+	}
+	for _, c := range r.Checks {
+		out.line(fmt.Sprintf("%d. %s [%s] %s", c.No, c.Name.In(lang), resultNames[c.Result].In(lang), c.Reason.In(lang)))
+	}
+	return out.err
+}
+
+func joinCode(name, code string) string {
+	if code == "" {
+		return name
+	}
+	return name + " (" + code + ")"
+}
+
+// lines writes until the first error.
+type lines struct {
+	w    io.Writer
+	lang string
+	err  error
+}
+
+func (l *lines) line(s string) {
+	if l.err == nil {
+		_, l.err = fmt.Fprintln(l.w, printable(s))
+	}
+}
+
+func (l *lines) field(label Text, value string) {
+	colon := "："
+	if l.lang == "en" {
+		colon = ": "
+	}
+	if value != "" {
+		l.line(label.In(l.lang) + colon + value)
+	}
+}
+
+// printable replaces control characters: a seal's name comes from a stranger's file
+// and must not steer the reader's terminal.
+func printable(s string) string {
+	out := []rune(s)
+	for i, c := range out {
+		if c < 0x20 || c >= 0x7f && c < 0xa0 || c >= 0x202a && c <= 0x202e || c >= 0x2066 && c <= 0x2069 {
+			out[i] = '\uFFFD'
+		}
+	}
+	return string(out)
+}
