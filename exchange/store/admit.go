@@ -24,7 +24,7 @@ func (s *Store) ConsumeNonce(ctx context.Context, nonce, workstation string, seq
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	digest := s.digest("nonce", nonce)
-	hold, err := s.fast.reserve(ctx, "n:", []string{digest}, randomOwner())
+	hold, err := s.fast.reserve(ctx, nonceKind, []string{digest}, randomOwner())
 	if err != nil {
 		return err
 	}
@@ -80,13 +80,14 @@ func (s *Store) Begin(ctx context.Context, a Admission) (existing string, err er
 	slices.Sort(tokens) // one order for all, so that two exchanges cannot wait for each other
 
 	// The same request comes from the same owner, whichever gateway it reaches.
-	hold, err := s.fast.reserve(ctx, "t:", tokens, s.digest("owner", key, request))
-	if err != nil {
-		if errors.Is(err, ErrReplay) {
-			// Which of the two it is only the database knows: a key that was
-			// reused with another request must be reported as such.
-			return s.begun(ctx, key, request)
+	hold, err := s.fast.reserve(ctx, tokenKind, tokens, s.digest("owner", key, request))
+	if errors.Is(err, ErrReplay) {
+		// Whether the token is spent, or the key reused, or the other exchange
+		// was abandoned meanwhile, a look at the database tells.
+		if existing, err := s.begun(ctx, key, request, tokens); err != nil || existing != "" {
+			return existing, err
 		}
+	} else if err != nil {
 		return "", err
 	}
 	err = s.inTx(ctx, "begin exchange", func(tx *sql.Tx) error {
@@ -134,20 +135,82 @@ func (s *Store) claim(ctx context.Context, tx *sql.Tx, key, request string, a Ad
 	return existing, nil
 }
 
-// begun looks an admission up after the fast path turned the request away.
-func (s *Store) begun(ctx context.Context, key, request string) (existing string, err error) {
+// begun looks up what the fast path took for a replay, without a transaction.
+// It returns "", nil if the database knows of no reason to refuse.
+func (s *Store) begun(ctx context.Context, key, request string, tokens []string) (existing string, err error) {
 	var digest string
 	err = s.db.QueryRowContext(ctx, `SELECT request_digest, exchange_no FROM admission WHERE key_digest = $1 AND expires > $2`,
 		key, s.now().UnixMilli()).Scan(&digest, &existing)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return "", ErrReplay
-	case err != nil:
-		return "", unavailable("begin exchange", err)
-	case digest != request:
+	case err == nil && digest != request:
 		return "", ErrKeyReuse
+	case err == nil:
+		return existing, nil
+	case !errors.Is(err, sql.ErrNoRows):
+		return "", unavailable("begin exchange", err)
 	}
-	return existing, nil
+	for _, token := range tokens {
+		var spent int
+		err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM spent_token WHERE token_digest = $1`, token).Scan(&spent)
+		if err != nil {
+			return "", unavailable("begin exchange", err)
+		}
+		if spent > 0 {
+			return "", ErrReplay
+		}
+	}
+	return "", nil
+}
+
+// Abandon undoes an admission: its key and tokens are free again and its
+// results are gone. It is for an exchange that asked nobody anything; calling
+// it for an unknown number does nothing.
+func (s *Store) Abandon(ctx context.Context, exchangeNo string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var hold reservation
+	err := s.inTx(ctx, "abandon exchange", func(tx *sql.Tx) (err error) {
+		if hold, err = s.held(ctx, tx, exchangeNo); err != nil {
+			return err
+		}
+		for _, statement := range [...]string{
+			`DELETE FROM admission WHERE exchange_no = $1`,
+			`DELETE FROM spent_token WHERE exchange_no = $1`,
+			`DELETE FROM result WHERE exchange_no = $1`,
+		} {
+			if _, err := tx.ExecContext(ctx, statement, exchangeNo); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		hold.settle(ctx, ErrNotFound, 0)
+	}
+	return err
+}
+
+// held is what an exchange holds in Redis.
+func (s *Store) held(ctx context.Context, tx *sql.Tx, exchangeNo string) (reservation, error) {
+	if s.fast == nil {
+		return reservation{}, nil
+	}
+	hold := reservation{fast: s.fast}
+	rows, err := tx.QueryContext(ctx, `SELECT a.key_digest, a.request_digest, t.token_digest
+		FROM admission a JOIN spent_token t ON t.exchange_no = a.exchange_no WHERE a.exchange_no = $1`, exchangeNo)
+	if err != nil {
+		return reservation{}, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key, request, token string
+		if err := rows.Scan(&key, &request, &token); err != nil {
+			return reservation{}, err
+		}
+		hold.owner = s.digest("owner", key, request)
+		hold.keys = append(hold.keys, redisKey(tokenKind, token))
+	}
+	return hold, rows.Err()
 }
 
 // Owner returns the caller to whom an exchange belongs, or ErrNotFound once

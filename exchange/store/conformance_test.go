@@ -40,6 +40,7 @@ func conform(t *testing.T, open func(t *testing.T, c *clock) *Store) {
 		{"a token belongs to one exchange", tokenOnce},
 		{"a refused exchange spends nothing", refusedSpendsNothing},
 		{"one of many concurrent exchanges gets the tokens", tokenRace},
+		{"an abandoned exchange frees key and tokens", abandon},
 		{"an expired admission frees its key", admissionExpires},
 		{"results come back until they expire", resultsExpire},
 		{"deleting an exchange keeps its tokens spent", deleteKeepsSpent},
@@ -174,6 +175,16 @@ func tokenRace(t *testing.T, s *Store, c *clock) {
 	if won != 1 {
 		t.Fatalf("%d exchanges got the same tokens", won)
 	}
+}
+
+func abandon(t *testing.T, s *Store, c *clock) {
+	begin(t, s, admission(c, "k1", "r1", "E1", "t1", "t2"), "", nil)
+	begin(t, s, admission(c, "k2", "r2", "E2", "t3"), "", nil)
+	want(t, s.Abandon(t.Context(), "E1"), nil)
+	want(t, s.Abandon(t.Context(), "E9"), nil)
+	begin(t, s, admission(c, "k3", "r3", "E3", "t1"), "", nil)
+	begin(t, s, admission(c, "k1", "r4", "E4", "t2"), "", nil)
+	begin(t, s, admission(c, "k5", "r5", "E5", "t3"), "", ErrReplay)
 }
 
 func admissionExpires(t *testing.T, s *Store, c *clock) {

@@ -82,6 +82,14 @@ func (f *fastPath) run(ctx context.Context, script *redis.Script, key, owner str
 	})
 }
 
+// Kinds of keys in Redis.
+const (
+	nonceKind = "nonce:"
+	tokenKind = "token:"
+)
+
+func redisKey(kind, digest string) string { return "yizheng:" + kind + digest }
+
 // reservation is what one call holds in Redis. The zero value holds nothing.
 type reservation struct {
 	fast  *fastPath
@@ -100,7 +108,7 @@ func (f *fastPath) reserve(ctx context.Context, kind string, digests []string, o
 	defer cancel()
 	hold := reservation{fast: f, owner: owner}
 	for _, digest := range digests {
-		key := "yizheng:" + kind + digest
+		key := redisKey(kind, digest)
 		got, err := f.run(bounded, reserveScript, key, owner, reservationTTL)
 		if err != nil {
 			err = unavailable("redis", err)
