@@ -1,0 +1,89 @@
+package localdb
+
+import (
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+var sample = map[string]Table{
+	"refreshed": {Columns: []string{"sjsj TEXT"}, Rows: [][]any{{"{now}"}}},
+	"account":   {Columns: []string{"zjhm TEXT", "balance REAL", "note TEXT"}, Rows: [][]any{{"690102198503120016", 12.5, nil}}},
+}
+
+func TestLoadMemory_SharedByConnectionsAndReadOnly(t *testing.T) {
+	db, err := LoadMemory(t.Context(), "fund", sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			var n int
+			var time string
+			err := db.QueryRow(`SELECT count(*), max(sjsj) FROM account JOIN refreshed`).Scan(&n, &time)
+			if err != nil || n != 1 || len(time) != 14 {
+				t.Errorf("%d rows, time %q, %v", n, time, err)
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := db.Exec(`DELETE FROM account`); err == nil {
+		t.Error("rows could be deleted")
+	}
+}
+
+func TestLoadMemory_SameNameTwiceIsTwoDatabases(t *testing.T) {
+	a, err := LoadMemory(t.Context(), "fund", sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	b, err := LoadMemory(t.Context(), "fund", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, err := b.Exec(`SELECT 1 FROM account`); err == nil {
+		t.Error("one database sees the other's tables")
+	}
+}
+
+func TestLoadMemory_RefusesWhatIsNotATable(t *testing.T) {
+	for name, tables := range map[string]map[string]Table{
+		"injected column": {"a": {Columns: []string{"x TEXT); DROP TABLE b; --"}}},
+		"injected table":  {"a; b": {Columns: []string{"x TEXT"}}},
+		"short row":       {"a": {Columns: []string{"x TEXT", "y TEXT"}, Rows: [][]any{{"690102198503120016"}}}},
+		"no columns":      {"a": {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, err := LoadMemory(t.Context(), "fund", tables)
+			if err == nil {
+				db.Close()
+				t.Fatal("accepted")
+			}
+			if strings.Contains(err.Error(), "690102198503120016") {
+				t.Errorf("error tells a value: %v", err)
+			}
+		})
+	}
+}
+
+func TestRead_DemoCityLoads(t *testing.T) {
+	all, err := Read(filepath.Join("..", "..", "..", "configs", "demo", "people.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) == 0 {
+		t.Fatal("no connections")
+	}
+	for name, tables := range all {
+		db, err := LoadMemory(t.Context(), name, tables)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db.Close()
+	}
+}
