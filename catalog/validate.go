@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"yizheng/identity"
 )
 
 // Validate checks a whole catalogue and prepares its look-ups. The error is Problems.
@@ -184,7 +186,7 @@ func (k *checker) departments() {
 	}
 	for i, d := range k.c.Departments {
 		path := fmt.Sprintf("departments[%d]", i)
-		if err := checkUSCC(string(d.ID)); err != nil {
+		if err := identity.ParseUSCC(string(d.ID)); err != nil {
 			k.bad(path+".id", "统一社会信用代码 %s 校验不符，请核对", "unified social credit code %s has a wrong check character", string(d.ID))
 		}
 		k.text(path+".name", d.Name)
