@@ -218,3 +218,71 @@ func TestProofsOfAnySizeVerify(t *testing.T) {
 		t.Errorf("prove outside the log: %v", err)
 	}
 }
+
+func keysOf(keys ...testKey) []*ecdsa.PublicKey {
+	var out []*ecdsa.PublicKey
+	for _, k := range keys {
+		out = append(out, k.Public())
+	}
+	return out
+}
+
+func TestRunningLogVerifiesAtAnyMoment(t *testing.T) {
+	dir, key := t.TempDir(), newKey(t)
+	cfg := testConfig(dir, key)
+	cfg.PublishEvery = 2 * time.Millisecond
+	l := openTest(t, cfg)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := l.Append(context.Background(), testEntry(i)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	var known []byte
+	for range 15 {
+		r := verifyTest(t, dir, key, VerifyOptions{Live: true, Known: known})
+		known, _ = r.Head.MarshalText()
+		if _, receipt, err := Prove(dir, r.Entries-1, key.Public()); err != nil || receipt.Index != r.Entries-1 {
+			t.Fatalf("prove on a running log: %v", err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
+func TestIntentWithoutOutcomeIsAWarning(t *testing.T) {
+	dir, key := t.TempDir(), newKey(t)
+	l := openTest(t, testConfig(dir, key))
+	var prev uint64
+	for i, e := range []Entry{
+		{Open: Open{Op: OpQuery, Phase: PhaseIntent, Exchange: "X1"}},
+		{Open: Open{Op: OpQuery, Phase: PhaseIntent, Exchange: "X2"}},
+		{Open: Open{Op: OpQuery, Phase: PhaseDone, Exchange: "X1"}},
+		{Open: Open{Op: OpDocPrint, Phase: PhaseIntent}},
+		{Open: Open{Op: OpDocPrint, Phase: PhaseFailed, Prev: &prev}},
+	} {
+		r, err := l.Append(context.Background(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 3 {
+			prev = r[0].Index
+		}
+	}
+	closeTest(t, l)
+	r := verifyTest(t, dir, key, VerifyOptions{})
+	if len(r.Warnings) != 1 || r.Warnings[0].Index != 2 || r.Warnings[0].Code != "intent" {
+		t.Errorf("warnings %v", r.Warnings)
+	}
+}

@@ -134,12 +134,12 @@ func Prove(dir string, index uint64, keys ...*ecdsa.PublicKey) (Stored, Receipt,
 		return Stored{}, Receipt{}, err
 	}
 	if found == nil {
-		return Stored{}, Receipt{}, fmt.Errorf("%w: entry %d, log has %d", ErrRange, index, d.chain.tree.size)
+		return Stored{}, Receipt{}, fmt.Errorf("%w: entry %d, log has %d", ErrRange, index, d.chain.last.Size)
 	}
 	if err := found.decode(); err != nil {
 		return Stored{}, Receipt{}, fmt.Errorf("entry %d: %w", index, err)
 	}
-	path, err := inclusionPath(index, d.chain.tree.size, tree.node)
+	path, err := inclusionPath(index, d.chain.last.Size, tree.node)
 	if err != nil {
 		return Stored{}, Receipt{}, err
 	}
@@ -180,8 +180,8 @@ func openDir(dir string, keys []*ecdsa.PublicKey) (*directory, error) {
 // begins; what is there is left to VerifyDir. It stops at follow's error.
 func (d *directory) frames(follow func(f *frame, name string, off int64) error) error {
 	for i, name := range d.names {
-		if name != segmentName(d.chain.tree.size) {
-			return fmt.Errorf("%w: entry %d: wal/%s is missing", ErrDamaged, d.chain.tree.size, segmentName(d.chain.tree.size))
+		if name != segmentName(d.chain.last.Size) {
+			return fmt.Errorf("%w: entry %d: wal/%s is missing", ErrDamaged, d.chain.last.Size, segmentName(d.chain.last.Size))
 		}
 		seg, err := os.ReadFile(filepath.Join(d.dir, nameWAL, name))
 		if err != nil {
@@ -193,7 +193,7 @@ func (d *directory) frames(follow func(f *frame, name string, off int64) error) 
 		})
 		lastOne := i == len(d.names)-1
 		if !errors.Is(err, errNoFrame) && !(lastOne && isTorn(err)) {
-			return fmt.Errorf("%w: entry %d, wal/%s offset %d: %w", ErrDamaged, d.chain.tree.size, name, off, err)
+			return fmt.Errorf("%w: entry %d, wal/%s offset %d: %w", ErrDamaged, d.chain.last.Size, name, off, err)
 		}
 	}
 	return nil

@@ -40,10 +40,10 @@ func (r *recovery) run(ctx context.Context) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.chain.tree.size < r.largest || len(r.known) > 0 {
-		return nil, r.damage(r.chain.tree.size, fmt.Errorf("heads up to size %d were published", r.largest))
+	if r.chain.last.Size < r.largest || len(r.known) > 0 {
+		return nil, r.damage(r.chain.last.Size, fmt.Errorf("heads up to size %d were published", r.largest))
 	}
-	if r.chain.tree.size > 1 && r.largest == 0 {
+	if r.chain.last.Size > 1 && r.largest == 0 {
 		return nil, fmt.Errorf("%w: heads/last and checkpoint are missing", ErrDamaged)
 	}
 	if r.lastOp == OpLogClose {
@@ -149,8 +149,8 @@ func (r *recovery) readSegments(ctx context.Context) (name string, off int64, er
 		if err := ctx.Err(); err != nil {
 			return "", 0, fmt.Errorf("audit: recovery: %w", err)
 		}
-		if n != segmentName(r.chain.tree.size) {
-			return "", 0, r.damage(r.chain.tree.size, fmt.Errorf("wal/%s follows, not wal/%s", n, segmentName(r.chain.tree.size)))
+		if n != segmentName(r.chain.last.Size) {
+			return "", 0, r.damage(r.chain.last.Size, fmt.Errorf("wal/%s follows, not wal/%s", n, segmentName(r.chain.last.Size)))
 		}
 		if off, err = r.readSegment(n, i == len(names)-1); err != nil {
 			return "", 0, err
@@ -166,7 +166,7 @@ func (r *recovery) readSegment(name string, lastOne bool) (int64, error) {
 		return 0, fmt.Errorf("audit: reading segment: %w", err)
 	}
 	if int64(len(seg)) != r.meta.Segment {
-		return 0, r.damage(r.chain.tree.size, fmt.Errorf("wal/%s has %d bytes, not %d", name, len(seg), r.meta.Segment))
+		return 0, r.damage(r.chain.last.Size, fmt.Errorf("wal/%s has %d bytes, not %d", name, len(seg), r.meta.Segment))
 	}
 	off, err := r.chain.walk(seg, func(f *frame, _ int64) error {
 		visit := func(level uint, _ uint64, h *Hash) { r.l.tiles.add(level, *h) }
@@ -181,8 +181,8 @@ func (r *recovery) readSegment(name string, lastOne bool) (int64, error) {
 		return off, nil
 	}
 	where := fmt.Errorf("wal/%s offset %d: %w", name, off, err)
-	if !lastOne || errors.Is(err, errBadFrame) || errors.Is(err, ErrDamaged) || r.chain.tree.size < r.largest {
-		return 0, r.damage(r.chain.tree.size, where)
+	if !lastOne || errors.Is(err, errBadFrame) || errors.Is(err, ErrDamaged) || r.chain.last.Size < r.largest {
+		return 0, r.damage(r.chain.last.Size, where)
 	}
 	return off, r.quarantineTail(name, seg, off, where)
 }
@@ -240,12 +240,12 @@ func (r *recovery) quarantineTail(name string, seg []byte, off int64, cause erro
 	}
 	end := alignUp(int64(lastNonZero(rest)))
 	if end > extent {
-		return r.damage(r.chain.tree.size, fmt.Errorf("%w; and %d bytes further on are not zero", cause, end))
+		return r.damage(r.chain.last.Size, fmt.Errorf("%w; and %d bytes further on are not zero", cause, end))
 	}
-	if at, found := laterFrame(rest, frameAlign, r.chain.tree.size); found {
-		return r.damage(r.chain.tree.size, fmt.Errorf("%w; a later frame lies at offset %d", cause, off+at))
+	if at, found := laterFrame(rest, frameAlign, r.chain.last.Size); found {
+		return r.damage(r.chain.last.Size, fmt.Errorf("%w; a later frame lies at offset %d", cause, off+at))
 	}
-	if err := r.quarantine(fmt.Sprintf("%012d-%s-%d", r.chain.tree.size, name, off), rest[:end]); err != nil {
+	if err := r.quarantine(fmt.Sprintf("%012d-%s-%d", r.chain.last.Size, name, off), rest[:end]); err != nil {
 		return err
 	}
 	f, err := r.l.cfg.files.Open(filepath.Join(r.l.wal.dir, name), os.O_RDWR, 0)
@@ -298,7 +298,7 @@ func (r *recovery) trimCheckpoints(good int64) error {
 	if err != nil {
 		return fmt.Errorf("audit: reading checkpoints.log: %w", err)
 	}
-	if err := r.quarantine(fmt.Sprintf("%012d-checkpoints.log-%d", r.chain.tree.size, good), b[good:]); err != nil {
+	if err := r.quarantine(fmt.Sprintf("%012d-checkpoints.log-%d", r.chain.last.Size, good), b[good:]); err != nil {
 		return err
 	}
 	if err := writeWhole(r.l.cfg.files, name, b[:good]); err != nil {
@@ -352,7 +352,7 @@ func (r *recovery) entries(rebuilt int) ([]Entry, error) {
 	}
 	slices.SortFunc(moved, func(a, b Quarantined) int { return strings.Compare(a.Name, b.Name) })
 	var out []Entry
-	if r.chain.tree.size == 0 { // the crash came before the very first entry
+	if r.chain.last.Size == 0 { // the crash came before the very first entry
 		out = append(out, Entry{Open: Open{Op: OpLogOpen, Previous: r.meta.Previous}})
 	}
 	if len(moved) > 0 {

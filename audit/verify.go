@@ -150,7 +150,7 @@ func (v *verifier) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v.report.Entries = d.chain.tree.size
+	v.report.Entries = d.chain.last.Size
 	if d.sig != nil {
 		v.report.Head = d.head()
 	}

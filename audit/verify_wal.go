@@ -23,8 +23,8 @@ func (v *verifier) segments(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	for i, name := range v.d.names {
-		if want := segmentName(v.d.chain.tree.size); name != want {
-			v.problem("missing", nameWAL+"/"+want, -1, v.d.chain.tree.size, "segment is missing; %s follows", name)
+		if want := segmentName(v.d.chain.last.Size); name != want {
+			v.problem("missing", nameWAL+"/"+want, -1, v.d.chain.last.Size, "segment is missing; %s follows", name)
 			return false, nil
 		}
 		v.report.Segments++
@@ -42,10 +42,11 @@ func (v *verifier) segment(ctx context.Context, name string, lastOne bool) error
 	path := nameWAL + "/" + name
 	seg, err := os.ReadFile(filepath.Join(v.dir, path))
 	if err != nil {
-		return fmt.Errorf("audit: reading segment: %w", err)
+		v.problem("segment", path, -1, v.d.chain.last.Size, "segment cannot be read: %v", err)
+		return nil
 	}
 	if int64(len(seg)) != v.d.meta.Segment {
-		v.problem("segment", path, int64(len(seg)), v.d.chain.tree.size, "segment has %d bytes, not %d", len(seg), v.d.meta.Segment)
+		v.problem("segment", path, int64(len(seg)), v.d.chain.last.Size, "segment has %d bytes, not %d", len(seg), v.d.meta.Segment)
 		return nil
 	}
 	sigs := v.signatures(path)
@@ -69,16 +70,16 @@ func (v *verifier) segment(ctx context.Context, name string, lastOne bool) error
 		return fmt.Errorf("audit: verifying: %w", ctx.Err())
 	case errors.Is(err, errNoFrame):
 		if at := lastNonZero(seg[off:]); at > 0 {
-			v.problem("padding", path, off+int64(firstNonZero(seg[off:])), v.d.chain.tree.size, "bytes behind the last frame are not zero")
+			v.problem("padding", path, off+int64(firstNonZero(seg[off:])), v.d.chain.last.Size, "bytes behind the last frame are not zero")
 		}
 	case v.o.Live && lastOne && isTorn(err) && int64(lastNonZero(seg[off:])) <= frameSize(maxBody):
-		if at, found := laterFrame(seg, off+frameAlign, v.d.chain.tree.size); found {
-			v.problem("frame", path, off, v.d.chain.tree.size, "%v; a later frame lies at offset %d", err, at)
+		if at, found := laterFrame(seg, off+frameAlign, v.d.chain.last.Size); found {
+			v.problem("frame", path, off, v.d.chain.last.Size, "%v; a later frame lies at offset %d", err, at)
 			return nil
 		}
-		v.warn("frame", path, v.d.chain.tree.size, "the last frame is unfinished")
+		v.warn("frame", path, v.d.chain.last.Size, "the last frame is unfinished")
 	default:
-		v.problem("frame", path, off, v.d.chain.tree.size, "%v", err)
+		v.problem("frame", path, off, v.d.chain.last.Size, "%v", err)
 	}
 	return nil
 }
