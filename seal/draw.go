@@ -19,13 +19,13 @@ import (
 
 // RoundSeal describes the picture of a department's round seal: a ring, a star in
 // the middle, the department's name along the upper arc, what the seal is for below
-// the star, and optionally its code along the lower arc (GB/T 33481 and the usual
-// practice for 42 mm seals).
+// the star, and optionally its code along the lower arc (the usual form of
+// a 42 mm seal).
 type RoundSeal struct {
 	FontPath   string // a TrueType font with all the characters
 	Name       string // along the arc, at most 40 characters
 	Purpose    string // below the star, for example 业务专用章; may be empty
-	Code       string // along the lower arc, for example the 13 digits of GA/T 1312; may be empty
+	Code       string // along the lower arc, for example the seal register's 13 digits; may be empty
 	DiameterMM int    // 0 means 42
 	DPI        int    // 0 means 300
 }

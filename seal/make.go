@@ -109,7 +109,7 @@ func certify(random io.Reader, t, parent *smx509.Certificate, key, issuer *jose.
 
 // SealOrder says what seal to make.
 type SealOrder struct {
-	ESID       string // identifier, ASCII: GA/T 1312 13 digits, or any code that is unique here
+	ESID       string // identifier, ASCII: the seal register's 13 digits, or any code unique to its maker
 	Name       string // 印章名称, for example 某市民政局业务专用章
 	VendorID   string // ASCII
 	PictureGIF []byte // as DrawRoundSeal returns it

@@ -47,12 +47,13 @@ type Registry struct {
 
 // held is one seal with its key.
 type held struct {
-	id      string
-	seal    *ses.Seal
-	cert    *smx509.Certificate
-	key     *jose.Key
-	state   sealState
-	picture pdf.Picture
+	id        string
+	seal      *ses.Seal
+	cert      *smx509.Certificate
+	key       *jose.Key
+	protected bool // the key file is encrypted
+	state     sealState
+	picture   pdf.Picture
 }
 
 // sealState is the content of status.json.
@@ -111,6 +112,9 @@ func openSeal(dir string, o RegistryOptions) (*held, error) {
 		return fault(certFile, err)
 	}
 	if h.key, err = jose.ReadKey(filepath.Join(dir, keyFile), o.PassphraseFile); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
+	}
+	if h.protected, err = jose.IsProtected(filepath.Join(dir, keyFile)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
 	}
 	if !samePublicKey(h.cert, h.key) {

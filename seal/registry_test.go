@@ -150,7 +150,7 @@ func TestWriteSealDir_ProtectsTheKeyAndNeverOverwrites(t *testing.T) {
 	}
 	r, err := OpenRegistry(dir, RegistryOptions{PassphraseFile: pass})
 	c.ok(err)
-	if got := r.Seals(); len(got) != 1 || got[0].ID != "mz" || got[0].Name != sealName || got[0].SignerCode != usccCode || got[0].State != Issued {
+	if got := r.Seals(); len(got) != 1 || got[0].ID != "mz" || got[0].Name != sealName || got[0].SignerCode != usccCode || got[0].State != Issued || !got[0].KeyProtected {
 		t.Errorf("seals %+v", got)
 	}
 	entries, err := os.ReadDir(dir)

@@ -23,6 +23,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -81,7 +82,7 @@ func readCert(path string) (*smx509.Certificate, error) {
 		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
 	}
 	block, rest := pem.Decode(raw)
-	if block == nil || block.Type != "CERTIFICATE" || len(rest) > 0 {
+	if block == nil || block.Type != "CERTIFICATE" || len(bytes.TrimSpace(rest)) > 0 {
 		return nil, fmt.Errorf("%w: %s: expected exactly one PEM CERTIFICATE", ErrMaterial, path)
 	}
 	cert, err := parseCert(block.Bytes)

@@ -28,6 +28,7 @@ type Info struct {
 	ID, ESID, Name, Signer, SignerCode, CertSN string
 	Seal, Cert                                 Validity
 	State                                      State // of status.json
+	KeyProtected                               bool  // the key file is encrypted; production demands it
 }
 
 // Seals lists the seals, ordered by id.
@@ -39,6 +40,7 @@ func (r *Registry) Seals() []Info {
 		out = append(out, Info{
 			ID: id, ESID: h.seal.Info.ESID, Name: p.Name, Signer: name, SignerCode: code, CertSN: serial(h.cert),
 			Seal: Validity{p.ValidStart, p.ValidEnd}, Cert: Validity{h.cert.NotBefore, h.cert.NotAfter}, State: h.state.State,
+			KeyProtected: h.protected,
 		})
 	}
 	slices.SortFunc(out, func(a, b Info) int {
@@ -120,7 +122,8 @@ func (r *Registry) mayUse(h *held, at time.Time) error {
 }
 
 // Sign seals a rendered document with the seal id at the time at (cut to seconds)
-// and returns the finished file. The signature covers the whole file but the
+// and returns the finished file. at must be the document's IssuedAt: verifiers
+// compare the two. The signature covers the whole file but the
 // signature itself. Errors: ErrUnknownSeal, ErrSealNotValid, pdf.ErrTooLarge, or
 // ctx's error when it is done before the key is used.
 func (r *Registry) Sign(ctx context.Context, id string, d *pdf.Draft, at time.Time) ([]byte, Use, error) {
@@ -163,7 +166,7 @@ func (h *held) sign(d *pdf.Draft, at time.Time) ([]byte, error) {
 	return ses.MarshalSignature(tbs, h.cert.Raw, value, nil)
 }
 
-// propertyInfo says what of the file is protected (GB/T 38540 7.1 g).
+// propertyInfo says what of the file is protected (GB/T 38540 7.1).
 func propertyInfo(byteRange [4]int) string {
 	return fmt.Sprintf("/ByteRange [%d %d %d %d]", byteRange[0], byteRange[1], byteRange[2], byteRange[3])
 }

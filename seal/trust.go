@@ -19,16 +19,15 @@ import (
 //	crl/*.crl            optional revocation lists of those authorities, PEM or DER
 //	seals-status.json    optional signed list of suspended and revoked seals
 //
-// It does not change after loading and is safe for concurrent use.
+// It does not change after loading and is safe for concurrent use. Without LoadTrust
+// (nil or zero) it trusts nobody.
 type Trust struct {
 	roots, intermediates *smx509.CertPool
 	authorities          []*smx509.Certificate
 	crls                 map[string]*smx509.RevocationList // by raw certificate of the issuer
 	status               *StatusList
+	chains               chainCache
 }
-
-// errUsage is returned for a certificate that may not sign.
-var errUsage = errors.New("key usage does not allow digital signatures")
 
 // LoadTrust reads a trust directory. Errors wrap ErrMaterial and name the file.
 func LoadTrust(dir string) (*Trust, error) {
@@ -46,7 +45,10 @@ func LoadTrust(dir string) (*Trust, error) {
 	if err := t.loadCRLs(filepath.Join(dir, "crl")); err != nil {
 		return nil, err
 	}
-	return t, t.loadStatus(filepath.Join(dir, "seals-status.json"))
+	if err := t.loadStatus(filepath.Join(dir, "seals-status.json")); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 func (t *Trust) load(dir string, pool *smx509.CertPool) (int, error) {
@@ -118,42 +120,15 @@ func (t *Trust) loadStatus(path string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrMaterial, path, err)
 	}
-	if _, err := t.chain(maker, list.Issued, forMaker); err != nil {
+	issuer, err := t.chain(maker, list.Issued, forMaker)
+	if err != nil {
 		return fmt.Errorf("%w: %s: its signer: %w", ErrMaterial, path, err)
+	}
+	if r := t.revocation(maker, issuer); r.revoked && !r.at.After(list.Issued) {
+		return fmt.Errorf("%w: %s: its signer: certificate revoked", ErrMaterial, path)
 	}
 	t.status = list
 	return nil
-}
-
-// role says what a certificate is used for.
-type role int
-
-const (
-	forSigner role = iota // contentCommitment alone is enough
-	forMaker              // digitalSignature, and no authority
-)
-
-// chain checks that cert was valid at a time under the roots and may sign, and
-// returns its issuer. It does not look at revocation.
-func (t *Trust) chain(cert *smx509.Certificate, at time.Time, r role) (issuer *smx509.Certificate, err error) {
-	chains, err := cert.Verify(smx509.VerifyOptions{
-		Roots: t.roots, Intermediates: t.intermediates, CurrentTime: at,
-		KeyUsages: []smx509.ExtKeyUsage{smx509.ExtKeyUsageAny},
-	})
-	if err != nil {
-		return nil, err
-	}
-	usage := smx509.KeyUsageDigitalSignature
-	if r == forSigner {
-		usage |= smx509.KeyUsageContentCommitment
-	}
-	if cert.KeyUsage&usage == 0 || r == forMaker && cert.IsCA {
-		return nil, errUsage
-	}
-	if len(chains[0]) < 2 { // the certificate is itself a root
-		return nil, errUsage
-	}
-	return chains[0][1], nil
 }
 
 // revocation is what a revocation list says about a certificate.

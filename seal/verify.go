@@ -35,6 +35,9 @@ type verification struct {
 // never fails: whatever is wrong is in the report. now is the time of verification;
 // certificates and seals are judged at the time of signing.
 func Verify(file []byte, trust *Trust, now time.Time) Report {
+	if trust == nil {
+		trust = &Trust{}
+	}
 	v := &verification{trust: trust, now: now, file: file, r: newReport()}
 	if v.read() {
 		v.describe()

@@ -135,6 +135,16 @@ func TestVerify_ExpiredSinceSigningIsStillGoodAndSaid(t *testing.T) {
 	}
 }
 
+func TestVerify_WithoutTrustTrustsNobody(t *testing.T) {
+	c := newCity(t)
+	for name, trust := range map[string]*Trust{"nil": nil, "zero": {}} {
+		r := Verify(c.sealed(), trust, now)
+		if r.Overall || r.Checks[CheckCertificate-1].Result != Fail || r.Checks[CheckSeal-1].Result != Fail {
+			t.Errorf("%s: %+v", name, r.Checks)
+		}
+	}
+}
+
 func TestVerify_EveryChangedByteIsNoticed(t *testing.T) {
 	c := newCity(t)
 	good, trust := c.sealed(), c.trust()

@@ -61,7 +61,7 @@ func (v Version) Standard() string {
 // Kind of the holder of a seal (property.type).
 type Kind int
 
-// Kinds of GB/T 38540 6.1.4.
+// Kinds of GB/T 38540 6.1.
 const (
 	Unit   Kind = 1 // 单位印章
 	Person Kind = 2 // 个人印章
@@ -70,7 +70,7 @@ const (
 // ListType says what a seal's certificate list holds (property.certListType).
 type ListType int
 
-// List types of GB/T 38540 6.1.4. V1 seals always list certificates.
+// List types of GB/T 38540 6.1. V1 seals always list certificates.
 const (
 	Certificates ListType = 1
 	Digests      ListType = 2

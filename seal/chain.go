@@ -1,0 +1,90 @@
+package seal
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/emmansun/gmsm/smx509"
+)
+
+// errUsage is returned for a certificate that may not sign.
+var errUsage = errors.New("key usage does not allow digital signatures")
+
+// role says what a certificate is used for.
+type role int
+
+const (
+	forSigner role = iota // contentCommitment alone is enough
+	forMaker              // digitalSignature, and no authority
+)
+
+// chain checks that cert was valid at a time under the roots and may sign, and
+// returns its issuer. It does not look at revocation.
+func (t *Trust) chain(cert *smx509.Certificate, at time.Time, r role) (issuer *smx509.Certificate, err error) {
+	if t == nil || t.roots == nil { // without roots the machine's own would count
+		return nil, smx509.UnknownAuthorityError{Cert: cert}
+	}
+	usage := smx509.KeyUsageDigitalSignature
+	if r == forSigner {
+		usage |= smx509.KeyUsageContentCommitment
+	}
+	mayNot := cert.KeyUsage&usage == 0 || r == forMaker && cert.IsCA
+	if c, ok := t.chains.find(cert, at); ok && !mayNot {
+		return c.issuer, nil
+	}
+	chains, err := cert.Verify(smx509.VerifyOptions{
+		Roots: t.roots, Intermediates: t.intermediates, CurrentTime: at,
+		KeyUsages: []smx509.ExtKeyUsage{smx509.ExtKeyUsageAny},
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case mayNot, len(chains[0]) < 2: // the certificate is itself a root
+		return nil, errUsage
+	}
+	t.chains.keep(cert, chains[0])
+	return chains[0][1], nil
+}
+
+// chainCache remembers chains that held, since a city has few signers and each of
+// its documents names the same two.
+type chainCache struct {
+	mu   sync.Mutex
+	held map[string]heldChain // by the certificate's raw bytes
+}
+
+// heldChain held for every time from through until.
+type heldChain struct {
+	issuer      *smx509.Certificate
+	from, until time.Time
+}
+
+// maxChains bounds the cache: strangers' documents may name any number of trusted
+// signers.
+const maxChains = 1024
+
+func (c *chainCache) find(cert *smx509.Certificate, at time.Time) (heldChain, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h, ok := c.held[string(cert.Raw)]
+	return h, ok && !at.Before(h.from) && !at.After(h.until)
+}
+
+func (c *chainCache) keep(cert *smx509.Certificate, chain []*smx509.Certificate) {
+	h := heldChain{issuer: chain[1], from: cert.NotBefore, until: cert.NotAfter}
+	for _, above := range chain[1:] {
+		if above.NotBefore.After(h.from) {
+			h.from = above.NotBefore
+		}
+		if above.NotAfter.Before(h.until) {
+			h.until = above.NotAfter
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held == nil || len(c.held) >= maxChains {
+		c.held = map[string]heldChain{}
+	}
+	c.held[string(cert.Raw)] = h
+}
