@@ -251,7 +251,7 @@ func (p *Platform) ask(ctx context.Context, sid string, body []byte) ([]byte, er
 		return nil, err
 	}
 	raw, err := p.breaker.Execute(func() ([]byte, error) {
-		return p.post(ctx, p.config.QueryPath, sid, value, c.stamp(), body, p.config.AnswerMAC)
+		return p.post(ctx, p.config.QueryPath, sid, value, c.stamp(), body, true)
 	})
 	if errors.Is(err, errSecretExpired) {
 		c.drop(value)

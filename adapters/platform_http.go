@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -28,7 +29,7 @@ import (
 const renewLimit = 10 * time.Second // of one token request
 
 // errSecretExpired is the platform's word that it no longer knows a secret.
-var errSecretExpired = errors.New("secret expired")
+var errSecretExpired = fmt.Errorf("%w: secret is no longer good", ErrAnswer)
 
 // newHTTPSClient trusts the configured authorities only, follows no redirect
 // and uses no proxy: nothing but the named peer may see a question.
@@ -65,8 +66,9 @@ func newHTTPSClient(c PlatformConfig) (*http.Client, error) {
 	}, nil
 }
 
-// post sends one signed request and returns the answer's body.
-func (p *Platform) post(ctx context.Context, path, sid, key string, stamp int64, body []byte, needMAC bool) ([]byte, error) {
+// post sends one signed request and returns the answer's body. Only answers to
+// business requests may say that a secret expired, and carry a MAC.
+func (p *Platform) post(ctx context.Context, path, sid, key string, stamp int64, body []byte, business bool) ([]byte, error) {
 	var connected atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
@@ -94,13 +96,14 @@ func (p *Platform) post(ctx context.Context, path, sid, key string, stamp int64,
 	if int64(len(raw)) > p.config.MaxAnswer {
 		return nil, fmt.Errorf("%w: larger than %d bytes", ErrAnswer, p.config.MaxAnswer)
 	}
-	if p.saysExpired(resp.StatusCode, raw) {
+	code := answerCode(resp.StatusCode, raw)
+	if business && slices.Contains(p.config.ExpiredCodes, code) {
 		return nil, errSecretExpired
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%w: HTTP status %d", ErrAnswer, resp.StatusCode)
+		return nil, fmt.Errorf("%w: HTTP status %d %s", ErrAnswer, resp.StatusCode, errorName.FindString(code))
 	}
-	if needMAC {
+	if business && p.config.AnswerMAC {
 		mac := sign(key, sid, p.config.RID, rtime, sm3Hex(raw))
 		if !hmac.Equal([]byte(mac), []byte(resp.Header.Get(p.config.Prefix+"answer_sign"))) {
 			return nil, fmt.Errorf("%w: answer_sign is missing or wrong", ErrAnswer)
@@ -122,18 +125,23 @@ func connectError(ctx context.Context, err error, connected bool) error {
 	return fmt.Errorf("connection broke off: %w", err)
 }
 
-func (p *Platform) saysExpired(status int, raw []byte) bool {
-	if status != http.StatusUnauthorized && status != http.StatusOK {
-		return false
+// errorName is what may be quoted of a refusal: names like RTIME_OUTSIDE, which
+// tell an operator what to mend.
+var errorName = regexp.MustCompile(`^[A-Z][A-Z_]{2,31}$`)
+
+// answerCode is the text member "code" of an answer that may be a refusal.
+func answerCode(status int, raw []byte) string {
+	if status != http.StatusOK && status/100 != 4 {
+		return ""
 	}
 	var head struct {
 		Code any `json:"code"`
 	}
 	if json.Unmarshal(raw, &head) != nil {
-		return false
+		return ""
 	}
-	code, ok := head.Code.(string)
-	return ok && slices.Contains(p.config.ExpiredCodes, code)
+	code, _ := head.Code.(string)
+	return code
 }
 
 // fetchSecret exchanges the app key for a secret.
