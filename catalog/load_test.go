@@ -340,9 +340,13 @@ func FuzzLoad(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
+		began := time.Now()
 		l := newLoader(Options{})
 		l.add("testdata/good/fuzz.yaml", text)
 		c, err := l.finish()
+		if took := time.Since(began); took > 5*time.Second {
+			t.Fatalf("%d bytes took %s", len(text), took)
+		}
 		if (c == nil) == (err == nil) {
 			t.Fatalf("catalogue %v with error %v", c != nil, err)
 		}
