@@ -39,6 +39,23 @@ func (c Credential) CertPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Cert.Raw})
 }
 
+// ReadCredential reads a certificate (PEM) and its key (PEM PKCS#8; passphrasePath
+// names the file with the passphrase of an encrypted one). Errors wrap ErrMaterial.
+func ReadCredential(certPath, keyPath, passphrasePath string) (Credential, error) {
+	cert, err := readCert(certPath)
+	if err != nil {
+		return Credential{}, err
+	}
+	key, err := jose.ReadKey(keyPath, passphrasePath)
+	if err != nil {
+		return Credential{}, fmt.Errorf("%w: %w", ErrMaterial, err)
+	}
+	if !samePublicKey(cert, key) {
+		return Credential{}, fmt.Errorf("%w: %s is not the key of %s", ErrMaterial, keyPath, certPath)
+	}
+	return Credential{cert, key}, nil
+}
+
 // MakeRoot makes a self-signed SM2 root that may issue end certificates only.
 func MakeRoot(s Subject, v Validity) (Credential, error) {
 	key, err := jose.GenerateKey()
