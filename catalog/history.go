@@ -10,7 +10,8 @@ import (
 	"strconv"
 )
 
-// ErrNoRelease is returned by Latest for a directory without releases.
+// ErrNoRelease is returned by Latest for a directory without releases, or none
+// at all. It comes with fs.ErrNotExist.
 var ErrNoRelease = errors.New("no catalogue release / 没有目录发布包")
 
 // ErrChain is returned by Publish for a release that does not continue the last one.
@@ -21,10 +22,12 @@ var releaseFile = regexp.MustCompile(`^([0-9]{6,})\.release\.json$`)
 // FileName is the name of a release in its directory: 000001.release.json.
 func FileName(number uint64) string { return fmt.Sprintf("%06d.release.json", number) }
 
-// Numbers lists the numbers of the releases in a directory, ascending.
+// Numbers lists the numbers of the releases in a directory; none if there is no directory.
 func Numbers(dir string) ([]uint64, error) {
 	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
 		return nil, fmt.Errorf("catalogue releases: %w", err)
 	}
 	var numbers []uint64
@@ -49,7 +52,7 @@ func Latest(dir string) (data []byte, number uint64, err error) {
 		return nil, 0, err
 	}
 	if len(numbers) == 0 {
-		return nil, 0, fmt.Errorf("%s: %w", dir, ErrNoRelease)
+		return nil, 0, fmt.Errorf("%s: %w: %w", dir, ErrNoRelease, fs.ErrNotExist)
 	}
 	for _, n := range numbers {
 		number = max(number, n)
@@ -64,7 +67,7 @@ func Latest(dir string) (data []byte, number uint64, err error) {
 // Publish verifies a release file and adds it to the directory's history. Its
 // number must be above the last one's (ErrOlder) and its previous must be the
 // last one (ErrChain). The file appears whole or not at all, and never
-// replaces another.
+// replaces another. A missing directory is made.
 func Publish(dir string, data []byte, t Trust) (*Release, error) {
 	previous := ""
 	last, number, err := Latest(dir)
@@ -97,6 +100,9 @@ func Publish(dir string, data []byte, t Trust) (*Release, error) {
 // writeOnce makes the file appear with its whole, durable content. A link
 // fails where a rename would replace: two publishers cannot both win.
 func writeOnce(dir, name string, data []byte) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(dir, ".release-*")
 	if err != nil {
 		return err

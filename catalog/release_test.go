@@ -252,8 +252,8 @@ func TestNewReleaseNeedsEveryGrantSignedByItsOwner(t *testing.T) {
 }
 
 func TestPublishKeepsAnUnbrokenHistory(t *testing.T) {
-	o, dir := newOffice(t), t.TempDir()
-	if _, _, err := Latest(dir); !errors.Is(err, ErrNoRelease) {
+	o, dir := newOffice(t), filepath.Join(t.TempDir(), "releases")
+	if _, _, err := Latest(dir); !errors.Is(err, ErrNoRelease) || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("empty history: %v", err)
 	}
 	both := o.admins[:]
