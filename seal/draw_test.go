@@ -1,10 +1,17 @@
 package seal
 
 import (
+	"bytes"
 	"image"
 	"image/color"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"io"
 	"strings"
 	"testing"
+
+	"golang.org/x/image/bmp"
 
 	"yizheng/seal/ses"
 )
@@ -64,6 +71,28 @@ func TestSealImage_LeavesPicturesOfSeveralColoursAlone(t *testing.T) {
 	img := image.NewPaletted(image.Rect(0, 0, 2, 1), color.Palette{color.NRGBA{}, color.NRGBA{200, 0, 0, 255}, color.NRGBA{0, 0, 200, 255}})
 	if unmix(img) != image.Image(img) {
 		t.Error("a picture of two colours was taken for one ink")
+	}
+}
+
+func TestSealImage_ReadsTheTypesOfTheStandards(t *testing.T) {
+	img := image.NewNRGBA(image.Rect(0, 0, 3, 2))
+	for kind, encode := range map[string]func(io.Writer) error{
+		"GIF": func(w io.Writer) error { return gif.Encode(w, img, nil) },
+		"JPG": func(w io.Writer) error { return jpeg.Encode(w, img, nil) },
+		"PNG": func(w io.Writer) error { return png.Encode(w, img) },
+		"BMP": func(w io.Writer) error { return bmp.Encode(w, img) },
+	} {
+		var data bytes.Buffer
+		if err := encode(&data); err != nil {
+			t.Fatal(err)
+		}
+		got, err := SealImage(ses.Picture{Type: kind, Data: data.Bytes()})
+		if err != nil || got.Bounds() != img.Bounds() {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if _, err := SealImage(ses.Picture{Type: kind, Data: data.Bytes()[:5]}); err == nil {
+			t.Errorf("%s cut short was read", kind)
+		}
 	}
 	if _, err := SealImage(ses.Picture{Type: "SVG", Data: []byte("<svg/>")}); err == nil {
 		t.Error("SVG is not drawn here")

@@ -9,6 +9,7 @@ import (
 	"image/gif"
 	"image/jpeg"
 	"image/png"
+	"io"
 
 	"golang.org/x/image/bmp"
 
@@ -23,32 +24,18 @@ const maxPicture = 4096
 // becomes that ink with the mixture as transparency, so that no pale edge covers
 // what is under the seal. Other pictures are returned as they are.
 func SealImage(p ses.Picture) (image.Image, error) {
-	config, decode := image.Config{}, func() (image.Image, error) { return nil, nil }
-	r := func() *bytes.Reader { return bytes.NewReader(p.Data) }
-	var err error
-	switch p.Type {
-	case "GIF":
-		config, err = gif.DecodeConfig(r())
-		decode = func() (image.Image, error) { return gif.Decode(r()) }
-	case "JPG":
-		config, err = jpeg.DecodeConfig(r())
-		decode = func() (image.Image, error) { return jpeg.Decode(r()) }
-	case "BMP":
-		config, err = bmp.DecodeConfig(r())
-		decode = func() (image.Image, error) { return bmp.Decode(r()) }
-	case "PNG":
-		config, err = png.DecodeConfig(r())
-		decode = func() (image.Image, error) { return png.Decode(r()) }
-	default:
+	decodeConfig, decode := decoders(p.Type)
+	if decode == nil {
 		return nil, fmt.Errorf("seal: pictures of type %q are not drawn here", p.Type)
 	}
+	config, err := decodeConfig(bytes.NewReader(p.Data))
 	if err == nil && (config.Width > maxPicture || config.Height > maxPicture) {
 		err = errors.New("too many pixels")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("seal: %s picture: %w", p.Type, err)
 	}
-	img, err := decode()
+	img, err := decode(bytes.NewReader(p.Data))
 	if err != nil {
 		return nil, fmt.Errorf("seal: %s picture: %w", p.Type, err)
 	}
@@ -56,6 +43,21 @@ func SealImage(p ses.Picture) (image.Image, error) {
 		return unmix(paletted), nil
 	}
 	return img, nil
+}
+
+// decoders returns what reads a picture type, nil for one that is not read here.
+func decoders(kind string) (func(io.Reader) (image.Config, error), func(io.Reader) (image.Image, error)) {
+	switch kind {
+	case "GIF":
+		return gif.DecodeConfig, gif.Decode
+	case "JPG":
+		return jpeg.DecodeConfig, jpeg.Decode
+	case "BMP":
+		return bmp.DecodeConfig, bmp.Decode
+	case "PNG":
+		return png.DecodeConfig, png.Decode
+	}
+	return nil, nil
 }
 
 // unmix turns a palette of one ink over white into that ink with transparency. A

@@ -50,7 +50,12 @@ func TestSM2_AgreesWithAnIndependentImplementation(t *testing.T) {
 			}
 			key := jose.NewKey(private)
 			theirs := &oracle.PrivateKey{PublicKey: oracle.PublicKey{Curve: oracle.P256Sm2()}, D: new(big.Int).SetBytes(secret)}
-			theirs.X, theirs.Y = theirs.Curve.ScalarBaseMult(secret)
+			spki, err := smx509.MarshalPKIXPublicKey(key.Public())
+			if err != nil {
+				t.Fatal(err)
+			}
+			point := spki[len(spki)-64:]
+			theirs.X, theirs.Y = new(big.Int).SetBytes(point[:32]), new(big.Int).SetBytes(point[32:])
 
 			der, err := signSM2(key.SM2(), msg)
 			if err != nil {
