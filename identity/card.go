@@ -68,6 +68,9 @@ func (c *Card) parseHolder() error {
 		if birth.Compact()[2:] != number.s[7:13] {
 			return fmt.Errorf("%w: birth date and number", ErrInconsistent)
 		}
+		if s := Sex(c.text.Sex); s != SexMale && s != SexFemale && s != SexUnknown && s != SexUnstated {
+			return fmt.Errorf("%w: sex", ErrInconsistent)
+		}
 	} else if birth != number.Birth() || Sex(c.text.Sex) != number.Sex() {
 		return fmt.Errorf("%w: birth date or sex and number", ErrInconsistent)
 	}

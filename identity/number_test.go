@@ -279,7 +279,11 @@ func FuzzParseNumber(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		n, _, err := ParseNumber(s)
 		if err == nil {
-			n.Old15()
+			if old, ok := n.Old15(); ok {
+				if back, err := From15(old); err != nil || !back.Equal(n) {
+					t.Errorf("the old number leads elsewhere: %v", err)
+				}
+			}
 			if again, _, err := ParseNumber(n.Reveal()); err != nil || !again.Equal(n) {
 				t.Errorf("not stable: %v", err)
 			}
@@ -294,6 +298,8 @@ func FuzzParseCodes(f *testing.F) {
 		ParseUSCC(s)
 		ParseCertificateID(s)
 		Mod3736(s)
-		NormaliseName(s)
+		if once := NormaliseName(s); NormaliseName(once) != once {
+			t.Error("a normalised name changes again")
+		}
 	})
 }
