@@ -94,10 +94,6 @@ func found(dir string, key testKey, file string) (Report, bool) {
 	return r, false
 }
 
-// flipStep is how far apart the flipped bytes are where everything is zero.
-// The integration tier sets it to 1.
-var flipStep = 61
-
 func TestEveryFlippedByteOfTheDirectoryIsFoundAndNamed(t *testing.T) {
 	key := newKey(t)
 	dir := smallLog(t, key)

@@ -63,6 +63,7 @@ func (p Problem) String() string {
 // Report is what VerifyDir found.
 type Report struct {
 	Origin      string
+	Previous    string     // final checkpoint of the shard before, as this one carries it; empty: none
 	Head        SignedHead // last head whose frame holds
 	Entries     uint64
 	Frames      int
@@ -141,7 +142,7 @@ func (v *verifier) run(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	v.d, v.report.Origin = d, d.meta.Origin
+	v.d, v.report.Origin, v.report.Previous = d, d.meta.Origin, d.meta.Previous
 	if v.o.Origin != "" && v.o.Origin != d.meta.Origin {
 		v.problem("origin", nameMeta, -1, NoIndex, "log is %s, not %s", d.meta.Origin, v.o.Origin)
 	}

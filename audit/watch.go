@@ -9,7 +9,7 @@ import (
 )
 
 // watchEvery keeps what the watch finds well within a second.
-const watchEvery = 400 * time.Millisecond
+const watchEvery = 250 * time.Millisecond
 
 // watches looks at what could make the log lie without any write failing:
 // files removed or replaced, permissions taken away, the disk filling up, the
