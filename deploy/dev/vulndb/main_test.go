@@ -1,0 +1,59 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+const sample = `{"schema_version":"1.3.1","id":"GO-2026-0001","modified":"2026-03-01T00:00:00Z",
+"aliases":["CVE-2026-1"],"affected":[{"package":{"name":"example.org/m","ecosystem":"Go"},
+"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"fixed":"1.2.0"},{"introduced":"1.3.0"},{"fixed":"1.3.4"}]}]},
+{"package":{"name":"stdlib","ecosystem":"Go"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"}]}]}]}`
+
+func TestConvert_WritesTheDocumentedLayout(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	write(t, from, "GO-2026-0001.json", sample)
+	n, modified, err := convert(from, to)
+	if err != nil || n != 1 || modified.Format("2006-01-02") != "2026-03-01" {
+		t.Fatalf("convert = %d, %s, %v", n, modified, err)
+	}
+	for file, want := range map[string]string{
+		"ID/GO-2026-0001.json": sample,
+		"index/db.json":        `{"modified":"2026-03-01T00:00:00Z"}`,
+		"index/vulns.json":     `[{"id":"GO-2026-0001","modified":"2026-03-01T00:00:00Z","aliases":["CVE-2026-1"]}]`,
+		"index/modules.json": `[{"path":"example.org/m","vulns":[{"id":"GO-2026-0001","modified":"2026-03-01T00:00:00Z"}]},` +
+			`{"path":"stdlib","vulns":[{"id":"GO-2026-0001","modified":"2026-03-01T00:00:00Z"}]}]`,
+	} {
+		if got, err := os.ReadFile(filepath.Join(to, file)); err != nil || string(got) != want {
+			t.Errorf("%s = %s, %v; want %s", file, got, err, want)
+		}
+	}
+}
+
+func TestConvert_RefusesWhatWouldLetEverythingPass(t *testing.T) {
+	for _, tt := range []struct{ name, file, content string }{
+		{"no report at all", "README.md", "nothing"},
+		{"not JSON", "GO-2026-0001.json", "{"},
+		{"another report under this name", "GO-2026-0002.json", sample},
+		{"no time", "GO-2026-0001.json", `{"id":"GO-2026-0001"}`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			from, to := t.TempDir(), t.TempDir()
+			write(t, from, tt.file, tt.content)
+			if _, _, err := convert(from, to); err == nil {
+				t.Error("accepted")
+			}
+			if _, err := os.Stat(filepath.Join(to, "index", "db.json")); err == nil {
+				t.Error("left a database that looks whole")
+			}
+		})
+	}
+}
+
+func write(t *testing.T, dir, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
