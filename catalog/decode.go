@@ -215,11 +215,8 @@ type pair struct {
 }
 
 func keyText(k ast.MapKeyNode) (string, bool) {
-	switch k := k.(type) {
-	case *ast.StringNode:
-		return k.Value, true
-	case *ast.MappingKeyNode, *ast.MergeKeyNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode:
-		return "", false
+	if s, ok := k.(*ast.StringNode); ok {
+		return s.Value, true
 	}
 	return "", false
 }

@@ -202,6 +202,20 @@ func TestLoadReportsAllMistakesAtOnceInOrder(t *testing.T) {
 	}
 }
 
+func TestLoadRefusesDeepNesting(t *testing.T) {
+	for name, text := range map[string]string{
+		"brackets":    strings.Repeat("[", 100_000),
+		"indentation": strings.Repeat(" ", 100_000) + "a: b",
+		"dashes":      strings.Repeat("- ", 100_000) + "a",
+	} {
+		l := newLoader(Options{})
+		l.add("deep.yaml", []byte(text))
+		if _, err := l.finish(); err == nil || !strings.Contains(err.Error(), "nested too deeply") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestLoadNeedsFiles(t *testing.T) {
 	if _, err := Load(t.TempDir(), Options{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want ErrNotExist", err)

@@ -251,6 +251,29 @@ func TestNewReleaseNeedsEveryGrantSignedByItsOwner(t *testing.T) {
 	}
 }
 
+func TestDraftIsSignedOneAfterTheOther(t *testing.T) {
+	o := newOffice(t)
+	data := o.file(t, 7, "")
+	for _, k := range o.admins {
+		draft, err := ReadDraft(data)
+		if err != nil || draft.Number != 7 || len(Diff(o.Catalogue, draft.Catalogue)) != 0 || draft.Signers != nil {
+			t.Fatalf("draft %+v, %v", draft, err)
+		}
+		if err := draft.AddSignature(k); err != nil {
+			t.Fatal(err)
+		}
+		if data, err = draft.Marshal(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Open(data, o.trust()); err != nil {
+		t.Error(err)
+	}
+	if _, err := ReadDraft(o.forged(t, `"grants":["ey`, `"grants":["eyA`)); !errors.Is(err, ErrGrantSignature) {
+		t.Errorf("a draft with a broken grant: %v", err)
+	}
+}
+
 func TestPublishKeepsAnUnbrokenHistory(t *testing.T) {
 	o, dir := newOffice(t), filepath.Join(t.TempDir(), "releases")
 	if _, _, err := Latest(dir); !errors.Is(err, ErrNoRelease) || !errors.Is(err, os.ErrNotExist) {
