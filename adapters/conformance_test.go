@@ -101,7 +101,7 @@ func sqlRig(t *testing.T) rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry := catalog.Source{ID: "fund-s", Answer: mappingOver(".rows"), Query: catalog.Query{SQL: conformanceSQL}}
+	entry := catalog.Source{ID: "fund-s", Answer: mappingOver(".data"), Query: catalog.Query{SQL: conformanceSQL}}
 	slow, wrong := entry, entry
 	slow.ID = "slow-s"
 	slow.Query.SQL = `WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) AS code FROM n WHERE :number <> ''`

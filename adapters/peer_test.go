@@ -100,11 +100,15 @@ func closedPort(t testing.TB) string {
 	return l.Addr().String()
 }
 
+// built is the directory of the simulator's program, "" until a test needed it.
+var built string
+
 var buildProvince = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "province")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	path := filepath.Join(dir, "province")
 	out, err := exec.Command("go", "build", "-o", path, "yizheng/deploy/simulators/province").CombinedOutput()
 	if err != nil {
@@ -115,8 +119,8 @@ var buildProvince = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := buildProvince(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if built != "" {
+		_ = os.RemoveAll(built)
 	}
 	os.Exit(code)
 }

@@ -52,7 +52,7 @@ type SQLConfig struct {
 // SQL is an exchange.Source of one database. An answer's JSON form, which the
 // catalogue's expressions see, is
 //
-//	{"time": "2026-11-22T10:00:00+08:00", "rows": [{"column": value, …}, …]}
+//	{"time": "2026-11-22T10:00:00+08:00", "data": [{"column": value, …}, …]}
 //
 // where time is when it was asked. Numbers are exact; dates are
 // "2006-01-02"; times are RFC 3339, in Beijing time where the column has no zone.
@@ -201,7 +201,7 @@ func (s *SQL) ask(ctx context.Context, text string, args []any) (raw []byte, err
 	if err != nil {
 		return nil, sqlError(ctx, "read rows", err, false)
 	}
-	raw, err = json.Marshal(map[string]any{"time": asked.In(beijing).Format(time.RFC3339), "rows": data})
+	raw, err = json.Marshal(map[string]any{"time": asked.In(beijing).Format(time.RFC3339), "data": data})
 	if err != nil {
 		return nil, fmt.Errorf("%w: rows have no JSON form", ErrAnswer)
 	}

@@ -1,0 +1,102 @@
+package adapters
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"yizheng/catalog"
+	"yizheng/deploy/simulators/localdb"
+	"yizheng/exchange"
+	"yizheng/identity"
+)
+
+// The demo city's entries fit their adapters, and its systems' answers the
+// entries: every source finds somebody, says "not found" of somebody, and fails
+// in no way but those that an answer nobody described may have.
+func TestDemoCity_EverySourceFindsSomebodyAndNotEverybody(t *testing.T) {
+	demo := filepath.Join("..", "configs", "demo")
+	people, err := os.ReadFile(filepath.Join(demo, "people.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections := map[string]exchange.Source{"province": newPlatform(t, startProvince(t, string(people)))}
+	tables, err := localdb.Read(filepath.Join(demo, "people.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, local := range tables {
+		db, err := localdb.LoadMemory(t.Context(), name, local)
+		if err != nil {
+			t.Fatal(err)
+		}
+		connections[name] = newSQL(t, SQLConfig{Driver: "sqlite", DB: db})
+	}
+	persons := demoPersons(t, people)
+	for _, src := range demoSources(t, filepath.Join(demo, "catalog", "sources.yaml")) {
+		peer := connections[src.Connection]
+		if peer == nil {
+			continue // an address where nobody listens
+		}
+		t.Run(string(src.ID), func(t *testing.T) {
+			t.Parallel()
+			seen := map[exchange.State]int{}
+			var last error
+			for _, p := range persons {
+				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+				a, err := peer.Query(ctx, exchange.Ask{Source: src, Subject: p})
+				cancel()
+				if errors.Is(err, ErrSource) || errors.Is(err, exchange.ErrUnreachable) {
+					t.Fatal(err)
+				}
+				if err != nil {
+					last = err
+					continue
+				}
+				seen[a.State]++
+			}
+			if seen[exchange.StateFound] == 0 || seen[exchange.StateNotFound] == 0 {
+				t.Errorf("%d persons: %v, last error %v", len(persons), seen, last)
+			}
+		})
+	}
+}
+
+func demoSources(t *testing.T, path string) []catalog.Source {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Sources []catalog.Source `yaml:"sources"`
+	}
+	if err := yaml.Unmarshal(b, &file); err != nil || len(file.Sources) == 0 {
+		t.Fatalf("%d sources, %v", len(file.Sources), err)
+	}
+	return file.Sources
+}
+
+func demoPersons(t *testing.T, people []byte) (persons []identity.Person) {
+	t.Helper()
+	var file struct {
+		People []struct{ Number, Name string } `yaml:"people"`
+	}
+	if err := yaml.Unmarshal(people, &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range file.People {
+		if n, _, err := identity.ParseNumber(p.Number); err == nil { // some are there to be refused
+			persons = append(persons, identity.Person{Type: n.Type(), Number: n, Name: identity.NewName(p.Name)})
+		}
+	}
+	if len(persons) < 10 {
+		t.Fatalf("%d persons", len(persons))
+	}
+	return persons
+}
