@@ -1,0 +1,43 @@
+package exchange
+
+import (
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"yizheng/identity"
+)
+
+const numberAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ" // Crockford base 32: no I, L, O, U to misread
+
+var beijing = time.FixedZone("CST", 8*3600)
+
+// newNumber makes prefix ‖ YYYYMMDD ‖ slot ‖ 10 random characters (50 bits) ‖
+// check character (ISO 7064 MOD 37,36). The slot, two digits, names the gateway
+// that holds the exchange.
+func newNumber(prefix, slot string, at time.Time) (string, error) {
+	var r [10]byte
+	if _, err := rand.Read(r[:]); err != nil {
+		return "", fmt.Errorf("make a number: %w", err)
+	}
+	for i, b := range r {
+		r[i] = numberAlphabet[b&31]
+	}
+	n := prefix + at.In(beijing).Format("20060102") + slot + string(r[:])
+	check, err := identity.Mod3736(n)
+	if err != nil {
+		return "", fmt.Errorf("make a number: %w", err)
+	}
+	return n + string(check), nil
+}
+
+// Slot is the gateway slot an exchange number names, or "" if it is no exchange number.
+func Slot(number string) string {
+	if len(number) != 21 {
+		return ""
+	}
+	if check, err := identity.Mod3736(number[:20]); err != nil || check != number[20] {
+		return ""
+	}
+	return number[8:10]
+}

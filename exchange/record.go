@@ -1,0 +1,212 @@
+package exchange
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"yizheng/audit"
+	"yizheng/catalog"
+)
+
+// append makes entries durable even if the caller has hung up: a lost caller
+// must not lose the record. The log bounds the wait itself.
+func (s *Service) append(ctx context.Context, entries ...audit.Entry) ([]audit.Receipt, error) {
+	receipts, err := s.audit.Append(context.WithoutCancel(ctx), entries...)
+	if err != nil {
+		return nil, &Refusal{Reason: ReasonUnavailable, Chinese: "审计日志暂不可写，未放行任何结果；请稍后重试",
+			English: "the audit log cannot be written, nothing was released; try again later", Err: err}
+	}
+	return receipts, nil
+}
+
+// entry starts a record with what all records of an exchange share.
+func (s *Service) entry(op audit.Op, phase audit.Phase, who Principal) audit.Entry {
+	dept := ""
+	if c, ok := s.release.Catalogue.Caller(who.Caller); ok {
+		dept = string(c.Department)
+	}
+	workstation := ""
+	if len(who.Workstations) > 0 {
+		workstation = string(who.Workstations[0])
+	}
+	return audit.Entry{
+		Open: audit.Open{Op: op, Phase: phase, Department: dept, System: string(who.Caller), Release: s.release.Number},
+		Closed: audit.Closed{
+			Actor: string(who.Operator), Auth: "certificate", CertSN: who.Certificate, Session: who.Session,
+			Workstation: workstation, Node: s.slot, IP: who.Address, Trace: who.Trace,
+		},
+	}
+}
+
+// about adds the exchange and its terms.
+func (x *Exchange) about(e audit.Entry) audit.Entry {
+	e.Open.Exchange, e.Open.Item, e.Open.Case = x.Number, string(x.plan.item.Code), x.Request.Case
+	e.Open.Purpose, e.Open.Basis = x.plan.purpose.Code, x.plan.basis.Code
+	return e
+}
+
+func (s *Service) ref(sub *subject) (audit.SubjectRef, error) {
+	p := sub.claims.Person
+	r, err := s.pseudonyms.Of(string(p.Type), p.Number.Reveal(), s.now())
+	if err != nil {
+		return r, fmt.Errorf("pseudonym: %w", err)
+	}
+	r.Role = string(sub.role)
+	return r, nil
+}
+
+// recordIntent writes one record of all legs that will be asked, and waits
+// until it is durable. Its pointer is printed in every document of the exchange.
+func (s *Service) recordIntent(ctx context.Context, x *Exchange) error {
+	e := x.about(s.entry(audit.OpQuery, audit.PhaseIntent, x.who))
+	for _, sub := range x.subjects() {
+		r, err := s.ref(sub)
+		if err != nil {
+			return err
+		}
+		e.Open.Subjects = append(e.Open.Subjects, r)
+	}
+	for _, pt := range x.plan.parts {
+		for _, f := range pt.fields {
+			e.Open.Fields = append(e.Open.Fields, pt.id+"."+f)
+		}
+		for _, l := range pt.legs {
+			e.Closed.Legs = append(e.Closed.Legs, l.id+" "+string(l.source.ID)+" "+l.digest.String())
+		}
+	}
+	receipts, err := s.append(ctx, e)
+	if err != nil {
+		return err
+	}
+	x.intent, x.intentIndex = receipts[0].Pointer(), receipts[0].Index
+	return nil
+}
+
+// recordRetry is the intent of asking one leg again.
+func (s *Service) recordRetry(ctx context.Context, x *Exchange, l *leg) error {
+	e := x.about(s.entry(audit.OpQuery, audit.PhaseIntent, x.who))
+	e.Open.Leg, e.Open.Prev = l.id, &x.intentIndex
+	e.Closed.Legs = []string{l.id + " " + string(l.source.ID) + " " + l.digest.String()}
+	e.Closed.Reason = "RETRY"
+	_, err := s.append(ctx, e)
+	return err
+}
+
+// recordLeg notes a leg's end. It does not wait: the release record's head covers it.
+func (s *Service) recordLeg(x *Exchange, pt *part, l *leg) {
+	e := x.about(s.entry(audit.OpSourceCall, audit.PhaseDone, x.who))
+	e.Open.Leg, e.Open.Proof, e.Open.Source = l.id, string(pt.proof.Code), string(l.source.ID)
+	e.Open.Provider, e.Open.Route = string(l.source.Department), string(l.source.Route)
+	e.Open.Authenticity, e.Open.Millis = string(l.answer.auth), l.millis
+	e.Open.Outcome = l.answer.code.Public(pt.proof.Sensitive)
+	if pt.proof.Sensitive {
+		e.Open.Authenticity = "" // a source says how sure it is only when it found something
+	}
+	e.Open.Prev = &x.intentIndex
+	if err := s.audit.AppendAsync(e); err != nil {
+		s.log.Error("leg not recorded", "exchange", x.Number, "leg", l.id, "err", err)
+	}
+}
+
+// recordRelease writes what is about to leave: the release record and, for a
+// document, its public issue leaf, in one batch; and waits until both are durable.
+func (s *Service) recordRelease(ctx context.Context, x *Exchange, pt *part, v verdict, is *issued, took time.Duration) ([]audit.Receipt, error) {
+	ref, err := s.ref(pt.subject)
+	if err != nil {
+		return nil, err
+	}
+	e := x.about(s.entry(audit.OpRelease, audit.PhaseDone, x.who))
+	e.Open.Subjects = []audit.SubjectRef{ref}
+	e.Open.Proof, e.Open.Outcome, e.Open.Prev = string(pt.proof.Code), v.code.Public(pt.proof.Sensitive), &x.intentIndex
+	e.Open.Millis, e.Open.Provider = took.Milliseconds(), string(pt.proof.Owner)
+	if !pt.proof.Sensitive {
+		e.Open.Authenticity = string(v.auth)
+	}
+	entries, err := s.commit(pt, v, is, e)
+	if err != nil {
+		return nil, err
+	}
+	return s.append(ctx, entries...)
+}
+
+// commit adds the salted commitments and the issue leaf. A sensitive proof gets
+// both whatever it found, random ones if there is nothing to commit to, so that
+// their mere presence tells nobody that something was there.
+func (s *Service) commit(pt *part, v verdict, is *issued, release audit.Entry) ([]audit.Entry, error) {
+	issuesDocument := pt.grant.Output != catalog.OutputData && !pt.denied
+	if is == nil {
+		if !pt.proof.Sensitive {
+			return []audit.Entry{release}, nil
+		}
+		is = &issued{}
+	}
+	if pt.proof.Sensitive && is.root == nil {
+		if _, err := rand.Read(is.secret[:]); err != nil {
+			return nil, fmt.Errorf("commit: %w", err)
+		}
+		is.root = mac(is.secret[:], []byte("nothing found"))
+	}
+	seed := is.secret.Seed()
+	release.Closed.Commitments = map[string]string{
+		"result": b64(mac(seed, []byte("yizheng-result-v1\n"), []byte(v.code.Shown()))),
+		"fields": b64(is.root),
+	}
+	if !issuesDocument || is.file == nil && !pt.proof.Sensitive {
+		return []audit.Entry{release}, nil
+	}
+	number, until := is.number, is.until
+	if is.file == nil { // a blank: a number that no document bears
+		until = pt.proof.Validity.Until(s.now().In(beijing))
+		var err error
+		if number, err = newNumber(s.release.Catalogue.City.Code, s.slot, s.now()); err != nil {
+			return nil, err
+		}
+	}
+	digest := b64(DocumentDigest(seed, is.file))
+	release.Closed.Commitments["document"] = digest
+	if !pt.proof.Sensitive {
+		release.Closed.SealCert = is.use.CertSN
+	}
+	return []audit.Entry{release, s.issueLeaf(pt, number, until, digest)}, nil
+}
+
+// issueLeaf is the public record of a document: no person, case, item or field.
+func (s *Service) issueLeaf(pt *part, number string, until time.Time, digest string) audit.Entry {
+	return audit.Entry{Open: audit.Open{
+		Op: audit.OpIssue, Phase: audit.PhaseDone, Provider: string(pt.proof.Owner), Proof: string(pt.proof.Code),
+		Number: number, Date: s.now().In(beijing).Format(time.DateOnly), Valid: until.In(beijing).Format(time.DateOnly),
+		Status: "valid", Digest: digest,
+	}}
+}
+
+// recordClose ends the exchange: the sufficiency of what was found stays with the caller, only the time is open.
+func (s *Service) recordClose(ctx context.Context, x *Exchange) error {
+	e := x.about(s.entry(audit.OpQuery, audit.PhaseDone, x.who))
+	e.Open.Prev, e.Open.Millis = &x.intentIndex, s.now().Sub(x.Began).Milliseconds()
+	_, err := s.append(ctx, e)
+	return err
+}
+
+// recordRefusal writes why a request was turned away and passes the refusal on.
+// If even that cannot be recorded, the caller learns only that the log is down.
+func (s *Service) recordRefusal(ctx context.Context, who Principal, req Request, cause error) error {
+	var r *Refusal
+	if !errors.As(cause, &r) || r.Reason == ReasonUnavailable {
+		return cause
+	}
+	e := s.entry(audit.OpDeny, audit.PhaseDenied, who)
+	if _, ok := s.release.Catalogue.Item(req.Item); ok { // never copy unknown text into the log
+		e.Open.Item = string(req.Item)
+	}
+	e.Open.Outcome, e.Closed.Reason = string(r.Reason), r.Where
+	if _, err := s.append(ctx, e); err != nil {
+		return err
+	}
+	return cause
+}
+
+func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -1,0 +1,142 @@
+package exchange
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"yizheng/audit"
+	"yizheng/catalog"
+	"yizheng/identity/jose"
+)
+
+// TypeResult is the JWE typ of a result, TypeData the JWS typ of the data in it.
+const (
+	TypeResult = "yz-result+jwe"
+	TypeData   = "yz-data+jws"
+)
+
+// Result is what a caller decrypts: one proof about one person, as far as the
+// grant lets it. Format and vectors: docs/protocol/result.md.
+type Result struct {
+	V            int                  `json:"v"` // 1
+	Exchange     string               `json:"exchange"`
+	Part         string               `json:"part"`
+	Proof        catalog.ProofCode    `json:"proof"`
+	Role         catalog.Role         `json:"role"`
+	Code         Code                 `json:"code"`
+	Sentence     string               `json:"sentence"`
+	DataTime     string               `json:"data_time,omitempty"` // RFC 3339
+	Stale        bool                 `json:"stale,omitempty"`     // older than the source's update cycle
+	Authenticity catalog.Authenticity `json:"authenticity,omitempty"`
+	Missing      []string             `json:"missing,omitempty"`  // departments that did not answer
+	Data         string               `json:"data,omitempty"`     // JWS over Data, signed by the gateway
+	Document     []byte               `json:"document,omitempty"` // the sealed PDF, standard base64
+	Number       string               `json:"number,omitempty"`   // certificate number
+	Seed         []byte               `json:"seed,omitempty"`     // opens the commitments in the log
+	Receipt      string               `json:"receipt"`            // of the release record, shape of c2sp.org/tlog-proof
+	IssueReceipt string               `json:"issue_receipt,omitempty"`
+	ManualNumber string               `json:"manual_number,omitempty"` // 受理号
+}
+
+// Data is the payload of Result.Data.
+type Data struct {
+	V        int               `json:"v"` // 1
+	Exchange string            `json:"exchange"`
+	Proof    catalog.ProofCode `json:"proof"`
+	Issuer   string            `json:"issuer"`
+	DataTime string            `json:"data_time"`
+	Records  []map[string]any  `json:"records"`
+}
+
+// result is the open part of a released result: what progress may show.
+type result struct {
+	code     Code
+	sentence string
+	number   string
+	millis   int64
+	withheld bool
+	served   int // how many times the part has ended; a retry makes it two
+}
+
+// hand encrypts the result to the caller's key, stores the ciphertext and wipes
+// the rest. The record of the release is durable by now.
+func (s *Service) hand(ctx context.Context, x *Exchange, pt *part, v verdict, is *issued, receipts []audit.Receipt, took time.Duration) error {
+	r := Result{
+		V: 1, Exchange: x.Number, Part: pt.id, Proof: pt.proof.Code, Role: pt.subject.role, Code: v.code.Shown(),
+		Sentence: sentence(pt, v), Stale: v.stale, Authenticity: v.auth, Missing: v.missing, ManualNumber: v.wording.Receipt,
+	}
+	if v.code == Found || v.code == GlyphMissing || v.code == NotFound {
+		r.DataTime = v.dataTime.Format(time.RFC3339)
+	}
+	if err := s.fillIn(&r, x, pt, v, is); err != nil {
+		return err
+	}
+	texts := make([]string, len(receipts))
+	for i, receipt := range receipts {
+		t, err := receipt.MarshalText()
+		if err != nil {
+			return fmt.Errorf("hand over: receipt: %w", err)
+		}
+		texts[i] = string(t)
+	}
+	r.Receipt = texts[0]
+	if r.Number != "" {
+		r.IssueReceipt = texts[1]
+		s.documents.add(r.Number, receipts[1].Index)
+	}
+	plain, err := json.Marshal(r)
+	if err != nil {
+		return errors.New("hand over: result has no JSON form")
+	}
+	sealed, err := x.plan.reply.Encrypt(TypeResult, plain)
+	clear(plain)
+	if is != nil {
+		clear(is.file)
+	}
+	if err != nil {
+		return fmt.Errorf("hand over: encrypt to reply key: %w", err)
+	}
+	if err := s.store.PutResult(context.WithoutCancel(ctx), x.Number, pt.id, []byte(sealed), x.Expires); err != nil {
+		return fmt.Errorf("hand over: %w", err)
+	}
+	x.released(pt, &result{code: v.code.Shown(), sentence: r.Sentence, number: r.Number, millis: took.Milliseconds()})
+	return nil
+}
+
+// fillIn adds what the grant lets out of a found proof.
+func (s *Service) fillIn(r *Result, x *Exchange, pt *part, v verdict, is *issued) error {
+	if is == nil {
+		return nil
+	}
+	r.Seed = is.secret.Seed()
+	if is.file != nil {
+		r.Document, r.Number = is.file, is.number
+	}
+	if pt.grant.Output == catalog.OutputDocument && len(is.glyphs) == 0 {
+		return nil
+	}
+	payload, err := compactJSON(Data{V: 1, Exchange: x.Number, Proof: pt.proof.Code, Issuer: is.issuer,
+		DataTime: r.DataTime, Records: v.records})
+	if err != nil {
+		return errors.New("hand over: data has no JSON form")
+	}
+	defer clear(payload)
+	if r.Data, err = jose.Sign(s.key, TypeData, payload); err != nil {
+		return fmt.Errorf("hand over: sign data: %w", err)
+	}
+	return nil
+}
+
+func sentence(pt *part, v verdict) string {
+	text := v.code.Sentence(v.wording)
+	if v.code == Found && pt.grant.Output == catalog.OutputData {
+		text = FoundDataOnly(v.wording)
+	}
+	if v.stale && v.code == Found {
+		text += "数据可能过期。"
+	}
+	return text
+}

@@ -1,0 +1,332 @@
+package exchange
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/emmansun/gmsm/sm3"
+	"golang.org/x/time/rate"
+
+	"yizheng/audit"
+	"yizheng/catalog"
+	"yizheng/exchange/store"
+	"yizheng/identity/jose"
+	"yizheng/seal"
+	"yizheng/seal/pdf"
+)
+
+// Config is what a Service is made of. All of it is required but Now and Logger.
+type Config struct {
+	Slot       string // two digits, this gateway's
+	Key        *jose.Key
+	TokenKey   func(kid string) []byte // fleet keys of subject tokens
+	Release    *catalog.Release
+	Sources    map[string]Source // by connection name
+	Seals      *seal.Registry
+	Renderer   *pdf.Renderer
+	Audit      *audit.Log
+	Pseudonyms *audit.Pseudonyms
+	Store      *store.Store
+	Lifetime   time.Duration // how long a result can be fetched and a leg retried
+	Now        func() time.Time
+	Logger     *slog.Logger
+}
+
+// Service runs exchanges. It is safe for concurrent use; Close waits for all it has started.
+type Service struct {
+	slot       string
+	key        *jose.Key
+	tokenKey   func(kid string) []byte
+	release    *catalog.Release
+	sources    map[string]Source
+	seals      *seal.Registry
+	renderer   *pdf.Renderer
+	audit      *audit.Log
+	pseudonyms *audit.Pseudonyms
+	store      *store.Store
+	lifetime   time.Duration
+	now        func() time.Time
+	log        *slog.Logger
+
+	base    context.Context // ends when Close gives up waiting
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	outages   outages
+	documents documents
+
+	mu        sync.Mutex
+	closing   bool
+	exchanges map[string]*Exchange
+	keys      map[string]begun // by caller and idempotency key
+	limits    map[catalog.CallerID]*rate.Limiter
+}
+
+// New makes a Service and reads the issue leaves of the log, so that documents
+// issued before a restart can still be looked up.
+func New(ctx context.Context, c Config) (*Service, error) {
+	if len(c.Slot) != 2 {
+		return nil, fmt.Errorf("exchange: slot must be two digits")
+	}
+	s := &Service{
+		slot: c.Slot, key: c.Key, tokenKey: c.TokenKey, release: c.Release, sources: c.Sources, seals: c.Seals,
+		renderer: c.Renderer, audit: c.Audit, pseudonyms: c.Pseudonyms, store: c.Store, lifetime: c.Lifetime,
+		now: c.Now, log: c.Logger, exchanges: make(map[string]*Exchange), keys: make(map[string]begun), limits: make(map[catalog.CallerID]*rate.Limiter),
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.lifetime <= 0 {
+		s.lifetime = 10 * time.Minute
+	}
+	if err := s.documents.load(ctx, s.audit); err != nil {
+		return nil, fmt.Errorf("exchange: read issued documents: %w", err)
+	}
+	s.base, s.stop = context.WithCancel(context.Background())
+	s.running.Go(s.sweep)
+	return s, nil
+}
+
+// Close takes no new exchange and waits for the running ones, until ctx ends; then it cuts them off.
+func (s *Service) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() { s.running.Wait(); close(done) }()
+	s.drain(ctx)
+	s.stop()
+	<-done // sources must heed their context; the cancelled base ends every leg
+	return nil
+}
+
+// drain waits until no exchange runs or ctx ends.
+func (s *Service) drain(ctx context.Context) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for s.busy() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Service) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, x := range s.exchanges {
+		if _, _, ended := x.Events(0); !ended {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Service) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return refuse(ReasonUnavailable, "", "本网关正在停机，请重试", "this gateway is shutting down; try again")
+	}
+	s.running.Add(1)
+	return nil
+}
+
+func (s *Service) leave() { s.running.Done() }
+
+// quota takes one exchange from the caller's allowance.
+func (s *Service) quota(who Principal) error {
+	c, ok := s.release.Catalogue.Caller(who.Caller)
+	if !ok {
+		return refuse(ReasonNoGrant, "", "未登记的调用方", "caller is not registered")
+	}
+	s.mu.Lock()
+	l := s.limits[who.Caller]
+	if l == nil {
+		l = rate.NewLimiter(rate.Limit(float64(c.PerMinute)/60), max(1, c.PerMinute))
+		s.limits[who.Caller] = l
+	}
+	s.mu.Unlock()
+	if !l.AllowN(s.now(), 1) {
+		return refuse(ReasonQuota, "", "超过每分钟查询上限，请稍后再试", "quota per minute exceeded; try again later")
+	}
+	return nil
+}
+
+// requestDigest is what an idempotency key is bound to.
+func requestDigest(req Request) (string, error) {
+	b, err := json.Marshal(req)
+	if err != nil {
+		return "", refuse(ReasonInvalid, "", "请求无法解析", "request cannot be encoded")
+	}
+	d := sm3.Sum(b)
+	return b64(d[:]), nil
+}
+
+// begun is what an idempotency key began here.
+type begun struct{ number, digest string }
+
+// repeated finds the exchange an idempotency key already began, so that a
+// caller who lost a response gets it even after its tokens have expired.
+func (s *Service) repeated(who Principal, req Request, key string) (*Exchange, error) {
+	if key == "" {
+		return nil, nil
+	}
+	digest, err := requestDigest(req)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	b, ok := s.keys[string(who.Caller)+"\x00"+key]
+	s.mu.Unlock()
+	switch {
+	case !ok:
+		return nil, nil
+	case b.digest != digest:
+		return nil, s.storeRefusal(store.ErrKeyReuse)
+	}
+	return s.mine(who, b.number)
+}
+
+// mine is Find for an exchange that a key says was begun here.
+func (s *Service) mine(who Principal, number string) (*Exchange, error) {
+	x, err := s.Find(who, number)
+	if err != nil {
+		return nil, refuse(ReasonGone, "Idempotency-Key", "原请求已不在本网关，请重新刷证并换用新的幂等键", "the exchange of this key is no longer here; read the card again and use a new key")
+	}
+	return x, nil
+}
+
+// admit numbers the exchange and spends tokens and idempotency key in one transaction.
+func (s *Service) admit(ctx context.Context, who Principal, req Request, key string, p *plan) (*Exchange, error) {
+	digest, err := requestDigest(req)
+	if err != nil {
+		return nil, err
+	}
+	number, err := newNumber("", s.slot, s.now())
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	x := &Exchange{Number: number, Request: req, Began: now, Expires: now.Add(s.lifetime), who: who, plan: p,
+		changed: make(chan struct{}), running: 1}
+	x.Request.Subjects = nil // the tokens are opened; no need to keep them
+	var tokens []string
+	for _, sub := range x.subjects() {
+		tokens = append(tokens, sub.claims.JTI)
+	}
+	existing, err := s.store.Begin(ctx, store.Admission{Caller: string(who.Caller), Key: key, RequestDigest: digest,
+		TokenIDs: tokens, ExchangeNo: number, Expires: x.Expires})
+	if err != nil {
+		return nil, s.storeRefusal(err)
+	}
+	if existing != "" { // begun at another gateway, before a restart, or an instant ago
+		return nil, refuse(ReasonGone, "Idempotency-Key", "相同请求已受理；若稍后重发仍得此答复，请重新刷证并换用新的幂等键",
+			"the same request was admitted before; if sending it again in a moment gives this answer too, read the card again and use a new key")
+	}
+	p.bind(number, req, s.release.Number)
+	s.mu.Lock()
+	s.exchanges[number] = x
+	if key != "" {
+		x.key = string(who.Caller) + "\x00" + key
+		s.keys[x.key] = begun{number, digest}
+	}
+	s.mu.Unlock()
+	return x, nil
+}
+
+// storeRefusal tells replay from misuse from a store that is down. It fails closed.
+func (s *Service) storeRefusal(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrReplay):
+		return refuse(ReasonTokenSpent, "subjects", "读卡凭据已用过，请重新刷证", "subject token already spent; read the card again")
+	case errors.Is(err, store.ErrKeyReuse):
+		return refuse(ReasonKeyReuse, "Idempotency-Key", "同一幂等键用于不同请求，请换新键", "idempotency key was used for another request; use a new one")
+	default:
+		return &Refusal{Reason: ReasonUnavailable, Chinese: "状态库暂不可用，请稍后重试", English: "state store not available; try again later", Err: err}
+	}
+}
+
+// abandon undoes an admission whose intent could not be recorded: nothing was
+// asked, so the card need not be read again.
+func (s *Service) abandon(ctx context.Context, x *Exchange) {
+	s.drop(x)
+	if err := s.store.Abandon(context.WithoutCancel(ctx), x.Number); err != nil {
+		s.log.Warn("admission not undone", "exchange", x.Number, "err", err)
+	}
+}
+
+func (s *Service) drop(x *Exchange) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.exchanges, x.Number)
+	delete(s.keys, x.key)
+}
+
+// Find returns the caller's own exchange; anybody else's does not exist for them.
+func (s *Service) Find(who Principal, number string) (*Exchange, error) {
+	s.mu.Lock()
+	x := s.exchanges[number]
+	s.mu.Unlock()
+	if x == nil || x.who.Caller != who.Caller || x.who.Operator != who.Operator {
+		return nil, refuse(ReasonNotFound, "exchange", "没有这个交换号，或已过期", "no such exchange, or it has expired")
+	}
+	return x, nil
+}
+
+// Sealed returns a released part as ciphertext for the caller's reply key.
+func (s *Service) Sealed(ctx context.Context, x *Exchange, partID string) ([]byte, error) {
+	return s.store.GetResult(ctx, x.Number, partID)
+}
+
+// Forget deletes an exchange with its results, at the caller's wish.
+func (s *Service) Forget(ctx context.Context, x *Exchange) error {
+	s.drop(x)
+	return s.store.DeleteExchange(ctx, x.Number)
+}
+
+// sweep forgets expired exchanges and purges expired ciphertext.
+func (s *Service) sweep() {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.base.Done():
+			return
+		case <-tick.C:
+		}
+		now := s.now()
+		for _, x := range s.expired(now) {
+			s.drop(x)
+		}
+		ctx, cancel := context.WithTimeout(s.base, 5*time.Second)
+		if _, err := s.store.Purge(ctx, now); err != nil && s.base.Err() == nil {
+			s.log.Warn("expired results not purged", "err", err)
+		}
+		cancel()
+	}
+}
+
+func (s *Service) expired(now time.Time) []*Exchange {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*Exchange
+	for _, x := range s.exchanges {
+		if _, _, ended := x.Events(0); ended && now.After(x.Expires) {
+			list = append(list, x)
+		}
+	}
+	return list
+}

@@ -1,0 +1,63 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"yizheng/catalog"
+	"yizheng/identity"
+)
+
+// Source asks one department's system about one person.
+//
+// Query is called from many goroutines at once. It must return by the
+// context's deadline and must not retry on its own beyond renewing expired
+// credentials: the exchange decides about attempts. An error is ErrUnreachable
+// (nobody there), a context error (no answer in time) or anything else (the
+// source answered, but not usably); errors never carry the person's data.
+type Source interface {
+	Query(ctx context.Context, ask Ask) (Answer, error)
+}
+
+// ErrUnreachable is returned by a Source whose peer cannot be connected to at all.
+var ErrUnreachable = errors.New("source unreachable")
+
+// Ask is one leg's question as a Source sees it.
+type Ask struct {
+	Source   catalog.Source
+	Digest   LegDigest // what an answer must answer to
+	Subject  identity.Person
+	Fields   []string // granted fields, sorted
+	Item     catalog.ItemCode
+	Case     string
+	Purpose  string
+	Operator catalog.OperatorID
+}
+
+// State is what a source says of a person, before the exchange has checked it.
+type State string
+
+const (
+	StateFound       State = "FOUND"
+	StateNotFound    State = "NOT_FOUND"
+	StateMultiple    State = "MULTIPLE"
+	StatePending     State = "PENDING"
+	StateNotIssuable State = "NOT_ISSUABLE"
+)
+
+// Answer is a source's answer, mapped but not yet checked.
+type Answer struct {
+	State        State
+	Records      []Record
+	DataTime     time.Time // the source's own; zero if it gave none
+	Authenticity catalog.Authenticity
+}
+
+// Record is one mapped record: whom it is about, and its fields by proof field name.
+// Fields may hold more than was granted; the exchange drops the rest.
+type Record struct {
+	Number string // as the source has it, 18 or (Accept15) 15 digits; empty if the source does not say
+	Name   string // empty if the source does not say
+	Fields map[string]any
+}
