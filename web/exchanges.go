@@ -1,0 +1,186 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"yizheng/audit"
+	"yizheng/catalog"
+	"yizheng/exchange"
+)
+
+func (s *Server) listItems(context.Context, *request) (reply, error) {
+	return jsonReply(http.StatusOK, map[string]any{"items": s.catalogue.Items})
+}
+
+func (s *Server) getItem(_ context.Context, r *request) (reply, error) {
+	item, ok := s.catalogue.Item(catalog.ItemCode(r.param("code")))
+	if !ok {
+		return reply{}, newProblem(http.StatusNotFound, "UNKNOWN_ITEM", "code", "没有这个事项，请核对事项编码", "no such item; check the item code")
+	}
+	return jsonReply(http.StatusOK, item)
+}
+
+// answer of POST and GET /v1/exchanges: progress, and each released result as ciphertext.
+type exchangeAnswer struct {
+	exchange.View
+	Results map[string]string `json:"results"` // part -> JWE for the reply key
+}
+
+func (s *Server) startExchange(ctx context.Context, r *request) (reply, error) {
+	var in exchange.Request
+	if err := r.decode(&in); err != nil {
+		return reply{}, err
+	}
+	key := r.Header.Get("Idempotency-Key")
+	if len(key) > 128 {
+		return reply{}, newProblem(http.StatusUnprocessableEntity, "INVALID_REQUEST", "Idempotency-Key", "幂等键最长 128 个字符", "an idempotency key has at most 128 characters")
+	}
+	x, err := s.exchanges.Exchange(ctx, r.who, in, key)
+	if err != nil {
+		return reply{}, err
+	}
+	wait := preferWait(r.Request, time.Duration(s.catalogue.Deadlines.SyncWait))
+	s.awaitEnd(ctx, x, wait)
+	return s.exchangeReply(ctx, x, true)
+}
+
+// awaitEnd waits for the exchange to end, for at most wait.
+func (s *Server) awaitEnd(ctx context.Context, x *exchange.Exchange, wait time.Duration) {
+	until := time.Now().Add(wait)
+	for {
+		_, changed, ended := x.Events(0)
+		left := time.Until(until)
+		if ended || left <= 0 || ctx.Err() != nil {
+			return
+		}
+		s.await(ctx, left, changed)
+	}
+}
+
+// exchangeReply is the state of an exchange. To the asker who waits it is 200
+// with all results when it has ended, else 202 with where to ask.
+func (s *Server) exchangeReply(ctx context.Context, x *exchange.Exchange, withResults bool) (reply, error) {
+	a := exchangeAnswer{View: s.exchanges.View(x), Results: map[string]string{}}
+	status := http.StatusOK
+	if withResults && a.State != "ended" {
+		status = http.StatusAccepted
+	}
+	for _, p := range a.Parts {
+		if !withResults || p.State != "released" {
+			continue
+		}
+		sealed, err := s.exchanges.Sealed(ctx, x, p.Part)
+		if err != nil {
+			return reply{}, err
+		}
+		a.Results[p.Part] = string(sealed)
+	}
+	body, err := json.Marshal(a)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: status, contentType: "application/json; charset=utf-8", body: body,
+		header: http.Header{"Location": {"/v1/exchanges/" + x.Number}}}, nil
+}
+
+func (s *Server) getExchange(ctx context.Context, r *request) (reply, error) {
+	x, err := s.exchanges.Find(r.who, r.param("no"))
+	if err != nil {
+		return reply{}, err
+	}
+	return s.exchangeReply(ctx, x, false)
+}
+
+// exchangeEvents streams progress until the exchange ends; Last-Event-ID resumes.
+func (s *Server) exchangeEvents(_ context.Context, r *request) (reply, error) {
+	x, err := s.exchanges.Find(r.who, r.param("no"))
+	if err != nil {
+		return reply{}, err
+	}
+	next := 0
+	if last, err := strconv.Atoi(r.Header.Get("Last-Event-ID")); err == nil {
+		next = last + 1
+	}
+	return eventStream(func(ctx context.Context, w *stream) error { return s.follow(ctx, w, x, next) }), nil
+}
+
+func (s *Server) follow(ctx context.Context, w *stream, x *exchange.Exchange, next int) error {
+	for {
+		events, changed, ended := x.Events(next)
+		for _, e := range events {
+			if err := w.send(e.Seq, e.Kind, s.progress(x, e)); err != nil {
+				return err
+			}
+			next = e.Seq + 1
+		}
+		if ended && len(events) == 0 {
+			return nil
+		}
+		if len(events) > 0 {
+			continue
+		}
+		s.await(ctx, 15*time.Second, changed)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.closing:
+			return nil
+		default:
+		}
+		if err := w.beat(); err != nil {
+			return err
+		}
+	}
+}
+
+// progress is an event with the view of its part, so that a page need not ask again.
+func (s *Server) progress(x *exchange.Exchange, e exchange.Event) any {
+	for _, p := range s.exchanges.View(x).Parts {
+		if p.Part == e.Part {
+			return struct {
+				exchange.Event
+				Now exchange.PartView `json:"now"`
+			}{e, p}
+		}
+	}
+	return e
+}
+
+// getResult hands one result over as ciphertext; the middleware records the view first.
+func (s *Server) getResult(ctx context.Context, r *request) (reply, error) {
+	x, err := s.exchanges.Find(r.who, r.param("no"))
+	if err != nil {
+		return reply{}, err
+	}
+	sealed, err := s.exchanges.Sealed(ctx, x, r.param("part"))
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusOK, contentType: "application/jose", body: sealed,
+		subject: audit.Entry{Open: audit.Open{Exchange: x.Number, Leg: r.param("part"), Item: string(x.Request.Item), Case: x.Request.Case}}}, nil
+}
+
+func (s *Server) retryLeg(ctx context.Context, r *request) (reply, error) {
+	x, err := s.exchanges.Retry(ctx, r.who, r.param("no"), r.param("leg"))
+	if err != nil {
+		return reply{}, err
+	}
+	a, err := s.exchangeReply(ctx, x, false)
+	a.status = http.StatusAccepted
+	return a, err
+}
+
+func (s *Server) forgetExchange(ctx context.Context, r *request) (reply, error) {
+	x, err := s.exchanges.Find(r.who, r.param("no"))
+	if err != nil {
+		return reply{}, err
+	}
+	if err := s.exchanges.Forget(ctx, x); err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusNoContent, subject: audit.Entry{Open: audit.Open{Exchange: x.Number}, Closed: audit.Closed{Object: "exchange.deleted"}}}, nil
+}

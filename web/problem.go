@@ -1,0 +1,94 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"yizheng/exchange"
+	"yizheng/exchange/reading"
+	"yizheng/exchange/store"
+)
+
+// problem is an RFC 9457 problem in both languages: what, where, what to do.
+type problem struct {
+	Type     string `json:"type"`
+	Title    string `json:"title"` // Chinese
+	TitleEN  string `json:"title_en"`
+	Status   int    `json:"status"`
+	Code     string `json:"code"`
+	Where    string `json:"where,omitempty"` // field of the request
+	Instance string `json:"instance"`        // request number, to quote when asking for help
+	retry    bool
+}
+
+func (p *problem) Error() string { return p.Code + ": " + p.TitleEN }
+
+func newProblem(status int, code, where, chinese, english string) *problem {
+	return &problem{Type: "about:blank", Status: status, Code: code, Where: where, Title: chinese, TitleEN: english}
+}
+
+// statuses maps each reason for a refusal to HTTP, once.
+var statuses = map[exchange.Reason]int{
+	exchange.ReasonInvalid:        http.StatusUnprocessableEntity,
+	exchange.ReasonUnknownItem:    http.StatusNotFound,
+	exchange.ReasonPurpose:        http.StatusForbidden,
+	exchange.ReasonOutsideItem:    http.StatusForbidden,
+	exchange.ReasonOutsideGrant:   http.StatusForbidden,
+	exchange.ReasonNoGrant:        http.StatusForbidden,
+	exchange.ReasonToken:          http.StatusUnprocessableEntity,
+	exchange.ReasonTokenElsewhere: http.StatusForbidden,
+	exchange.ReasonTokenSpent:     http.StatusConflict,
+	exchange.ReasonRole:           http.StatusUnprocessableEntity,
+	exchange.ReasonReplyKey:       http.StatusUnprocessableEntity,
+	exchange.ReasonKeyReuse:       http.StatusUnprocessableEntity,
+	exchange.ReasonQuota:          http.StatusTooManyRequests,
+	exchange.ReasonGone:           http.StatusConflict,
+	exchange.ReasonNotFound:       http.StatusNotFound,
+	exchange.ReasonNotRetryable:   http.StatusConflict,
+	exchange.ReasonUnavailable:    http.StatusServiceUnavailable,
+}
+
+// asProblem turns any error into what a caller may know; internals stay inside.
+func asProblem(err error) *problem {
+	var p *problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var r *exchange.Refusal
+	if errors.As(err, &r) {
+		p := newProblem(statuses[r.Reason], string(r.Reason), r.Where, r.Chinese, r.English)
+		if p.Status == 0 {
+			p.Status = http.StatusInternalServerError
+		}
+		p.retry = p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests
+		return p
+	}
+	var d *reading.Refusal
+	if errors.As(err, &d) {
+		return newProblem(d.Status, d.Code, d.Where, d.Chinese, d.English)
+	}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return newProblem(http.StatusNotFound, "NO_RESULT", "", "没有这份结果：尚未放行、已删除或已过期", "no such result: not released yet, deleted or expired")
+	case errors.Is(err, store.ErrUnavailable):
+		p := newProblem(http.StatusServiceUnavailable, "UNAVAILABLE", "", "状态库暂不可用，请稍后重试", "state store not available; try again later")
+		p.retry = true
+		return p
+	}
+	return newProblem(http.StatusInternalServerError, "INTERNAL", "", "系统内部错误，请凭请求号联系管理员", "internal error; quote the request number to the administrator")
+}
+
+func (p *problem) reply(request string) reply {
+	q := *p
+	q.Instance = request
+	body, err := json.Marshal(q)
+	if err != nil { // only strings and numbers: cannot happen
+		body = []byte(`{"status":500}`)
+	}
+	r := reply{status: p.Status, contentType: "application/problem+json; charset=utf-8", body: body, header: http.Header{}}
+	if p.retry {
+		r.header.Set("Retry-After", "2")
+	}
+	return r
+}

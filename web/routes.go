@@ -1,0 +1,48 @@
+package web
+
+import (
+	"net/http"
+	"time"
+
+	"yizheng/audit"
+)
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+)
+
+// routes is the whole API. Everything a route may do is decided here and visible at a glance.
+func (s *Server) routes() []route {
+	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
+	quick := 10 * time.Second
+	return []route{
+		{get, "/", anyone, nothing, "", 0, quick, s.startPage},
+		{get, "/openapi.json", anyone, nothing, "", 0, quick, s.openAPIDocument},
+		{get, "/v/:number", anyone, recorded, audit.OpVerify, 0, quick, s.paperPage},
+
+		{post, "/v1/sessions", clerk, inside, "", 4 * kib, quick, s.openSession},
+		{del, "/v1/sessions/:id", clerk, inside, "", 0, quick, s.closeSession},
+
+		{post, "/v1/agents/connect", agent, nothing, "", 4 * kib, 0, s.connectAgent},
+		{post, "/v1/read-sessions/:id/attestation", agent, inside, "", 64 * kib, quick, s.attest},
+		{post, "/v1/read-sessions/:id/failure", agent, inside, "", 4 * kib, quick, s.readFailed},
+		{post, "/v1/read-sessions", desk, nothing, "", 4 * kib, quick, s.startRead},
+		{get, "/v1/read-sessions/:id", desk, inside, "", 0, 2 * time.Minute, s.getRead},
+
+		{get, "/v1/items", clerk, nothing, "", 0, quick, s.listItems},
+		{get, "/v1/items/:code", clerk, nothing, "", 0, quick, s.getItem},
+
+		{post, "/v1/exchanges", desk, inside, "", 256 * kib, 150 * time.Second, s.startExchange},
+		{get, "/v1/exchanges/:no", clerk, inside, "", 0, quick, s.getExchange},
+		{get, "/v1/exchanges/:no/events", clerk, inside, "", 0, 0, s.exchangeEvents},
+		{get, "/v1/exchanges/:no/results/:part", clerk, recorded, audit.OpDocView, 0, quick, s.getResult},
+		{post, "/v1/exchanges/:no/legs/:leg/retry", clerk, inside, "", 0, quick, s.retryLeg},
+		{del, "/v1/exchanges/:no", clerk, recorded, audit.OpAdmin, 0, quick, s.forgetExchange},
+
+		{post, "/v1/verify", anyone, recorded, audit.OpVerify, 20 * mib, 30 * time.Second, s.verifyDocument},
+		{get, "/v1/verify/:number", anyone, recorded, audit.OpVerify, 0, quick, s.verifyNumber},
+
+		{get, "/v1/audit/checkpoint", anyone, nothing, "", 0, quick, s.checkpoint},
+	}
+}

@@ -1,0 +1,135 @@
+// Package web is the HTTPS door: it finds out who knocks, turns JSON into
+// calls of packages exchange and reading, and writes what they say. It decides
+// nothing about residents' data itself.
+//
+// Every route stands in one table (routes.go) with who may use it and how its
+// use gets into the audit log. Handlers cannot reach the socket: they return a
+// reply, and the middleware writes it after the record is durable. Errors are
+// RFC 9457 problems in Chinese and English. The API is described in
+// openapi.yaml, which a test holds against the table.
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"yizheng/audit"
+	"yizheng/catalog"
+	"yizheng/exchange"
+	"yizheng/exchange/reading"
+	"yizheng/identity/jose"
+	"yizheng/seal"
+)
+
+// Config is what a Server is made of.
+type Config struct {
+	Catalogue *catalog.Catalogue
+	Exchanges *exchange.Service
+	Desk      *reading.Desk
+	Audit     *audit.Log
+	Trust     *seal.Trust
+	Key       *jose.Key // its public half is told to agents
+	Demo      bool      // shows the last exchange on the start page
+	Logger    *slog.Logger
+}
+
+// Server serves the API.
+type Server struct {
+	catalogue *catalog.Catalogue
+	exchanges *exchange.Service
+	desk      *reading.Desk
+	audit     *audit.Log
+	trust     *seal.Trust
+	key       *jose.Key
+	demo      bool
+	log       *slog.Logger
+	openapi   []byte
+	closing   chan struct{} // closed when streams must end
+}
+
+// New makes a Server.
+func New(c Config) (*Server, error) {
+	s := &Server{catalogue: c.Catalogue, exchanges: c.Exchanges, desk: c.Desk, audit: c.Audit, trust: c.Trust,
+		key: c.Key, demo: c.Demo, log: c.Logger, closing: make(chan struct{})}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if s.openapi, err = openAPI(); err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	return s, nil
+}
+
+// Handler is the whole API.
+func (s *Server) Handler() http.Handler {
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New()
+	engine.HandleMethodNotAllowed = true
+	engine.Use(gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, err any) {
+		s.log.Error("handler panicked", "route", c.FullPath(), "type", fmt.Sprintf("%T", err)) // never the value: it may hold data
+		s.write(c.Request.Context(), c, asProblem(errors.New("panic")).reply(""))
+		c.Abort()
+	}))
+	for _, rt := range s.routes() {
+		engine.Handle(rt.method, rt.path, s.handle(rt))
+	}
+	engine.NoRoute(func(c *gin.Context) {
+		p := newProblem(http.StatusNotFound, "NO_SUCH_CALL", "", "没有这个接口；接口说明见 /openapi.json", "no such call; see /openapi.json")
+		s.write(c.Request.Context(), c, p.reply(""))
+	})
+	engine.NoMethod(func(c *gin.Context) {
+		p := newProblem(http.StatusMethodNotAllowed, "METHOD", "", "此接口不支持该方法", "this call does not support the method")
+		s.write(c.Request.Context(), c, p.reply(""))
+	})
+	return engine
+}
+
+// Serve answers on l until ctx ends, then lets running requests finish for at most grace.
+func (s *Server) Serve(ctx context.Context, l net.Listener, certificate tls.Certificate, clients *x509.CertPool, grace time.Duration) error {
+	server := &http.Server{
+		Handler: s.Handler(),
+		TLSConfig: &tls.Config{
+			Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12,
+			ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: clients,
+		},
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		ErrorLog: log.New(errorLog{s.log}, "", 0), // stays out of stdout, and says nothing about requests
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.ServeTLS(l, "", "") }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	close(s.closing)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	err := server.Shutdown(stop)
+	if err != nil {
+		err = errors.Join(err, server.Close())
+	}
+	if serveErr := <-ended; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
+	return err
+}
+
+// errorLog passes net/http's complaints on as debug messages.
+type errorLog struct{ log *slog.Logger }
+
+func (e errorLog) Write(p []byte) (int, error) {
+	e.log.Debug("https", "message", string(p))
+	return len(p), nil
+}
