@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"yizheng/adapters"
+)
+
+// Config is the gateway's one configuration file. Unknown keys are errors.
+// Relative paths are relative to the file. Secrets are only ever named by path.
+type Config struct {
+	// Mode is "demo" or "production". Production refuses to start with sample
+	// keys, simulators, unprotected private keys or weak peers not listed in AllowWeak.
+	Mode string `yaml:"mode"`
+	// Listen is the address of the one HTTPS listener.
+	Listen string `yaml:"listen"`
+	// Slot is this gateway's two digits among the fleet; exchange numbers carry it.
+	Slot string `yaml:"slot"`
+	// Origin names this gateway and its audit log: gw00.690100.example/audit.
+	Origin string `yaml:"origin"`
+	// AllowWeak names connections that may use weak protection (MD5 signatures). Shown on every start.
+	AllowWeak []string `yaml:"allow_weak"`
+
+	TLS     TLSConfig     `yaml:"tls"`
+	Keys    KeysConfig    `yaml:"keys"`
+	Catalog CatalogConfig `yaml:"catalog"`
+	Seals   SealsConfig   `yaml:"seals"`
+	Audit   AuditConfig   `yaml:"audit"`
+	Store   StoreConfig   `yaml:"store"`
+	Fonts   FontsConfig   `yaml:"fonts"`
+	// Connections are the ways to source systems, by the name the catalogue uses.
+	Connections map[string]ConnectionConfig `yaml:"connections"`
+
+	dir string
+}
+
+// TLSConfig of the listener.
+type TLSConfig struct {
+	Certificate string `yaml:"certificate"` // PEM, with chain
+	Key         string `yaml:"key"`         // PEM
+	ClientCA    string `yaml:"client_ca"`   // PEM; certificates of clerks, systems, kiosks and agents must chain to it
+}
+
+// KeysConfig names the gateway's own keys. `gateway init` makes them.
+type KeysConfig struct {
+	Gateway    string `yaml:"gateway"`    // SM2, signs challenges, data and QR codes, opens card texts
+	Token      string `yaml:"token"`      // 16 bytes: encrypts subject tokens; the same for the whole fleet
+	Store      string `yaml:"store"`      // 32 bytes: keys the digests in the state store
+	Passphrase string `yaml:"passphrase"` // file with the passphrase of encrypted keys; empty: keys are plain, demo only
+}
+
+// CatalogConfig says which releases are trusted.
+type CatalogConfig struct {
+	Releases       string   `yaml:"releases"`       // directory of published releases; the newest is used
+	Administrators []string `yaml:"administrators"` // public keys (PEM) of the security administrators
+	MinNumber      uint64   `yaml:"min_number"`     // refuse older releases
+}
+
+// SealsConfig of the hosted seals.
+type SealsConfig struct {
+	Dir   string `yaml:"dir"`   // one directory a seal
+	Trust string `yaml:"trust"` // roots and status list for verification
+}
+
+// AuditConfig of the log.
+type AuditConfig struct {
+	Dir        string `yaml:"dir"`
+	Key        string `yaml:"key"`        // SM2, signs heads; not the gateway's key
+	Pseudonyms string `yaml:"pseudonyms"` // directory of the pseudonym keys, apart from the log
+}
+
+// StoreConfig of the state store: nonces, idempotency, results encrypted to their callers.
+type StoreConfig struct {
+	Driver   string `yaml:"driver"`    // sqlite (one machine) or pgx (PostgreSQL)
+	DSN      string `yaml:"dsn"`       // sqlite: the file
+	DSNFile  string `yaml:"dsn_file"`  // pgx: file with the connection string
+	RedisURL string `yaml:"redis_url"` // file with rediss://…; empty: no fast path
+}
+
+// FontsConfig names TrueType fonts; a character none of them has is refused, never printed as a box.
+type FontsConfig struct {
+	Body      string   `yaml:"body"`
+	Fallbacks []string `yaml:"fallbacks"`
+}
+
+// ConnectionConfig is one way to a source system; exactly one kind is set.
+type ConnectionConfig struct {
+	Platform *adapters.PlatformConfig `yaml:"platform"`
+	SQL      *adapters.SQLConfig      `yaml:"sql"`
+	// DemoTables fills an SQLite database in memory from a people file; demo only.
+	DemoTables string `yaml:"demo_tables"`
+}
+
+// readConfig parses strictly and resolves paths.
+func readConfig(path string) (*Config, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	c := &Config{}
+	if err := yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(c); err != nil {
+		return nil, fmt.Errorf("configuration %s: 配置有误，请按提示修改 / not valid, see below\n%s", path, yaml.FormatError(err, false, true))
+	}
+	c.dir = filepath.Dir(path)
+	c.resolve()
+	return c, c.check(path)
+}
+
+// resolve makes every path absolute or relative to the working directory.
+func (c *Config) resolve() {
+	paths := []*string{&c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientCA, &c.Keys.Gateway, &c.Keys.Token, &c.Keys.Store,
+		&c.Keys.Passphrase, &c.Catalog.Releases, &c.Seals.Dir, &c.Seals.Trust, &c.Audit.Dir, &c.Audit.Key, &c.Audit.Pseudonyms,
+		&c.Store.DSNFile, &c.Store.RedisURL, &c.Fonts.Body}
+	for i := range c.Catalog.Administrators {
+		paths = append(paths, &c.Catalog.Administrators[i])
+	}
+	for i := range c.Fonts.Fallbacks {
+		paths = append(paths, &c.Fonts.Fallbacks[i])
+	}
+	if c.Store.Driver == "sqlite" && c.Store.DSN != ":memory:" {
+		paths = append(paths, &c.Store.DSN)
+	}
+	for name, k := range c.Connections {
+		if p := k.Platform; p != nil {
+			paths = append(paths, &p.CA, &p.Certificate, &p.Key, &p.AppKeyFile)
+			for sid, file := range p.AppKeyFiles {
+				p.AppKeyFiles[sid] = c.path(file)
+			}
+		}
+		if s := k.SQL; s != nil {
+			paths = append(paths, &s.DSNFile)
+		}
+		k.DemoTables = c.path(k.DemoTables)
+		c.Connections[name] = k
+	}
+	for _, p := range paths {
+		*p = c.path(*p)
+	}
+}
+
+func (c *Config) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+// check reports every missing or contradictory setting at once.
+func (c *Config) check(path string) error {
+	var errs []error
+	bad := func(key, zh, en string) { errs = append(errs, fmt.Errorf("%s: %s: %s / %s", path, key, zh, en)) }
+	if c.Mode != "demo" && c.Mode != "production" {
+		bad("mode", "须为 demo 或 production", "must be demo or production")
+	}
+	if len(c.Slot) != 2 || strings.Trim(c.Slot, "0123456789") != "" {
+		bad("slot", "须为两位数字", "must be two digits")
+	}
+	for key, v := range map[string]string{"listen": c.Listen, "origin": c.Origin, "tls.certificate": c.TLS.Certificate, "tls.key": c.TLS.Key,
+		"tls.client_ca": c.TLS.ClientCA, "keys.gateway": c.Keys.Gateway, "keys.token": c.Keys.Token, "keys.store": c.Keys.Store,
+		"catalog.releases": c.Catalog.Releases, "seals.dir": c.Seals.Dir, "seals.trust": c.Seals.Trust, "audit.dir": c.Audit.Dir,
+		"audit.key": c.Audit.Key, "audit.pseudonyms": c.Audit.Pseudonyms, "store.driver": c.Store.Driver, "fonts.body": c.Fonts.Body} {
+		if v == "" {
+			bad(key, "缺少此项", "is missing")
+		}
+	}
+	if len(c.Catalog.Administrators) < 2 {
+		bad("catalog.administrators", "至少两名安全管理员的公钥", "needs the public keys of at least two security administrators")
+	}
+	for name, k := range c.Connections {
+		if (k.Platform != nil) == (k.SQL != nil) {
+			bad("connections."+name, "须且只能有 platform 或 sql 之一", "needs exactly one of platform and sql")
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,239 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"yizheng/audit"
+	"yizheng/catalog"
+	"yizheng/exchange"
+	"yizheng/identity/jose"
+	"yizheng/seal"
+)
+
+// Options of Run.
+type Options struct {
+	Places
+	Out       string // where the documents go
+	Item      string
+	Situation string
+	Cards     []string // people of people.yaml, in the order of the situation's roles
+	Once      bool     // end after the documents are verified
+}
+
+// ErrNotVerified is returned when a document or the log did not verify.
+var ErrNotVerified = errors.New("有文书或审计日志未通过核验 / a document or the audit log did not verify")
+
+// Run starts the city, exchanges one matter's proofs, writes and verifies the
+// documents, and, unless Once, serves until ctx ends.
+func Run(ctx context.Context, o Options, w io.Writer) (err error) {
+	cat, err := catalog.Load(filepath.Join(o.Configs, "catalog"), catalog.Options{})
+	if err != nil {
+		return err
+	}
+	c, item, situation, err := chosen(cat, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "一证 · %s · %s（%s）\n", cat.City.Name, item.Name, situation.Name)
+	began := time.Now()
+	city, err := Start(ctx, o.Places)
+	defer func() { err = errors.Join(err, city.Stop()) }()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "城市已启动：省平台、网关、读卡代理 ×%d（目录发布 %d，%s）\n", len(workstations), city.Release, round(time.Since(began)))
+	ok, err := exchangeOnce(ctx, city, c, o.Out, w)
+	if err != nil {
+		return err
+	}
+	if !o.Once {
+		fmt.Fprintf(w, "\n继续服务 / serving: %s   接口 %s/openapi.json   Ctrl-C 停止\n", city.URL, city.URL)
+		<-ctx.Done()
+	}
+	if err := city.Stop(); err != nil { // the log is complete only once its process has closed it
+		return err
+	}
+	if !city.verifyLog(context.WithoutCancel(ctx), w) || !ok {
+		return ErrNotVerified
+	}
+	return nil
+}
+
+// chosen is the case the options name.
+func chosen(cat *catalog.Catalogue, o Options) (Case, catalog.Item, catalog.Situation, error) {
+	item, ok := cat.Item(catalog.ItemCode(o.Item))
+	if !ok {
+		var codes []string
+		for _, i := range cat.Items {
+			codes = append(codes, string(i.Code)+" "+i.Name)
+		}
+		return Case{}, item, catalog.Situation{}, fmt.Errorf("没有事项 %q，可选 / no such item, there are: %s", o.Item, strings.Join(codes, "；"))
+	}
+	situation := item.Situations[0]
+	if o.Situation != "" {
+		if situation, ok = item.Situation(catalog.SituationCode(o.Situation)); !ok {
+			return Case{}, item, situation, fmt.Errorf("事项 %s 没有情形 %q / the item has no such situation", o.Item, o.Situation)
+		}
+	}
+	roles := item.RolesIn(situation)
+	if len(o.Cards) != len(roles) {
+		return Case{}, item, situation, fmt.Errorf("此情形需要 %d 张卡（%v），用 -card a,b 给出样例人物 / this situation needs %d cards", len(roles), roles, len(roles))
+	}
+	c := Case{Item: o.Item, Situation: string(situation.Code), Purpose: item.Purposes[0]}
+	for i, role := range roles {
+		c.Cards = append(c.Cards, Card{Role: string(role), Person: o.Cards[i]})
+	}
+	return c, item, situation, nil
+}
+
+// exchangeOnce does one case as a clerk does, with the progress table.
+func exchangeOnce(ctx context.Context, city *City, c Case, out string, w io.Writer) (bool, error) {
+	clerk, err := city.Login(ctx)
+	if err != nil {
+		return false, fmt.Errorf("login: %w", err)
+	}
+	number := "SJ-" + time.Now().Format("20060102-150405")
+	began := time.Now()
+	tokens, err := clerk.Read(ctx, c, number)
+	if err != nil {
+		return false, err
+	}
+	fmt.Fprintf(w, "已读卡 %d 张，人证一致，凭据已签发（%s）\n\n", len(tokens), round(time.Since(began)))
+	began = time.Now()
+	a, err := clerk.Begin(ctx, c, number, tokens)
+	if err != nil {
+		return false, err
+	}
+	t := newTable(w, a.Parts)
+	if err := clerk.Follow(ctx, a.Exchange, t.seen); err != nil {
+		return false, fmt.Errorf("progress: %w", err)
+	}
+	if a, err = clerk.Fetch(ctx, a.Exchange); err != nil {
+		return false, err
+	}
+	t.finish(a.Parts, time.Since(began))
+	if a.Sufficient != nil && *a.Sufficient {
+		fmt.Fprintln(w, "材料已齐：必选证明均已取得。")
+	} else {
+		fmt.Fprintln(w, "材料未齐：请按上列提示办理。")
+	}
+	return city.collect(ctx, clerk, a, out, w)
+}
+
+// collect fetches, writes and verifies every part's result.
+func (c *City) collect(ctx context.Context, clerk *Clerk, a Answer, out string, w io.Writer) (bool, error) {
+	if err := os.MkdirAll(out, 0o700); err != nil {
+		return false, err
+	}
+	key, err := jose.ReadPublicKey(c.in("keys/audit.pub.pem"))
+	if err != nil {
+		return false, err
+	}
+	trust, err := seal.LoadTrust(c.in("trust"))
+	if err != nil {
+		return false, err
+	}
+	good := true
+	fmt.Fprintln(w)
+	for _, p := range a.Parts {
+		r, err := clerk.Result(ctx, a.Exchange, p.Part)
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", p.Part, err)
+		}
+		if err := save(out, r); err != nil {
+			return false, err
+		}
+		checks := []check{{"收据", receiptHolds(r.Receipt, key)}}
+		if r.Document != nil {
+			report := seal.Verify(r.Document, trust, time.Now())
+			matches, err := c.Verify(ctx, r.Document)
+			if err != nil {
+				return false, err
+			}
+			checks = append(checks, check{"八项核验", report.Overall}, check{"签发记录", receiptHolds(r.IssueReceipt, key)}, check{"公开查验", matches})
+		}
+		line := ""
+		for _, k := range checks {
+			mark := "✓"
+			if !k.ok {
+				mark, good = "✗", false
+			}
+			line += "  " + mark + " " + k.what
+		}
+		fmt.Fprintf(w, "  %s %s%s\n", pad(r.Part, 16), line, files(out, r))
+	}
+	return good, nil
+}
+
+type check struct {
+	what string
+	ok   bool
+}
+
+// files names what was written for a result.
+func files(out string, r exchange.Result) string {
+	s := ""
+	if r.Document != nil {
+		s += "  " + filepath.Join(out, fileName(r.Part)+".pdf")
+	}
+	if r.Data != "" {
+		s += "  " + filepath.Join(out, fileName(r.Part)+".json")
+	}
+	return s
+}
+
+func fileName(part string) string { return strings.ReplaceAll(part, "@", "-") }
+
+// save writes document, data and receipts of one result. File names carry the proof's code and the role, nothing personal.
+func save(out string, r exchange.Result) error {
+	base := filepath.Join(out, fileName(r.Part))
+	list := map[string][]byte{".receipt": []byte(r.Receipt)}
+	if r.Document != nil {
+		list[".pdf"] = r.Document
+	}
+	if r.Data != "" {
+		data, err := jose.Unverified(r.Data)
+		if err != nil {
+			return err
+		}
+		list[".json"], list[".jws"] = data, []byte(r.Data)
+	}
+	for ext, b := range list {
+		if err := os.WriteFile(base+ext, b, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verifyLog runs the offline auditor over the closed log.
+func (c *City) verifyLog(ctx context.Context, w io.Writer) bool {
+	key, err := jose.ReadPublicKey(c.in("keys/audit.pub.pem"))
+	if err != nil {
+		fmt.Fprintf(w, "  ✗ 审计日志：%v\n", err)
+		return false
+	}
+	entries, err := os.ReadDir(c.in("audit"))
+	if err != nil {
+		fmt.Fprintf(w, "  ✗ 审计日志：%v\n", err)
+		return false
+	}
+	slices.SortFunc(entries, func(a, b os.DirEntry) int { return strings.Compare(b.Name(), a.Name()) })
+	r, err := audit.VerifyDir(ctx, filepath.Join(c.in("audit"), entries[0].Name()), verifyOptions(key))
+	if err != nil {
+		fmt.Fprintf(w, "  ✗ 审计日志：%v\n", err)
+		return false
+	}
+	fmt.Fprintf(w, "  ✓ 审计日志 %d 条，%d 批，逐字节核验通过\n", r.Entries, r.Frames)
+	return true
+}
+
+func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }

@@ -1,0 +1,108 @@
+// Command gateway is Yizheng's exchange: it serves the HTTPS API, and holds the
+// tools of its administrators and auditors. Each subcommand has -h with an example.
+//
+// Exit codes: 0 yes, 1 no, 2 wrong usage.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// command is one subcommand. It returns errUsage (already explained), errNo
+// (already explained) or another error to print.
+type command struct {
+	name, summary string
+	run           func(ctx context.Context, args []string, out io.Writer) error
+}
+
+var (
+	errUsage = errors.New("usage")
+	errNo    = errors.New("no")
+)
+
+func commands() []command {
+	return []command{
+		{"serve", "运行网关 / run the gateway", serve},
+		{"demo", "起一座示例城市，刷一张卡，换一件事的证明 / start the demo city and exchange one matter's proofs", runDemo},
+		{"verify", "离线核验盖章 PDF 的八项 / run the eight checks on a sealed PDF, offline", verify},
+		{"audit", "verify、prove：审计日志离线工具 / offline tools of the audit log", auditCommand},
+		{"catalog", "check、diff、sign、publish：目录 / the catalogue", catalogCommand},
+		{"init", "生成密钥、CA、印章与三员 / make keys, CA, seals and the three administrators", initialise},
+		{"health", "探测运行中的网关 / probe a running gateway", health},
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, out, errOut io.Writer) int {
+	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
+		help(out)
+		if len(args) == 0 {
+			return 2
+		}
+		return 0
+	}
+	for _, c := range commands() {
+		if c.name != args[0] {
+			continue
+		}
+		err := c.run(ctx, args[1:], out)
+		switch {
+		case err == nil || errors.Is(err, flag.ErrHelp):
+			return 0
+		case errors.Is(err, errUsage):
+			return 2
+		case errors.Is(err, errNo):
+			return 1
+		}
+		fmt.Fprintf(errOut, "gateway %s: %v\n", c.name, err)
+		return 1
+	}
+	fmt.Fprintf(errOut, "gateway: 没有子命令 %q / no such command\n", args[0])
+	help(errOut)
+	return 2
+}
+
+func help(w io.Writer) {
+	fmt.Fprintln(w, "一证 Yizheng: gateway COMMAND [-h]")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.summary)
+	}
+}
+
+// flags makes a flag set that explains itself with an example.
+func flags(name, arguments, example string) *flag.FlagSet {
+	f := flag.NewFlagSet("gateway "+name, flag.ContinueOnError)
+	f.Usage = func() {
+		fmt.Fprintf(f.Output(), "gateway %s %s\n例 / example: %s\n", name, arguments, example)
+		f.PrintDefaults()
+	}
+	return f
+}
+
+// parse returns errUsage for wrong flags and flag.ErrHelp for -h.
+func parse(f *flag.FlagSet, args []string, least, most int) error {
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return errUsage
+	}
+	if f.NArg() < least || f.NArg() > most {
+		f.Usage()
+		return errUsage
+	}
+	return nil
+}
