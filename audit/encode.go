@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/emmansun/gmsm/sm3"
@@ -83,7 +84,7 @@ func encode(e Entry, now time.Time) (*encoded, error) {
 	e.Open.Time = minTime
 	if e.Open.ID == "" {
 		e.Open.ID = newULID(now)
-	} else if len(e.Open.ID) != 26 {
+	} else if len(e.Open.ID) != 26 || strings.Trim(e.Open.ID, crockford) != "" {
 		return nil, fmt.Errorf("%w: id is not a ULID", ErrEntry)
 	}
 	open, err := json.Marshal(e.Open)

@@ -9,7 +9,11 @@ import (
 	"testing"
 )
 
-const flipStep = 1 // every byte of zeros as well
+// Every byte is flipped, zeros as well.
+const (
+	flipStep  = 1
+	flipZeros = 1
+)
 
 // TestVectorsAgreeWithPython has the vectors recomputed, signatures
 // included, by a program that shares nothing with ours.

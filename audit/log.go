@@ -29,6 +29,7 @@ type Config struct {
 	// AppendTimeout is how long an Append waits to become durable. Default 2 s.
 	AppendTimeout time.Duration
 	// PublishEvery is the shortest time between two checkpoints. Default 1 s.
+	// checkpoints.log gets one of them every 60 of these, and the last.
 	PublishEvery time.Duration
 	// MinFree is the low-water mark of the file system in bytes. Default two segments.
 	MinFree int64

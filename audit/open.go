@@ -58,7 +58,7 @@ func (l *Log) start(ctx context.Context) error {
 	l.wg.Go(func() { l.wal.spares(l.quit, l.spareFailed) })
 	_, err = l.Append(ctx, first...)
 	if err == nil {
-		err = l.publish(l.Head())
+		err = l.publish(l.Head(), true)
 	}
 	if err == nil {
 		err = errors.Join(l.cfg.files.SyncDir(l.cfg.Dir), l.cfg.files.SyncDir(filepath.Join(l.cfg.Dir, "heads")))

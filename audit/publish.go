@@ -28,12 +28,20 @@ type published struct {
 	count uint64 // records in checkpoints.log
 	off   int64  // its length
 	file  file
+	at    time.Time // of the last record
+	upTo  uint64    // size that it names
 }
 
+// recordEvery is how many publishing intervals apart records of
+// checkpoints.log are: a minute by default, so that a busy quarter's file
+// stays below 60 MB.
+const recordEvery = 60
+
 // publish writes what is derived from a head: first its tiles, then heads/last,
-// checkpoints.log and checkpoint. One goroutine at a time.
-func (l *Log) publish(head SignedHead) error {
-	if head.Size == l.published.size {
+// checkpoints.log (if a record is due) and checkpoint. One goroutine at a time.
+func (l *Log) publish(head SignedHead, last bool) error {
+	p := &l.published
+	if head.Size == p.size && (!last || head.Size == p.upTo) {
 		return nil
 	}
 	note, err := head.MarshalText()
@@ -47,18 +55,28 @@ func (l *Log) publish(head SignedHead) error {
 	if err := writeWhole(fsys, filepath.Join(dir, nameLastHead), note); err != nil {
 		return fmt.Errorf("audit: writing heads/last: %w", err)
 	}
-	p := &l.published
-	record := checkpointRecord(p.count, note)
-	if _, err := p.file.WriteAt(record, p.off); err != nil {
-		return fmt.Errorf("audit: writing checkpoints.log: %w", err)
-	}
-	if err := p.file.SyncData(); err != nil {
-		return fmt.Errorf("audit: writing checkpoints.log: %w", err)
+	if last || time.Since(p.at) >= recordEvery*l.cfg.PublishEvery {
+		if err := p.record(note); err != nil {
+			return fmt.Errorf("audit: writing checkpoints.log: %w", err)
+		}
+		p.upTo = head.Size
 	}
 	if err := writeWhole(fsys, filepath.Join(dir, nameCheckpoint), note); err != nil {
 		return fmt.Errorf("audit: writing checkpoint: %w", err)
 	}
-	p.count, p.off, p.size = p.count+1, p.off+int64(len(record)), head.Size
+	p.size = head.Size
+	return nil
+}
+
+func (p *published) record(note []byte) error {
+	record := checkpointRecord(p.count, note)
+	if _, err := p.file.WriteAt(record, p.off); err != nil {
+		return err
+	}
+	if err := p.file.SyncData(); err != nil {
+		return err
+	}
+	p.count, p.off, p.at = p.count+1, p.off+int64(len(record)), time.Now()
 	return nil
 }
 
@@ -75,7 +93,7 @@ func (l *Log) publishes() {
 		if l.Err() != nil {
 			continue
 		}
-		if err := l.publish(l.Head()); err != nil {
+		if err := l.publish(l.Head(), done); err != nil {
 			l.poison(err)
 		}
 	}

@@ -2,6 +2,9 @@
 
 package audit
 
-// flipStep is how far apart the flipped bytes are where everything is zero;
+// The quick tier flips every third byte, and fewer where everything is zero;
 // the integration tier flips every one.
-const flipStep = 61
+const (
+	flipStep  = 3
+	flipZeros = 61
+)

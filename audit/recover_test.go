@@ -24,7 +24,7 @@ func crashed(t testing.TB, key testKey, n int, published bool) string {
 	l := openTest(t, cfg)
 	appendTest(t, l, n)
 	if published {
-		if err := l.publish(l.Head()); err != nil {
+		if err := l.publish(l.Head(), true); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -128,7 +128,10 @@ func TestEveryFlippedByteOfTheDirectoryIsFoundAndNamed(t *testing.T) {
 		for at, zeroRun := 0, 0; at < len(b); at++ {
 			if b[at] != 0 {
 				zeroRun = 0
-			} else if zeroRun++; zeroRun > 40 && zeroRun%flipStep != 0 {
+			} else {
+				zeroRun++
+			}
+			if zeroRun > 40 && zeroRun%flipZeros != 0 || at%flipStep != 0 {
 				continue
 			}
 			places <- place{file, at}
@@ -137,7 +140,7 @@ func TestEveryFlippedByteOfTheDirectoryIsFoundAndNamed(t *testing.T) {
 	}
 	close(places)
 	wg.Wait()
-	if flipped < 5000 {
+	if flipped < 5000/flipStep {
 		t.Errorf("only %d bytes flipped", flipped)
 	}
 	t.Logf("%d bytes flipped", flipped)
