@@ -1,15 +1,18 @@
 // Command vulndb lays out Go vulnerability reports as a database that
 // govulncheck reads offline.
 //
-//	go run ./deploy/dev/vulndb -from DIR/data/osv -to out/vulndb
+//	go run ./deploy/dev/vulndb -from DIR/data/osv -to out/vulndb -date 2026-08-21T00:00:00Z
 //
 // It reads the OSV files of the Go vulnerability repository (one report a file)
 // and writes what https://go.dev/doc/security/vuln/database documents:
 // index/db.json, index/modules.json, index/vulns.json and ID/GO-….json, the last
 // as they were read. The optional "fixed" hint of index/modules.json is left out:
 // the reader then judges every report by its own version ranges, and a hint that
-// is wrong cannot hide one. Withdrawn reports stay; the reader skips them. The last line printed says how many reports there are and
-// when the newest was changed, which is how old the database's knowledge is.
+// is wrong cannot hide one. Withdrawn reports stay; the reader skips them.
+//
+// The repository dates few of its reports, so the caller says of what date they
+// are all together: the commit's, or the module version's. It becomes the date
+// of the database.
 package main
 
 import (
@@ -29,17 +32,19 @@ import (
 func main() {
 	from := flag.String("from", "", "`directory` of GO-*.json reports")
 	to := flag.String("to", "", "`directory` of the database; written anew")
+	date := flag.String("date", "", "`time` of the reports, RFC 3339")
 	flag.Parse()
-	if *from == "" || *to == "" || flag.NArg() > 0 {
+	modified, err := time.Parse(time.RFC3339, *date)
+	if *from == "" || *to == "" || err != nil || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	n, modified, err := convert(*from, *to)
+	n, err := convert(*from, *to, modified)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vulndb:", err)
 		os.Exit(1)
 	}
-	fmt.Printf("vulndb: %d reports, newest of %s\n", n, modified.Format(time.DateOnly))
+	fmt.Printf("vulndb: %d reports of %s\n", n, modified.Format(time.DateOnly))
 }
 
 // report is the part of an OSV file that the indexes need.
@@ -76,32 +81,30 @@ type (
 	}
 )
 
-// convert writes the database and returns the number of reports and the time
-// of the newest. A directory without reports is an error: an empty database
+// convert writes the database and returns the number of reports. A directory without reports is an error: an empty database
 // would let everything pass.
-func convert(from, to string) (int, time.Time, error) {
+func convert(from, to string, date time.Time) (int, error) {
 	files, err := filepath.Glob(filepath.Join(from, "GO-*.json"))
 	if err != nil {
-		return 0, time.Time{}, err
+		return 0, err
 	}
 	if len(files) == 0 {
-		return 0, time.Time{}, fmt.Errorf("no GO-*.json in %s", from)
+		return 0, fmt.Errorf("no GO-*.json in %s", from)
 	}
 	for _, dir := range []string{"ID", "index"} {
 		if err := errors.Join(os.RemoveAll(filepath.Join(to, dir)), os.MkdirAll(filepath.Join(to, dir), 0o755)); err != nil {
-			return 0, time.Time{}, err
+			return 0, err
 		}
 	}
-	var db dbIndex
 	var vulns []vulnIndex
 	modules := map[string]*moduleIndex{}
 	for _, file := range files {
 		r, err := copyReport(file, filepath.Join(to, "ID"))
 		if err != nil {
-			return 0, time.Time{}, err
+			return 0, err
 		}
-		if r.Modified.After(db.Modified) {
-			db.Modified = r.Modified
+		if r.Modified.IsZero() {
+			r.Modified = date
 		}
 		vulns = append(vulns, vulnIndex{r.ID, r.Modified, r.Aliases})
 		r.index(modules)
@@ -110,9 +113,9 @@ func convert(from, to string) (int, time.Time, error) {
 	err = errors.Join(
 		writeJSON(filepath.Join(to, "index", "modules.json"), sorted),
 		writeJSON(filepath.Join(to, "index", "vulns.json"), vulns),
-		writeJSON(filepath.Join(to, "index", "db.json"), db), // last: its presence says the rest is whole
+		writeJSON(filepath.Join(to, "index", "db.json"), dbIndex{date.UTC()}), // last: its presence says the rest is whole
 	)
-	return len(files), db.Modified, err
+	return len(files), err
 }
 
 // copyReport checks one report and copies it unchanged.
@@ -125,8 +128,8 @@ func copyReport(file, dir string) (report, error) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return r, fmt.Errorf("%s: %w", file, err)
 	}
-	if r.ID != strings.TrimSuffix(filepath.Base(file), ".json") || r.Modified.IsZero() {
-		return r, fmt.Errorf("%s: not the report its name says (id %q, modified %s)", file, r.ID, r.Modified)
+	if r.ID != strings.TrimSuffix(filepath.Base(file), ".json") {
+		return r, fmt.Errorf("%s: holds another report, %q", file, r.ID)
 	}
 	return r, os.WriteFile(filepath.Join(dir, r.ID+".json"), b, 0o644)
 }

@@ -4,7 +4,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
+
+var date = time.Date(2026, 5, 6, 0, 0, 0, 0, time.UTC)
 
 const sample = `{"schema_version":"1.3.1","id":"GO-2026-0001","modified":"2026-03-01T00:00:00Z",
 "aliases":["CVE-2026-1"],"affected":[{"package":{"name":"example.org/m","ecosystem":"Go"},
@@ -14,13 +17,13 @@ const sample = `{"schema_version":"1.3.1","id":"GO-2026-0001","modified":"2026-0
 func TestConvert_WritesTheDocumentedLayout(t *testing.T) {
 	from, to := t.TempDir(), t.TempDir()
 	write(t, from, "GO-2026-0001.json", sample)
-	n, modified, err := convert(from, to)
-	if err != nil || n != 1 || modified.Format("2006-01-02") != "2026-03-01" {
-		t.Fatalf("convert = %d, %s, %v", n, modified, err)
+	n, err := convert(from, to, date)
+	if err != nil || n != 1 {
+		t.Fatalf("convert = %d, %v", n, err)
 	}
 	for file, want := range map[string]string{
 		"ID/GO-2026-0001.json": sample,
-		"index/db.json":        `{"modified":"2026-03-01T00:00:00Z"}`,
+		"index/db.json":        `{"modified":"2026-05-06T00:00:00Z"}`,
 		"index/vulns.json":     `[{"id":"GO-2026-0001","modified":"2026-03-01T00:00:00Z","aliases":["CVE-2026-1"]}]`,
 		"index/modules.json": `[{"path":"example.org/m","vulns":[{"id":"GO-2026-0001","modified":"2026-03-01T00:00:00Z"}]},` +
 			`{"path":"stdlib","vulns":[{"id":"GO-2026-0001","modified":"2026-03-01T00:00:00Z"}]}]`,
@@ -31,17 +34,28 @@ func TestConvert_WritesTheDocumentedLayout(t *testing.T) {
 	}
 }
 
+func TestConvert_DatesAnUndatedReportByItsRepository(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	write(t, from, "GO-2026-0001.json", `{"id":"GO-2026-0001","modified":"0001-01-01T00:00:00Z"}`)
+	if _, err := convert(from, to, date); err != nil {
+		t.Fatal(err)
+	}
+	const want = `[{"id":"GO-2026-0001","modified":"2026-05-06T00:00:00Z"}]`
+	if got, err := os.ReadFile(filepath.Join(to, "index", "vulns.json")); err != nil || string(got) != want {
+		t.Errorf("vulns.json = %s, %v; want %s", got, err, want)
+	}
+}
+
 func TestConvert_RefusesWhatWouldLetEverythingPass(t *testing.T) {
 	for _, tt := range []struct{ name, file, content string }{
 		{"no report at all", "README.md", "nothing"},
 		{"not JSON", "GO-2026-0001.json", "{"},
 		{"another report under this name", "GO-2026-0002.json", sample},
-		{"no time", "GO-2026-0001.json", `{"id":"GO-2026-0001"}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			from, to := t.TempDir(), t.TempDir()
 			write(t, from, tt.file, tt.content)
-			if _, _, err := convert(from, to); err == nil {
+			if _, err := convert(from, to, date); err == nil {
 				t.Error("accepted")
 			}
 			if _, err := os.Stat(filepath.Join(to, "index", "db.json")); err == nil {
