@@ -75,7 +75,7 @@ type Report struct {
 }
 
 // OK tells whether nothing is wrong.
-func (r *Report) OK() bool { return len(r.Problems) == 0 }
+func (r Report) OK() bool { return len(r.Problems) == 0 }
 
 // VerifyDir checks a log's directory offline, without changing it: every
 // signature, every hash, every derived file, and that there is nothing else.
