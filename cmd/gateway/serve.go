@@ -231,29 +231,34 @@ func (g *gateway) openStore(ctx context.Context) (*store.Store, error) {
 // openSources opens every connection; a peer that is down does not stop the start.
 func (g *gateway) openSources(ctx context.Context) (map[string]exchange.Source, error) {
 	sources := make(map[string]exchange.Source)
+	prepared := make(map[string]adapter)
 	for name, k := range g.config.Connections {
 		s, err := g.openSource(ctx, name, k)
 		if err != nil {
 			return nil, fmt.Errorf("connection %s: %w", name, err)
 		}
-		sources[name] = s
+		sources[name], prepared[name] = s, s
 		g.onClose(s.Close)
 	}
 	for _, s := range g.release.Catalogue.Sources {
 		if sources[s.Connection] == nil {
 			return nil, fmt.Errorf("目录中的数据源 %s 需要连接 %s，请在 connections 中配置 / source %s of the catalogue needs connection %s", s.ID, s.Connection, s.ID, s.Connection)
 		}
+		if err := prepared[s.Connection].Prepare(s); err != nil {
+			return nil, fmt.Errorf("source %s: %w", s.ID, err)
+		}
 	}
 	return sources, nil
 }
 
-// closingSource is what both kinds of adapter are.
-type closingSource interface {
+// adapter is what both kinds of adapter are.
+type adapter interface {
 	exchange.Source
+	Prepare(s catalog.Source) error // finds the catalogue's mistakes before a resident meets them
 	Close() error
 }
 
-func (g *gateway) openSource(ctx context.Context, name string, k ConnectionConfig) (closingSource, error) {
+func (g *gateway) openSource(ctx context.Context, name string, k ConnectionConfig) (adapter, error) {
 	if k.Platform != nil {
 		return adapters.NewPlatform(*k.Platform)
 	}
