@@ -31,8 +31,8 @@ func (s *Service) ask(ctx context.Context, x *Exchange, pt *part, l *leg) checke
 	defer cancel()
 	claims := pt.subject.claims
 	ask := Ask{
-		Source: l.source, Digest: l.digest, Subject: claims.Person, Fields: pt.fields, Item: l.terms.Item,
-		Case: l.terms.Case, Purpose: l.terms.Purpose, Operator: x.who.Operator,
+		Source: l.source, Terms: l.terms, Digest: l.digest, Subject: claims.Person, Salts: claims.Salts,
+		Attestation: claims.Attestation, Operator: x.who.Operator, Caller: x.who.Caller,
 	}
 	type reply struct {
 		answer Answer

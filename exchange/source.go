@@ -23,16 +23,17 @@ type Source interface {
 // ErrUnreachable is returned by a Source whose peer cannot be connected to at all.
 var ErrUnreachable = errors.New("source unreachable")
 
-// Ask is one leg's question as a Source sees it.
+// Ask is one leg's question as a Source sees it. A Source in this process
+// needs the person only; a front behind a ferry checks the rest for itself.
 type Ask struct {
-	Source   catalog.Source
-	Digest   LegDigest // what an answer must answer to
-	Subject  identity.Person
-	Fields   []string // granted fields, sorted
-	Item     catalog.ItemCode
-	Case     string
-	Purpose  string
-	Operator catalog.OperatorID
+	Source      catalog.Source
+	Terms       LegTerms
+	Digest      LegDigest // of Terms: what an answer must answer to
+	Subject     identity.Person
+	Salts       identity.Salts
+	Attestation string // of the card read
+	Operator    catalog.OperatorID
+	Caller      catalog.CallerID
 }
 
 // State is what a source says of a person, before the exchange has checked it.
