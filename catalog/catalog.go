@@ -13,6 +13,7 @@ type Catalogue struct {
 	City         City          `json:"city" yaml:"city"`
 	Departments  []Department  `json:"departments" yaml:"departments"`
 	Seals        []Seal        `json:"seals" yaml:"seals"`
+	Fronts       []Front       `json:"fronts,omitempty" yaml:"fronts,optional"`
 	Sources      []Source      `json:"sources" yaml:"sources"`
 	Proofs       []Proof       `json:"proofs" yaml:"proofs"`
 	Items        []Item        `json:"items" yaml:"items"`
@@ -38,6 +39,7 @@ type (
 	DepartmentID  string // 18-character unified social credit code (GB 32100)
 	SealID        string
 	SourceID      string
+	FrontID       string
 	ProofCode     string
 	ItemCode      string
 	SituationCode string
@@ -157,13 +159,22 @@ func (a Authenticity) rank() int {
 	return 0
 }
 
+// Front is a front processor: it stands beside one department's systems, is
+// reached by ferry, checks every question for itself and signs every answer.
+type Front struct {
+	ID         FrontID      `json:"id" yaml:"id"`
+	Department DepartmentID `json:"department" yaml:"department"`
+	Key        string       `json:"key" yaml:"key,pem"` // PEM of the SM2 key that opens questions and signs answers; in YAML a path
+}
+
 // Source is one system of one department that can answer for a proof.
 type Source struct {
 	ID           SourceID     `json:"id" yaml:"id"`
 	Department   DepartmentID `json:"department" yaml:"department"`
 	Route        RouteClass   `json:"route" yaml:"route"`
-	Connection   string       `json:"connection" yaml:"connection"` // name of a connection in the gateway's configuration
-	Scope        string       `json:"scope" yaml:"scope"`           // the 范围 named in "not found"
+	Front        FrontID      `json:"front,omitempty" yaml:"front,optional"` // the front processor it stands behind; empty: asked by the gateway itself
+	Connection   string       `json:"connection" yaml:"connection"`          // name of a connection in the configuration of whoever asks it
+	Scope        string       `json:"scope" yaml:"scope"`                    // the 范围 named in "not found"
 	Authenticity Authenticity `json:"authenticity" yaml:"authenticity"`
 	UpdateCycle  Duration     `json:"update_cycle" yaml:"update_cycle,optional"`   // older data is shown as possibly out of date; 0: real time
 	Deadline     Duration     `json:"deadline,omitempty" yaml:"deadline,optional"` // shorter than its route's; 0: the route's

@@ -21,11 +21,12 @@
 //	    contact: 数据科 0690-1000149          # who can change a grant
 //	    grant_key: ${keys}/departments/12690100006900149D.grant.pub.pem
 //	seals: [{id: ss, department: "12690100006900149D", name: 业务专用章}]
+//	fronts: [{id: mz-front, department: "12690100006900149D", key: "${keys}/fronts/mz-front.pub.pem"}]
 //	sources:
 //	  - id: si-province
 //	    department: "12690100006900149D"
 //	    route: province                     # local, province, cloud, gap
-//	    connection: province                # of the gateway's configuration
+//	    connection: province                # in the configuration of whoever asks it
 //	    scope: 示例省社会保险参保缴费库         # the 范围 of 未查到
 //	    authenticity: peer-mac              # channel, peer-mac, source-signature
 //	    query: {service: si-contributions, params: {aac002: number}}

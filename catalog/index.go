@@ -11,6 +11,7 @@ import (
 type index struct {
 	departments  map[DepartmentID]Department
 	seals        map[SealID]Seal
+	fronts       map[FrontID]Front
 	sources      map[SourceID]Source
 	proofs       map[ProofCode]Proof
 	items        map[ItemCode]Item
@@ -44,6 +45,7 @@ func buildIndex(c *Catalogue, schemas map[ProofCode]*jsonschema.Schema) *index {
 	ix := &index{
 		departments:  byID(c.Departments, func(v Department) DepartmentID { return v.ID }),
 		seals:        byID(c.Seals, func(v Seal) SealID { return v.ID }),
+		fronts:       byID(c.Fronts, func(v Front) FrontID { return v.ID }),
 		sources:      byID(c.Sources, func(v Source) SourceID { return v.ID }),
 		proofs:       byID(c.Proofs, func(v Proof) ProofCode { return v.Code }),
 		items:        byID(c.Items, func(v Item) ItemCode { return v.Code }),
@@ -70,6 +72,9 @@ func buildIndex(c *Catalogue, schemas map[ProofCode]*jsonschema.Schema) *index {
 		ix.byCert[v.Certificate] = v
 		ix.keys["agent "+string(v.ID)] = publicKey(v.AgentKey)
 	}
+	for _, v := range c.Fronts {
+		ix.keys["front "+string(v.ID)] = publicKey(v.Key)
+	}
 	for _, v := range c.Departments {
 		ix.keys["grant "+string(v.ID)] = publicKey(v.GrantKey)
 	}
@@ -89,6 +94,12 @@ func (c *Catalogue) Department(id DepartmentID) (Department, bool) {
 
 // Seal with this id.
 func (c *Catalogue) Seal(id SealID) (Seal, bool) { v, ok := c.ix.seals[id]; return v, ok }
+
+// Front with this id.
+func (c *Catalogue) Front(id FrontID) (Front, bool) { v, ok := c.ix.fronts[id]; return v, ok }
+
+// FrontKey is the key of a front processor; nil if unknown.
+func (c *Catalogue) FrontKey(id FrontID) *ecdsa.PublicKey { return c.ix.keys["front "+string(id)] }
 
 // Source with this id.
 func (c *Catalogue) Source(id SourceID) (Source, bool) { v, ok := c.ix.sources[id]; return v, ok }

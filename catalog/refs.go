@@ -31,6 +31,7 @@ type references struct {
 const (
 	KindGrantKey     = "grant-key"   // SM2 public key PEM, of a department
 	KindAgentKey     = "agent-key"   // SM2 public key PEM, of a read agent
+	KindFrontKey     = "front-key"   // SM2 public key PEM, of a front processor
 	KindCertificate  = "certificate" // TLS client certificate PEM
 	unresolvedPrefix = "${"
 )
@@ -68,6 +69,8 @@ func (c *Catalogue) ownerOf(path string) string {
 	switch list {
 	case "departments":
 		return string(c.Departments[i].ID)
+	case "fronts":
+		return string(c.Fronts[i].ID)
 	case "callers":
 		return string(c.Callers[i].ID)
 	case "operators":
@@ -95,6 +98,8 @@ func (d *decoder) reference(n ast.Node, v reflect.Value, path string, f tag) {
 		kind := KindCertificate
 		if f.how == "pem" && strings.HasPrefix(path, "departments") {
 			kind = KindGrantKey
+		} else if f.how == "pem" && strings.HasPrefix(path, "fronts") {
+			kind = KindFrontKey
 		} else if f.how == "pem" {
 			kind = KindAgentKey
 		}

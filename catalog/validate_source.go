@@ -3,6 +3,7 @@ package catalog
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -32,7 +33,31 @@ func (k *checker) sources() {
 	}
 }
 
+func (k *checker) fronts() {
+	for i, f := range k.c.Fronts {
+		path := fmt.Sprintf("fronts[%d]", i)
+		k.department(path+".department", f.Department)
+		k.key(path+".key", f.Key)
+		k.once(path+".key", strings.TrimSpace(f.Key))
+	}
+}
+
+// front checks that a source which is only reached by ferry names its front, and no other does.
+func (k *checker) front(path string, s Source) {
+	ferried := s.Route == RouteCloud || s.Route == RouteGap
+	known := slices.ContainsFunc(k.c.Fronts, func(f Front) bool { return f.ID == s.Front })
+	switch {
+	case ferried && !known:
+		k.bad(path+".front", "此通道须经前置机，front 须是 fronts 中的一个", "this route needs a front processor: front must be one of fronts")
+	case !ferried && s.Front != "":
+		k.bad(path+".front", "此通道不经前置机，请删去 front", "this route has no front processor, remove front")
+	case ferried && s.Authenticity != AuthSignature:
+		k.bad(path+".authenticity", "前置机的答复都有签名，应为 source-signature", "a front signs its answers: must be source-signature")
+	}
+}
+
 func (k *checker) source(path string, s Source) {
+	k.front(path, s)
 	k.department(path+".department", s.Department)
 	if k.c.Deadlines.For(s.Route) == 0 {
 		k.bad(path+".route", "通道应为 local、province、cloud 或 gap，且在 deadlines 中有时限", "the route is one of local, province, cloud, gap and has a deadline")

@@ -134,7 +134,7 @@ func makeCatalogueKeys(o Options) error {
 	for _, f := range files {
 		path := "keys/" + f.Path
 		switch f.Kind {
-		case catalog.KindGrantKey, catalog.KindAgentKey:
+		case catalog.KindGrantKey, catalog.KindAgentKey, catalog.KindFrontKey:
 			base, ok := strings.CutSuffix(path, ".pub.pem")
 			if !ok {
 				return fmt.Errorf("%s: 公钥文件名须以 .pub.pem 结尾 / a public key's file name must end in .pub.pem", f.For)
