@@ -1,0 +1,54 @@
+package envelope
+
+import (
+	"crypto/ecdsa"
+	"crypto/rand"
+	"testing"
+	"time"
+
+	"github.com/emmansun/gmsm/sm2"
+
+	"yizheng/identity/jose"
+)
+
+// SignForTest makes the inner message alone.
+func SignForTest(t testing.TB, from *jose.Key, a Attributes, recipientKey string, body []byte) []byte {
+	t.Helper()
+	a.RecipientKey = recipientKey
+	a.SignedAt = time.Unix(1790000000, 0)
+	plain, err := sign(Sender{Key: from}, a, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plain
+}
+
+// SealForTest seals any bytes.
+func SealForTest(t testing.TB, to *ecdsa.PublicKey, plain []byte) []byte {
+	t.Helper()
+	der, err := seal(Recipient{Key: to}, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+// SealUnpaddedForTest seals whole blocks without padding.
+func SealUnpaddedForTest(t testing.TB, to *ecdsa.PublicKey, plain []byte) []byte {
+	t.Helper()
+	var key, iv [16]byte
+	encryptedKey, err := sm2.EncryptASN1(rand.Reader, to, key[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, err := nameOf(to, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := encrypt(key, iv, plain)
+	der, err := envelopedData(name, encryptedKey, iv, content[:len(content)-16])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
