@@ -59,8 +59,9 @@ type Wording struct {
 	Receipt    string // 受理号
 	Since      string
 	Contact    string
-	Glyphs     string // U+XXXX list
-	Missing    string // names of departments that did not answer, for partial results
+	Glyphs     string   // U+XXXX list
+	Missing    string   // who did not answer, for a result found in part
+	Elsewhere  []string // scopes in which other sources found nothing, when one has failed
 }
 
 // Sentence is what the clerk reads; the wording is fixed for each code.
@@ -91,13 +92,20 @@ func (c Code) Sentence(w Wording) string {
 	s = strings.NewReplacer("{time}", w.DataTime, "{issuer}", w.Issuer, "{dept}", w.Department,
 		"{scope}", w.Scope, "{receipt}", w.Receipt, "{place}", w.Place, "{since}", w.Since,
 		"{contact}", w.Contact, "{glyphs}", w.Glyphs).Replace(s)
-	if w.Missing != "" {
-		s += "（部分结果：" + w.Missing + "尚未答复。）"
+	if w.Missing != "" && (c == Found || c == GlyphMissing) {
+		s += "部分结果：不含" + w.Missing + "的数据。"
+	}
+	if len(w.Elsewhere) > 0 {
+		s += "其余来源（" + strings.Join(w.Elsewhere, "、") + "）答复未查到。"
 	}
 	return s
 }
 
 // FoundDataOnly is said instead of FOUND's sentence where the grant gives data without a document.
 func FoundDataOnly(w Wording) string {
-	return "已查到，数据截至" + w.DataTime + "；本次只提供数据，不出具文书。"
+	s := "已查到，数据截至" + w.DataTime + "；本次只提供数据，不出具文书。"
+	if w.Missing != "" {
+		s += "部分结果：不含" + w.Missing + "的数据。"
+	}
+	return s
 }

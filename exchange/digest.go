@@ -97,6 +97,11 @@ func (s Secret) Lookup() []byte {
 	return h.Sum(nil)
 }
 
+// ResultCommitment is HMAC-SM3(seed, "yizheng-result-v1" 0x0A ‖ code), the code as callers see it.
+func ResultCommitment(seed []byte, code Code) []byte {
+	return mac(seed, []byte("yizheng-result-v1\n"), []byte(code.Shown()))
+}
+
 // DocumentDigest is the salted digest of an issue leaf:
 // SM3("yizheng-doc-v1" 0x0A ‖ seed ‖ SM3(file)).
 func DocumentDigest(seed, file []byte) []byte {

@@ -26,6 +26,33 @@ type issued struct {
 	use    seal.Use
 	root   []byte // FieldsRoot of what was handed over
 	glyphs []rune // not empty: no document, these characters are missing
+	blank  bool   // stands in the place of a sensitive proof's document
+}
+
+// wipe clears what can be cleared. The secret and the file are out by now, encrypted.
+func (is *issued) wipe() {
+	if is != nil {
+		clear(is.file)
+		clear(is.secret[:])
+	}
+}
+
+// blank is what a sensitive proof without a document gets in the log: a random
+// commitment and, where a document could have been, a number that none bears.
+// It is nil for other proofs.
+func (s *Service) blank(pt *part) (*issued, error) {
+	if !pt.proof.Sensitive {
+		return nil, nil
+	}
+	is := &issued{blank: true}
+	if _, err := rand.Read(is.secret[:]); err != nil {
+		return nil, fmt.Errorf("blank: %w", err)
+	}
+	is.root = mac(is.secret.Seed(), []byte("yizheng-nothing-v1"))
+	is.until = pt.proof.Validity.Until(s.now().In(beijing))
+	var err error
+	is.number, err = newNumber(s.release.Catalogue.City.Code, s.slot, s.now())
+	return is, err
 }
 
 // issue renders a found proof and has it sealed with its issuer's seal. A
@@ -112,7 +139,7 @@ func (s *Service) document(x *Exchange, pt *part, v verdict, is *issued, at time
 		d.Notes = append(d.Notes, "数据可能过期：来源数据时间早于其更新周期。")
 	}
 	if len(v.missing) > 0 {
-		d.Notes = append(d.Notes, "部分结果："+v.wording.Missing+"尚未答复，未包含其数据。")
+		d.Notes = append(d.Notes, "部分结果：不含"+v.wording.Missing+"的数据。")
 	}
 	if proof.Cardinality.Max == 1 {
 		d.Rows = rows(pt, v.records[0])

@@ -30,23 +30,36 @@ func (s *Service) Exchange(ctx context.Context, who Principal, req Request, key 
 		return nil, err
 	}
 	defer s.leave()
-	if x, err := s.repeated(who, req, key); x != nil || err != nil {
-		return x, err
-	}
-	if err := s.quota(who); err != nil {
+	x, settle, err := s.once(ctx, who, req, key)
+	if err != nil {
 		return nil, s.recordRefusal(ctx, who, req, err)
+	}
+	if x != nil {
+		return x, nil
+	}
+	defer func() { settle(x) }()
+	if x, err = s.begin(ctx, who, req, key); err != nil {
+		return nil, s.recordRefusal(ctx, who, req, err)
+	}
+	return x, nil
+}
+
+// begin is everything before the first answer.
+func (s *Service) begin(ctx context.Context, who Principal, req Request, key string) (*Exchange, error) {
+	if err := s.quota(who); err != nil {
+		return nil, err
 	}
 	subjects, err := s.identify(who, req)
 	if err != nil {
-		return nil, s.recordRefusal(ctx, who, req, err)
+		return nil, err
 	}
 	plan, err := s.authorise(who, req, subjects)
 	if err != nil {
-		return nil, s.recordRefusal(ctx, who, req, err)
+		return nil, err
 	}
 	x, err := s.admit(ctx, who, req, key, plan)
 	if err != nil {
-		return nil, s.recordRefusal(ctx, who, req, err)
+		return nil, err
 	}
 	if err := s.recordIntent(ctx, x); err != nil { // first durable wait
 		s.abandon(ctx, x)
@@ -64,7 +77,7 @@ func (s *Service) start(x *Exchange) {
 	for _, pt := range x.plan.parts {
 		parts.Go(func() { s.serve(ctx, x, pt, pt.legs) })
 	}
-	s.running.Go(func() {
+	s.work.Go(func() {
 		defer cancel()
 		parts.Wait()
 		s.close(ctx, x)
@@ -89,23 +102,69 @@ func (s *Service) longest(x *Exchange) time.Duration {
 func (s *Service) serve(ctx context.Context, x *Exchange, pt *part, legs []*leg) {
 	began := s.now()
 	s.gather(ctx, x, pt, legs)
+	answered := time.Now()
 	v := s.judge(pt)
 	is, err := s.seal(ctx, x, pt, &v)
 	if err != nil {
-		s.log.Error("document could not be made", "exchange", x.Number, "part", pt.id, "err", err)
-		v.code, v.records, is = SourceError, nil, nil
-		v.wording.Department = "本平台"
+		s.warn(x, pt, "document could not be made", err)
+		v = ours(v)
+		is, err = s.blank(pt) // nil unless the proof is sensitive
 	}
-	receipt, err := s.recordRelease(ctx, x, pt, v, is, s.now().Sub(began)) // second durable wait
+	defer is.wipe()
+	if err == nil && pt.proof.Sensitive && !pt.denied {
+		mask(ctx, answered)
+	}
+	if err == nil {
+		err = s.handOver(ctx, x, pt, v, is, s.now().Sub(began))
+	}
 	if err != nil {
-		s.log.Error("nothing released: no durable record", "exchange", x.Number, "part", pt.id, "err", err)
+		s.log.Error("nothing released", "exchange", x.Number, "part", pt.id, "err", err)
 		x.withhold(pt)
+	}
+}
+
+// handOver hands one proof over, after its record is durable.
+func (s *Service) handOver(ctx context.Context, x *Exchange, pt *part, v verdict, is *issued, took time.Duration) error {
+	if x.isForgotten() {
+		return errForgotten
+	}
+	receipts, err := s.recordRelease(ctx, x, pt, v, is, took) // second durable wait
+	if err != nil {
+		return err
+	}
+	return s.hand(ctx, x, pt, v, is, receipts, took)
+}
+
+var errForgotten = errors.New("the caller has deleted the exchange")
+
+// ours is the verdict when the answers are good and this side failed.
+func ours(v verdict) verdict {
+	return verdict{code: SourceError, leg: v.leg, name: v.name, wording: Wording{Department: "本平台"}}
+}
+
+// maskStep is the grid on which sensitive proofs are released.
+const maskStep = 25 * time.Millisecond
+
+// mask waits for the next step of the grid. Rendering and sealing take time;
+// without it the times of two records in the log would tell whether a sensitive
+// proof led to a document.
+func mask(ctx context.Context, since time.Time) {
+	t := time.NewTimer(maskStep - time.Since(since)%maskStep)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// warn logs what went wrong with a part. Of a sensitive proof it does not say
+// whose, since the line would tell that something was found.
+func (s *Service) warn(x *Exchange, pt *part, message string, err error) {
+	if pt.proof.Sensitive {
+		s.log.Error(message, "proof", pt.proof.Code, "err", err)
 		return
 	}
-	if err := s.hand(ctx, x, pt, v, is, receipt, s.now().Sub(began)); err != nil {
-		s.log.Error("result could not be stored", "exchange", x.Number, "part", pt.id, "err", err)
-		x.withhold(pt)
-	}
+	s.log.Error(message, "exchange", x.Number, "part", pt.id, "err", err)
 }
 
 // gather asks all of a part's legs at once and waits for each to end.
@@ -117,10 +176,7 @@ func (s *Service) gather(ctx context.Context, x *Exchange, pt *part, legs []*leg
 			x.event(Event{Kind: "leg.asked", Part: pt.id, Leg: l.id})
 			a := s.ask(ctx, x, pt, l)
 			x.answered(l, a, s.now().Sub(began))
-			if a.err != nil {
-				s.log.Warn("leg failed", "exchange", x.Number, "leg", l.id, "source", l.source.ID,
-					"code", a.code.Public(pt.proof.Sensitive), "err", a.err)
-			}
+			s.logLeg(x, pt, l)
 			s.recordLeg(x, pt, l)
 			x.event(Event{Kind: "leg.ended", Part: pt.id, Leg: l.id, Millis: l.millis})
 		})
@@ -128,8 +184,23 @@ func (s *Service) gather(ctx context.Context, x *Exchange, pt *part, legs []*leg
 	asking.Wait()
 }
 
-// seal issues the document of a found proof; for other codes there is none.
-func (s *Service) seal(ctx context.Context, x *Exchange, pt *part, v *verdict) (*issued, error) {
+// logLeg tells the operators of a failed leg. Of a sensitive proof they learn
+// that its source does not work, never what was wrong with an answer.
+func (s *Service) logLeg(x *Exchange, pt *part, l *leg) {
+	a := l.answer
+	switch {
+	case a.err == nil:
+	case !pt.proof.Sensitive:
+		s.log.Warn("leg failed", "exchange", x.Number, "leg", l.id, "source", l.source.ID, "code", a.code, "err", a.err)
+	case a.unanswered:
+		s.log.Warn("source failed", "source", l.source.ID, "code", Answered, "err", kind(a.err))
+	}
+}
+
+// seal issues the document of a found proof; for other codes there is none,
+// but a sensitive proof gets a blank in its place.
+func (s *Service) seal(ctx context.Context, x *Exchange, pt *part, v *verdict) (is *issued, err error) {
+	defer caught(&err)
 	switch v.code {
 	case Found:
 		is, err := s.issue(ctx, x, pt, *v)
@@ -143,13 +214,14 @@ func (s *Service) seal(ctx context.Context, x *Exchange, pt *part, v *verdict) (
 		}
 		return is, nil
 	case Pending, NotIssuable:
-		n, err := newNumber("S", s.slot, s.now())
-		if err != nil {
-			return nil, err
+		if pt.manual == "" { // a retry of another leg does not change it
+			if pt.manual, err = newNumber(manualPrefix, s.slot, s.now()); err != nil {
+				return nil, err
+			}
 		}
-		v.wording.Receipt = n
+		v.wording.Receipt = pt.manual
 	}
-	return nil, nil
+	return s.blank(pt)
 }
 
 func codePoints(runes []rune) string {
@@ -174,30 +246,33 @@ func (s *Service) Retry(ctx context.Context, who Principal, number, legID string
 	if err != nil {
 		return nil, err
 	}
-	pt, l, err := x.claimRetry(legID)
-	if err != nil {
-		return nil, s.recordRefusal(ctx, who, Request{Item: x.plan.item.Code, Case: x.Request.Case, Purpose: x.Request.Purpose}, err)
+	about := Request{Item: x.plan.item.Code}
+	if err := s.quota(who); err != nil {
+		return nil, s.recordRefusal(ctx, who, about, err)
 	}
-	if err := s.recordRetry(ctx, x, l); err != nil {
-		x.withhold(pt)
+	r, err := x.claimRetry(legID, s.now())
+	if err != nil {
+		return nil, s.recordRefusal(ctx, who, about, err)
+	}
+	if err := s.recordRetry(ctx, x, r.part, r.leg); err != nil {
+		x.undo(r)
 		return nil, err
 	}
-	work, cancel := context.WithTimeout(s.base, s.deadline(l.source)+settle)
-	s.running.Go(func() {
+	work, cancel := context.WithTimeout(s.base, s.deadline(r.leg.source)+settle)
+	s.work.Go(func() {
 		defer cancel()
-		s.serve(work, x, pt, []*leg{l})
+		s.serve(work, x, r.part, []*leg{r.leg})
 		s.close(work, x)
 	})
 	return x, nil
 }
 
-// close writes the exchange's own record once every part has ended.
+// close ends the exchange once every part has ended, and writes its own record.
 func (s *Service) close(ctx context.Context, x *Exchange) {
 	if !x.finish() {
 		return
 	}
-	if err := s.recordClose(ctx, x); err != nil && !errors.Is(err, context.Canceled) {
+	if err := s.recordClose(ctx, x); err != nil {
 		s.log.Error("exchange could not be closed in the log", "exchange", x.Number, "err", err)
 	}
-	x.event(Event{Kind: "exchange.ended"})
 }

@@ -16,7 +16,9 @@ type verdict struct {
 	dataTime time.Time        // the oldest of those that answered
 	auth     catalog.Authenticity
 	stale    bool
-	missing  []string // departments that did not answer, for a partial result
+	undated  bool     // a source that found nothing did not say as of when
+	scopes   []string // of the sources that answered
+	missing  []string // who did not answer, for a partial result
 	leg      *leg     // the one the sentence speaks of
 	wording  Wording
 }
@@ -30,9 +32,7 @@ func (s *Service) judge(pt *part) verdict {
 	v := verdict{name: pt.subject.claims.Person.Name.Reveal()}
 	if pt.denied {
 		v.code = Denied
-		if d, ok := s.release.Catalogue.Department(pt.proof.Owner); ok {
-			v.wording.Contact = d.Contact
-		}
+		v.wording.Contact = s.department(pt.proof.Owner).Contact
 		return v
 	}
 	codes := make(map[Code]*leg)
@@ -41,10 +41,8 @@ func (s *Service) judge(pt *part) verdict {
 			codes[l.answer.code] = l
 		}
 	}
-	if l := codes[Mismatch]; l != nil { // somebody else's data is about: nothing of this proof is safe to hand over
-		v.code, v.leg = Mismatch, l
-	} else if l := codes[Found]; l != nil {
-		v.code, v.leg = Found, l
+	if codes[Mismatch] == nil && codes[Found] != nil { // with a mismatch somebody else's data is about: nothing of this proof is safe
+		v.code, v.leg = Found, codes[Found]
 		s.merge(&v, pt)
 	} else {
 		for _, c := range gravity {
@@ -54,8 +52,13 @@ func (s *Service) judge(pt *part) verdict {
 			}
 		}
 	}
-	if v.code == Found && len(v.full) > pt.proof.Cardinality.Max {
-		v.code, v.records, v.full = Multiple, nil, nil
+	if len(v.full) > pt.proof.Cardinality.Max {
+		v = verdict{code: Multiple, leg: v.leg, name: v.name}
+	}
+	if v.code == NotFound {
+		for _, l := range pt.legs {
+			s.vouch(&v, l)
+		}
 	}
 	s.word(&v, pt)
 	return v
@@ -64,26 +67,17 @@ func (s *Service) judge(pt *part) verdict {
 // merge gathers what the sources that found something said.
 func (s *Service) merge(v *verdict, pt *part) {
 	for _, l := range pt.legs {
-		a := l.answer
-		switch a.code {
+		switch l.answer.code {
 		case Found:
-			v.full = append(v.full, a.records...)
-			if a.name != "" {
-				v.name = a.name
+			v.full = append(v.full, l.answer.records...)
+			if l.answer.name != "" {
+				v.name = l.answer.name
 			}
+			s.vouch(v, l)
 		case NotFound:
+			s.vouch(v, l)
 		default:
-			v.missing = append(v.missing, s.department(l.source.Department).Name)
-			continue
-		}
-		if v.dataTime.IsZero() || a.dataTime.Before(v.dataTime) {
-			v.dataTime = a.dataTime
-		}
-		if v.auth == "" || a.auth.Less(v.auth) {
-			v.auth = a.auth
-		}
-		if cycle := time.Duration(l.source.UpdateCycle); cycle > 0 && s.now().Sub(a.dataTime) > cycle {
-			v.stale = true
+			v.missing = append(v.missing, s.party(pt, l))
 		}
 	}
 	for _, r := range v.full {
@@ -97,30 +91,60 @@ func (s *Service) merge(v *verdict, pt *part) {
 	}
 }
 
+// vouch lets a source's answer count: the whole is as old as the oldest answer,
+// as authentic as the least, and speaks of the scopes of those who answered.
+func (s *Service) vouch(v *verdict, l *leg) {
+	a := l.answer
+	if v.auth == "" || a.auth.Less(v.auth) {
+		v.auth = a.auth
+	}
+	v.scopes = append(v.scopes, l.source.Scope)
+	if a.dataTime.IsZero() { // only "not found" may say no time
+		v.undated = true
+		return
+	}
+	if v.dataTime.IsZero() || a.dataTime.Before(v.dataTime) {
+		v.dataTime = a.dataTime
+	}
+	if cycle := time.Duration(l.source.UpdateCycle); cycle > 0 && s.now().Sub(a.dataTime) > cycle {
+		v.stale = true
+	}
+}
+
 // word prepares the blanks of the sentence.
 func (s *Service) word(v *verdict, pt *part) {
 	d := s.department(v.leg.source.Department)
 	v.wording = Wording{
-		Department: d.Name, Place: d.Place, Contact: d.Contact, Missing: strings.Join(v.missing, "、"),
+		Department: s.party(pt, v.leg), Place: d.Place, Contact: d.Contact, Missing: strings.Join(v.missing, "、"),
+		Scope: strings.Join(v.scopes, "、"),
 	}
-	if v.code == NotFound { // "not found" is only as fresh as the oldest source that says so
-		for _, l := range pt.legs {
-			if t := l.answer.dataTime; v.dataTime.IsZero() || t.Before(v.dataTime) {
-				v.dataTime = t
-			}
-		}
-	}
-	if !v.dataTime.IsZero() {
+	switch {
+	case v.code == NotFound && v.undated:
+		v.dataTime = time.Time{}
+		v.wording.DataTime = "答复时（" + chineseTime(s.now()) + "，来源未注明数据时间）"
+	case !v.dataTime.IsZero():
 		v.wording.DataTime = chineseTime(v.dataTime)
 	}
 	if t := v.leg.answer.since; !t.IsZero() {
 		v.wording.Since = chineseTime(t)
 	}
-	var scopes []string
-	for _, l := range pt.legs {
-		scopes = append(scopes, l.source.Scope)
+	if v.code.Retryable() {
+		for _, l := range pt.legs {
+			if l.answer.code == NotFound {
+				v.wording.Elsewhere = append(v.wording.Elsewhere, l.source.Scope)
+			}
+		}
 	}
-	v.wording.Scope = strings.Join(scopes, "、")
+}
+
+// party names whom a leg asked; where a proof has several sources, one
+// department may answer for some of its districts and not for others.
+func (s *Service) party(pt *part, l *leg) string {
+	name := s.department(l.source.Department).Name
+	if len(pt.legs) > 1 {
+		name += "（" + l.source.Scope + "）"
+	}
+	return name
 }
 
 func (s *Service) department(id catalog.DepartmentID) catalog.Department {

@@ -3,6 +3,8 @@ package exchange
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"yizheng/catalog"
@@ -19,6 +21,8 @@ type checked struct {
 	auth     catalog.Authenticity
 	since    time.Time // for UNREACHABLE
 	err      error     // why, for the log; never holds the person's data
+
+	unanswered bool // err is the source's or the line's, not about an answer
 }
 
 // ask runs one leg to its end: by its deadline, in exactly one code, whatever the source does.
@@ -39,36 +43,89 @@ func (s *Service) ask(ctx context.Context, x *Exchange, pt *part, l *leg) checke
 		err    error
 	}
 	replies := make(chan reply, 1)
-	s.running.Go(func() { // a source that ignores its context must not hold the leg; Close waits for it
-		a, err := source.Query(ctx, ask)
-		replies <- reply{a, err}
+	s.asking.Go(func() { // a source that ignores its context must not hold the leg; Close waits for it
+		var r reply
+		defer func() { replies <- r }()
+		defer caught(&r.err)
+		r.answer, r.err = source.Query(ctx, ask)
 	})
 	select {
 	case <-ctx.Done():
 		return s.failed(l, ctx.Err())
 	case r := <-replies:
 		if r.err != nil {
-			return s.failed(l, r.err)
+			return s.failed(l, discreet(r.err, claims.Person))
 		}
 		s.outages.up(l.source.Connection)
 		return s.check(pt, l, r.answer)
 	}
 }
 
+// caught turns a panic into an error. What was panicked with may hold a
+// resident's data, so only its type is told.
+func caught(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w (%T)", errPanic, p)
+	}
+}
+
+var errPanic = errors.New("panicked")
+
+// discreet withholds the text of a source's error that, against the rule for
+// sources, tells whom it is about.
+func discreet(err error, p identity.Person) error {
+	old, _ := p.Number.Old15()
+	for _, secret := range []string{p.Number.Reveal(), p.Name.Reveal(), old} {
+		if secret != "" && strings.Contains(err.Error(), secret) {
+			return fmt.Errorf("%w: its text held the person's data and is withheld", kind(err))
+		}
+	}
+	return err
+}
+
+// kind is what sort of failure an error is, without its text.
+func kind(err error) error {
+	for _, k := range []error{ErrUnreachable, context.DeadlineExceeded, context.Canceled, errPanic} {
+		if errors.Is(err, k) {
+			return k
+		}
+	}
+	return errUnusable
+}
+
+var errUnusable = errors.New("answer not usable")
+
 // failed tells a source that is not there from one that is late and one that talks nonsense.
 func (s *Service) failed(l *leg, err error) checked {
 	switch {
 	case errors.Is(err, ErrUnreachable):
-		return checked{code: Unreachable, since: s.outages.down(l.source.Connection, s.now()), err: err}
+		return checked{code: Unreachable, since: s.outages.down(l.source.Connection, s.now()), err: err, unanswered: true}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return checked{code: Timeout, err: err}
+		return checked{code: Timeout, err: err, unanswered: true}
 	default:
-		return checked{code: SourceError, err: err}
+		s.outages.up(l.source.Connection) // it is there, if not well
+		return checked{code: SourceError, err: err, unanswered: true}
 	}
 }
 
-// check holds an answer to the question: authenticity, person, number of records, schema.
-func (s *Service) check(pt *part, l *leg, a Answer) checked {
+// Limits of an answer.
+const (
+	maxAnswer = 1 << 20        // bytes of one answer's texts and values, about
+	maxAhead  = 24 * time.Hour // a data time may be the end of the day, no later
+)
+
+// check holds an answer to the question: authenticity, person, number of
+// records, size, schema. Whose they are is asked of all records before anything else.
+func (s *Service) check(pt *part, l *leg, a Answer) (c checked) {
+	defer func() { // a checker that trips over an answer must not take the process with it
+		if p := recover(); p != nil {
+			c = checked{code: SourceError, auth: a.Authenticity, err: fmt.Errorf("check %w (%T)", errPanic, p)}
+		}
+	}()
+	return s.hold(pt, l, a)
+}
+
+func (s *Service) hold(pt *part, l *leg, a Answer) checked {
 	c := checked{dataTime: a.DataTime, auth: a.Authenticity}
 	fail := func(code Code, why string) checked {
 		return checked{code: code, dataTime: a.DataTime, auth: a.Authenticity, err: errors.New(why)}
@@ -90,17 +147,17 @@ func (s *Service) check(pt *part, l *leg, a Answer) checked {
 	default:
 		return fail(SourceError, "answer in an unknown state")
 	}
-	if (c.code == Found || c.code == NotFound) && a.DataTime.IsZero() {
+	switch {
+	case c.code == Found && a.DataTime.IsZero():
 		return fail(SourceError, "answer without the source's data time")
-	}
-	if c.code != Found {
+	case a.DataTime.After(s.now().Add(maxAhead)):
+		return fail(SourceError, "data time lies in the future")
+	case c.code == NotFound && len(a.Records) > 0:
+		return fail(SourceError, "not found, but with records")
+	case c.code != Found:
 		return c
-	}
-	if len(a.Records) == 0 {
+	case len(a.Records) == 0:
 		return fail(SourceError, "found, but no record")
-	}
-	if len(a.Records) > pt.proof.Cardinality.Max {
-		return fail(Multiple, "more records than one answer may have")
 	}
 	for _, r := range a.Records {
 		name, err := s.about(pt.subject.claims.Person, l.source, r)
@@ -110,8 +167,21 @@ func (s *Service) check(pt *part, l *leg, a Answer) checked {
 		if name != "" {
 			c.name = name
 		}
+	}
+	if len(a.Records) > pt.proof.Cardinality.Max {
+		return fail(Multiple, "more records than one answer may have")
+	}
+	size := 0
+	for _, r := range a.Records {
 		fields := only(r.Fields, pt.proof)
-		if err := s.release.Catalogue.ValidateRecord(pt.proof.Code, fields); err != nil {
+		if size += weight(fields, 0); size > maxAnswer {
+			return fail(SourceError, "answer is too large")
+		}
+		validate := s.release.Catalogue.ValidateRecord
+		if l.source.Front != "" {
+			validate = s.release.Catalogue.ValidateGranted
+		}
+		if err := validate(pt.proof.Code, fields); err != nil {
 			return fail(SourceError, err.Error())
 		}
 		c.records = append(c.records, fields)
@@ -150,4 +220,25 @@ func only(fields map[string]any, proof catalog.Proof) map[string]any {
 		}
 	}
 	return kept
+}
+
+// weight is about how many bytes a value has; one that is nested without end is too heavy.
+func weight(value any, depth int) int {
+	if depth > 16 {
+		return maxAnswer + 1
+	}
+	w := 8
+	switch v := value.(type) {
+	case string:
+		w += len(v)
+	case []any:
+		for _, e := range v {
+			w += weight(e, depth+1)
+		}
+	case map[string]any:
+		for n, e := range v {
+			w += len(n) + weight(e, depth+1)
+		}
+	}
+	return w
 }

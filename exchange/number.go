@@ -10,6 +10,9 @@ import (
 
 const numberAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ" // Crockford base 32: no I, L, O, U to misread
 
+// manualPrefix begins a 受理号, by which a resident asks for manual verification.
+const manualPrefix = "S"
+
 var beijing = time.FixedZone("CST", 8*3600)
 
 // newNumber makes prefix ‖ YYYYMMDD ‖ slot ‖ 10 random characters (50 bits) ‖

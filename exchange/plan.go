@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"yizheng/catalog"
 	"yizheng/identity"
@@ -39,6 +40,7 @@ type part struct {
 	fields  []string // granted, and asked for if the request narrowed them
 	legs    []*leg
 	result  *result
+	manual  string // 受理号, once the part has one
 }
 
 // leg is one question to one source.
@@ -121,7 +123,7 @@ func (s *Service) authorise(who Principal, req Request, subjects []*subject) (*p
 	if p.situation, ok = item.Situation(req.Situation); !ok {
 		return nil, refuse(ReasonUnknownItem, "situation", "本事项没有这种情形", "the item has no such situation")
 	}
-	if req.Case == "" || len(req.Case) > 64 {
+	if n := utf8.RuneCountInString(req.Case); n == 0 || n > 64 {
 		return nil, refuse(ReasonInvalid, "case", "请填写办件编号（1–64 个字符）", "give the case number, 1 to 64 characters")
 	}
 	if !slices.Contains(item.Purposes, req.Purpose) {
@@ -236,13 +238,17 @@ func partID(code catalog.ProofCode, role catalog.Role) string {
 // grant fills in what this caller may see of the proof; without a grant, a
 // sufficient identity level or a source as authentic as the grant demands, the part is denied.
 func (s *Service) grant(pt *part, who Principal, req Request) error {
+	narrowed, some := req.Fields[pt.proof.Code]
+	if some && len(narrowed) == 0 {
+		return refuse(ReasonInvalid, "fields."+string(pt.proof.Code), "所列数据项为空：请至少列出一项，或不写此证明以取全部授权项", "the list of fields is empty: name at least one, or leave the proof out to get all that is granted")
+	}
 	g, ok := s.release.Catalogue.GrantFor(who.Caller, req.Item, pt.proof.Code)
 	if !ok || !s.now().Before(g.NotAfter) || !pt.subject.claims.Satisfies(pt.proof.MinLevel, pt.proof.Evidence) {
 		pt.denied = true
 		return nil
 	}
 	pt.grant, pt.fields = g, slices.Clone(g.Fields)
-	if narrowed, ok := req.Fields[pt.proof.Code]; ok {
+	if some {
 		for _, f := range narrowed {
 			if !slices.Contains(g.Fields, f) {
 				return refuse(ReasonOutsideGrant, "fields."+string(pt.proof.Code), "数据项 "+clip(f)+" 未获授权，已记录", "field "+clip(f)+" is outside the grant; this has been recorded")
@@ -263,6 +269,9 @@ func (s *Service) grant(pt *part, who Principal, req Request) error {
 			return nil
 		}
 		pt.legs = append(pt.legs, &leg{id: fmt.Sprintf("%s.%d", pt.id, i+1), source: src})
+	}
+	if len(pt.legs) == 0 { // a catalogue does not load with such a proof
+		pt.denied = true
 	}
 	return nil
 }

@@ -2,11 +2,12 @@ package exchange
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/emmansun/gmsm/sm3"
 
 	"yizheng/audit"
 	"yizheng/catalog"
@@ -87,12 +88,17 @@ func (s *Service) recordIntent(ctx context.Context, x *Exchange) error {
 }
 
 // recordRetry is the intent of asking one leg again.
-func (s *Service) recordRetry(ctx context.Context, x *Exchange, l *leg) error {
+func (s *Service) recordRetry(ctx context.Context, x *Exchange, pt *part, l *leg) error {
 	e := x.about(s.entry(audit.OpQuery, audit.PhaseIntent, x.who))
+	ref, err := s.ref(pt.subject)
+	if err != nil {
+		return err
+	}
+	e.Open.Subjects, e.Open.Proof = []audit.SubjectRef{ref}, string(pt.proof.Code)
 	e.Open.Leg, e.Open.Prev = l.id, &x.intentIndex
 	e.Closed.Legs = []string{l.id + " " + string(l.source.ID) + " " + l.digest.String()}
 	e.Closed.Reason = "RETRY"
-	_, err := s.append(ctx, e)
+	_, err = s.append(ctx, e)
 	return err
 }
 
@@ -104,7 +110,7 @@ func (s *Service) recordLeg(x *Exchange, pt *part, l *leg) {
 	e.Open.Authenticity, e.Open.Millis = string(l.answer.auth), l.millis
 	e.Open.Outcome = l.answer.code.Public(pt.proof.Sensitive)
 	if pt.proof.Sensitive {
-		e.Open.Authenticity = "" // a source says how sure it is only when it found something
+		e.Open.Authenticity, e.Open.Millis = "", 0 // both differ with what was found
 	}
 	e.Open.Prev = &x.intentIndex
 	if err := s.audit.AppendAsync(e); err != nil {
@@ -122,56 +128,54 @@ func (s *Service) recordRelease(ctx context.Context, x *Exchange, pt *part, v ve
 	e := x.about(s.entry(audit.OpRelease, audit.PhaseDone, x.who))
 	e.Open.Subjects = []audit.SubjectRef{ref}
 	e.Open.Proof, e.Open.Outcome, e.Open.Prev = string(pt.proof.Code), v.code.Public(pt.proof.Sensitive), &x.intentIndex
-	e.Open.Millis, e.Open.Provider = took.Milliseconds(), string(pt.proof.Owner)
+	e.Open.Provider = string(pt.proof.Owner)
 	if !pt.proof.Sensitive {
-		e.Open.Authenticity = string(v.auth)
+		e.Open.Authenticity, e.Open.Millis = string(v.auth), took.Milliseconds()
 	}
-	entries, err := s.commit(pt, v, is, e)
-	if err != nil {
-		return nil, err
+	receipts, err := s.append(ctx, s.commit(pt, v, is, e)...)
+	if len(receipts) > 1 { // blanks too: a number of the log that nobody knew would be a blank
+		s.documents.add(is.number, receipts[1].Index)
 	}
-	return s.append(ctx, entries...)
+	return receipts, err
 }
 
 // commit adds the salted commitments and the issue leaf. A sensitive proof gets
-// both whatever it found, random ones if there is nothing to commit to, so that
-// their mere presence tells nobody that something was there.
-func (s *Service) commit(pt *part, v verdict, is *issued, release audit.Entry) ([]audit.Entry, error) {
-	issuesDocument := pt.grant.Output != catalog.OutputData && !pt.denied
-	if is == nil {
-		if !pt.proof.Sensitive {
-			return []audit.Entry{release}, nil
-		}
-		is = &issued{}
+// both whatever it found, see blank, so that their mere presence tells nobody
+// that something was there.
+func (s *Service) commit(pt *part, v verdict, is *issued, release audit.Entry) []audit.Entry {
+	if v.wording.Receipt != "" && !pt.proof.Sensitive {
+		release.Closed.Digests = map[string]string{"manual": manualDigest(v.wording.Receipt)}
 	}
-	if pt.proof.Sensitive && is.root == nil {
-		if _, err := rand.Read(is.secret[:]); err != nil {
-			return nil, fmt.Errorf("commit: %w", err)
-		}
-		is.root = mac(is.secret[:], []byte("nothing found"))
+	if is == nil {
+		return []audit.Entry{release}
 	}
 	seed := is.secret.Seed()
 	release.Closed.Commitments = map[string]string{
-		"result": b64(mac(seed, []byte("yizheng-result-v1\n"), []byte(v.code.Shown()))),
+		"result": b64(ResultCommitment(seed, v.code)),
 		"fields": b64(is.root),
 	}
-	if !issuesDocument || is.file == nil && !pt.proof.Sensitive {
-		return []audit.Entry{release}, nil
-	}
-	number, until := is.number, is.until
-	if is.file == nil { // a blank: a number that no document bears
-		until = pt.proof.Validity.Until(s.now().In(beijing))
-		var err error
-		if number, err = newNumber(s.release.Catalogue.City.Code, s.slot, s.now()); err != nil {
-			return nil, err
+	if pt.proof.Sensitive { // the same members whatever was found
+		manual := v.wording.Receipt
+		if manual == "" {
+			manual = b64(seed)
 		}
+		release.Closed.Digests = map[string]string{"manual": manualDigest(manual)}
+	}
+	if pt.denied || pt.grant.Output == catalog.OutputData || is.file == nil && !pt.proof.Sensitive {
+		return []audit.Entry{release}
 	}
 	digest := b64(DocumentDigest(seed, is.file))
 	release.Closed.Commitments["document"] = digest
 	if !pt.proof.Sensitive {
 		release.Closed.SealCert = is.use.CertSN
 	}
-	return []audit.Entry{release, s.issueLeaf(pt, number, until, digest)}, nil
+	return []audit.Entry{release, s.issueLeaf(pt, is.number, is.until, digest)}
+}
+
+// manualDigest lets a resident who shows a 受理号 be matched with its record; the number is random and kept nowhere.
+func manualDigest(number string) string {
+	d := sm3.Sum([]byte("yizheng-manual-v1\n" + number))
+	return b64(d[:])
 }
 
 // issueLeaf is the public record of a document: no person, case, item or field.

@@ -74,7 +74,7 @@ func (r *Refusal) Error() string {
 	if r.Err != nil {
 		return fmt.Sprintf("%s at %q: %v", r.Reason, r.Where, r.Err)
 	}
-	return fmt.Sprintf("%s at %q: %s", r.Reason, r.Where, r.English)
+	return fmt.Sprintf("%s at %q", r.Reason, r.Where) // the sentences may echo what the caller sent
 }
 
 func (r *Refusal) Unwrap() error { return r.Err }

@@ -57,8 +57,8 @@ type result struct {
 	sentence string
 	number   string
 	millis   int64
+	manual   string // 受理号
 	withheld bool
-	served   int // how many times the part has ended; a retry makes it two
 }
 
 // hand encrypts the result to the caller's key, stores the ciphertext and wipes
@@ -68,7 +68,7 @@ func (s *Service) hand(ctx context.Context, x *Exchange, pt *part, v verdict, is
 		V: 1, Exchange: x.Number, Part: pt.id, Proof: pt.proof.Code, Role: pt.subject.role, Code: v.code.Shown(),
 		Sentence: sentence(pt, v), Stale: v.stale, Authenticity: v.auth, Missing: v.missing, ManualNumber: v.wording.Receipt,
 	}
-	if v.code == Found || v.code == GlyphMissing || v.code == NotFound {
+	if !v.dataTime.IsZero() {
 		r.DataTime = v.dataTime.Format(time.RFC3339)
 	}
 	if err := s.fillIn(&r, x, pt, v, is); err != nil {
@@ -85,7 +85,6 @@ func (s *Service) hand(ctx context.Context, x *Exchange, pt *part, v verdict, is
 	r.Receipt = texts[0]
 	if r.Number != "" {
 		r.IssueReceipt = texts[1]
-		s.documents.add(r.Number, receipts[1].Index)
 	}
 	plain, err := json.Marshal(r)
 	if err != nil {
@@ -93,20 +92,20 @@ func (s *Service) hand(ctx context.Context, x *Exchange, pt *part, v verdict, is
 	}
 	sealed, err := x.plan.reply.Encrypt(TypeResult, plain)
 	clear(plain)
-	if is != nil {
-		clear(is.file)
-	}
 	if err != nil {
 		return fmt.Errorf("hand over: encrypt to reply key: %w", err)
 	}
 	if err := s.store.PutResult(context.WithoutCancel(ctx), x.Number, pt.id, []byte(sealed), x.Expires); err != nil {
 		return fmt.Errorf("hand over: %w", err)
 	}
-	x.released(pt, &result{code: v.code.Shown(), sentence: r.Sentence, number: r.Number, millis: took.Milliseconds()})
+	if x.isForgotten() { // meanwhile; whichever of the two comes last, nothing stays
+		return errors.Join(errForgotten, s.store.DeleteExchange(context.WithoutCancel(ctx), x.Number))
+	}
+	x.released(pt, &result{code: v.code.Shown(), sentence: r.Sentence, number: r.Number, manual: r.ManualNumber, millis: took.Milliseconds()})
 	return nil
 }
 
-// fillIn adds what the grant lets out of a found proof.
+// fillIn adds what the grant lets out of a found proof, and the seed of every commitment.
 func (s *Service) fillIn(r *Result, x *Exchange, pt *part, v verdict, is *issued) error {
 	if is == nil {
 		return nil
@@ -115,7 +114,7 @@ func (s *Service) fillIn(r *Result, x *Exchange, pt *part, v verdict, is *issued
 	if is.file != nil {
 		r.Document, r.Number = is.file, is.number
 	}
-	if pt.grant.Output == catalog.OutputDocument && len(is.glyphs) == 0 {
+	if is.blank || pt.grant.Output == catalog.OutputDocument {
 		return nil
 	}
 	payload, err := compactJSON(Data{V: 1, Exchange: x.Number, Proof: pt.proof.Code, Issuer: is.issuer,
@@ -135,7 +134,10 @@ func sentence(pt *part, v verdict) string {
 	if v.code == Found && pt.grant.Output == catalog.OutputData {
 		text = FoundDataOnly(v.wording)
 	}
-	if v.stale && v.code == Found {
+	if v.code == GlyphMissing && pt.grant.Output == catalog.OutputDocument {
+		text = "姓名含缺字 " + v.wording.Glyphs + "，未盖章，已转字库管理员。"
+	}
+	if v.stale {
 		text += "数据可能过期。"
 	}
 	return text

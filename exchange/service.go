@@ -2,14 +2,13 @@ package exchange
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/emmansun/gmsm/sm3"
 	"golang.org/x/time/rate"
 
 	"yizheng/audit"
@@ -53,9 +52,10 @@ type Service struct {
 	now        func() time.Time
 	log        *slog.Logger
 
-	base    context.Context // ends when Close gives up waiting
-	stop    context.CancelFunc
-	running sync.WaitGroup
+	base   context.Context // ends when Close gives up waiting
+	stop   context.CancelFunc
+	work   sync.WaitGroup // calls from outside and the exchanges they began
+	asking sync.WaitGroup // questions to sources, which may outlive their leg, and the sweep
 
 	outages   outages
 	documents documents
@@ -63,20 +63,24 @@ type Service struct {
 	mu        sync.Mutex
 	closing   bool
 	exchanges map[string]*Exchange
-	keys      map[string]begun // by caller and idempotency key
+	keys      map[string]*begun // by caller and idempotency key
 	limits    map[catalog.CallerID]*rate.Limiter
 }
 
 // New makes a Service and reads the issue leaves of the log, so that documents
 // issued before a restart can still be looked up.
 func New(ctx context.Context, c Config) (*Service, error) {
-	if len(c.Slot) != 2 {
-		return nil, fmt.Errorf("exchange: slot must be two digits")
+	if len(c.Slot) != 2 || strings.Trim(c.Slot, "0123456789") != "" {
+		return nil, errors.New("exchange: slot must be two digits")
+	}
+	if c.Key == nil || c.TokenKey == nil || c.Release == nil || c.Seals == nil || c.Renderer == nil || c.Audit == nil || c.Pseudonyms == nil || c.Store == nil {
+		return nil, errors.New("exchange: configuration is not complete")
 	}
 	s := &Service{
 		slot: c.Slot, key: c.Key, tokenKey: c.TokenKey, release: c.Release, sources: c.Sources, seals: c.Seals,
 		renderer: c.Renderer, audit: c.Audit, pseudonyms: c.Pseudonyms, store: c.Store, lifetime: c.Lifetime,
-		now: c.Now, log: c.Logger, exchanges: make(map[string]*Exchange), keys: make(map[string]begun), limits: make(map[catalog.CallerID]*rate.Limiter),
+		now: c.Now, log: c.Logger, exchanges: make(map[string]*Exchange), keys: make(map[string]*begun),
+		limits: make(map[catalog.CallerID]*rate.Limiter),
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -91,45 +95,39 @@ func New(ctx context.Context, c Config) (*Service, error) {
 		return nil, fmt.Errorf("exchange: read issued documents: %w", err)
 	}
 	s.base, s.stop = context.WithCancel(context.Background())
-	s.running.Go(s.sweep)
+	s.asking.Go(s.sweep)
 	return s, nil
 }
 
-// Close takes no new exchange and waits for the running ones, until ctx ends; then it cuts them off.
+// stragglers is how long Close waits for sources that ignore their context.
+const stragglers = 5 * time.Second
+
+// Close takes no new exchange and waits for the running ones; when ctx ends it
+// cuts them off: their open legs end as TIMEOUT, with a record. It returns an
+// error only if a source ignores that its time is over.
 func (s *Service) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
 	s.mu.Unlock()
-	done := make(chan struct{})
-	go func() { s.running.Wait(); close(done) }()
-	s.drain(ctx)
+	worked := after(&s.work)
+	select {
+	case <-worked:
+	case <-ctx.Done():
+	}
 	s.stop()
-	<-done // sources must heed their context; the cancelled base ends every leg
-	return nil
-}
-
-// drain waits until no exchange runs or ctx ends.
-func (s *Service) drain(ctx context.Context) {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for s.busy() {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	<-worked // log, store and seals bound their own time
+	select {
+	case <-after(&s.asking):
+		return nil
+	case <-time.After(stragglers):
+		return errors.New("exchange: a source still runs after its deadline")
 	}
 }
 
-func (s *Service) busy() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, x := range s.exchanges {
-		if _, _, ended := x.Events(0); !ended {
-			return true
-		}
-	}
-	return false
+func after(g *sync.WaitGroup) <-chan struct{} {
+	done := make(chan struct{})
+	go func() { g.Wait(); close(done) }()
+	return done
 }
 
 func (s *Service) enter() error {
@@ -138,11 +136,11 @@ func (s *Service) enter() error {
 	if s.closing {
 		return refuse(ReasonUnavailable, "", "本网关正在停机，请重试", "this gateway is shutting down; try again")
 	}
-	s.running.Add(1)
+	s.work.Add(1)
 	return nil
 }
 
-func (s *Service) leave() { s.running.Done() }
+func (s *Service) leave() { s.work.Done() }
 
 // quota takes one exchange from the caller's allowance.
 func (s *Service) quota(who Principal) error {
@@ -163,50 +161,6 @@ func (s *Service) quota(who Principal) error {
 	return nil
 }
 
-// requestDigest is what an idempotency key is bound to.
-func requestDigest(req Request) (string, error) {
-	b, err := json.Marshal(req)
-	if err != nil {
-		return "", refuse(ReasonInvalid, "", "请求无法解析", "request cannot be encoded")
-	}
-	d := sm3.Sum(b)
-	return b64(d[:]), nil
-}
-
-// begun is what an idempotency key began here.
-type begun struct{ number, digest string }
-
-// repeated finds the exchange an idempotency key already began, so that a
-// caller who lost a response gets it even after its tokens have expired.
-func (s *Service) repeated(who Principal, req Request, key string) (*Exchange, error) {
-	if key == "" {
-		return nil, nil
-	}
-	digest, err := requestDigest(req)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	b, ok := s.keys[string(who.Caller)+"\x00"+key]
-	s.mu.Unlock()
-	switch {
-	case !ok:
-		return nil, nil
-	case b.digest != digest:
-		return nil, s.storeRefusal(store.ErrKeyReuse)
-	}
-	return s.mine(who, b.number)
-}
-
-// mine is Find for an exchange that a key says was begun here.
-func (s *Service) mine(who Principal, number string) (*Exchange, error) {
-	x, err := s.Find(who, number)
-	if err != nil {
-		return nil, refuse(ReasonGone, "Idempotency-Key", "原请求已不在本网关，请重新刷证并换用新的幂等键", "the exchange of this key is no longer here; read the card again and use a new key")
-	}
-	return x, nil
-}
-
 // admit numbers the exchange and spends tokens and idempotency key in one transaction.
 func (s *Service) admit(ctx context.Context, who Principal, req Request, key string, p *plan) (*Exchange, error) {
 	digest, err := requestDigest(req)
@@ -219,28 +173,28 @@ func (s *Service) admit(ctx context.Context, who Principal, req Request, key str
 	}
 	now := s.now()
 	x := &Exchange{Number: number, Request: req, Began: now, Expires: now.Add(s.lifetime), who: who, plan: p,
-		changed: make(chan struct{}), running: 1}
+		changed: make(chan struct{}), running: 1, key: keyOf(who, key)}
 	x.Request.Subjects = nil // the tokens are opened; no need to keep them
 	var tokens []string
+	spent := x.Expires
 	for _, sub := range x.subjects() {
 		tokens = append(tokens, sub.claims.JTI)
+		if end := time.UnixMilli(sub.claims.Expires); end.After(spent) {
+			spent = end // forgotten earlier, the token could be spent again
+		}
 	}
 	existing, err := s.store.Begin(ctx, store.Admission{Caller: string(who.Caller), Key: key, RequestDigest: digest,
-		TokenIDs: tokens, ExchangeNo: number, Expires: x.Expires})
+		TokenIDs: tokens, ExchangeNo: number, Expires: spent})
 	if err != nil {
 		return nil, s.storeRefusal(err)
 	}
-	if existing != "" { // begun at another gateway, before a restart, or an instant ago
-		return nil, refuse(ReasonGone, "Idempotency-Key", "相同请求已受理；若稍后重发仍得此答复，请重新刷证并换用新的幂等键",
-			"the same request was admitted before; if sending it again in a moment gives this answer too, read the card again and use a new key")
+	if existing != "" { // begun at another gateway or before a restart
+		return nil, refuse(ReasonGone, "Idempotency-Key", "相同请求已在别处受理或网关已重启，请重新刷证并换用新的幂等键",
+			"the same request was admitted elsewhere or before a restart; read the card again and use a new key")
 	}
 	p.bind(number, req, s.release.Number)
 	s.mu.Lock()
 	s.exchanges[number] = x
-	if key != "" {
-		x.key = string(who.Caller) + "\x00" + key
-		s.keys[x.key] = begun{number, digest}
-	}
 	s.mu.Unlock()
 	return x, nil
 }
@@ -268,22 +222,35 @@ func (s *Service) abandon(ctx context.Context, x *Exchange) {
 	}
 }
 
+// drop forgets an exchange and the persons in it.
 func (s *Service) drop(x *Exchange) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.exchanges, x.Number)
-	delete(s.keys, x.key)
+	if b := s.keys[x.key]; b != nil && b.number == x.Number {
+		delete(s.keys, x.key)
+	}
+	s.mu.Unlock()
+	x.forget()
 }
 
-// Find returns the caller's own exchange; anybody else's does not exist for them.
+// Find returns the caller's own exchange; anybody else's does not exist for
+// them. At a window the clerk who began it is its owner, elsewhere the system.
 func (s *Service) Find(who Principal, number string) (*Exchange, error) {
 	s.mu.Lock()
 	x := s.exchanges[number]
 	s.mu.Unlock()
-	if x == nil || x.who.Caller != who.Caller || x.who.Operator != who.Operator {
+	if x == nil || !s.owns(who, x) || !s.now().Before(x.Expires) {
 		return nil, refuse(ReasonNotFound, "exchange", "没有这个交换号，或已过期", "no such exchange, or it has expired")
 	}
 	return x, nil
+}
+
+func (s *Service) owns(who Principal, x *Exchange) bool {
+	if x.who.Caller != who.Caller {
+		return false
+	}
+	c, ok := s.release.Catalogue.Caller(who.Caller)
+	return ok && (c.Kind != catalog.CallerWindow || x.who.Operator == who.Operator)
 }
 
 // Sealed returns a released part as ciphertext for the caller's reply key.
@@ -291,7 +258,8 @@ func (s *Service) Sealed(ctx context.Context, x *Exchange, partID string) ([]byt
 	return s.store.GetResult(ctx, x.Number, partID)
 }
 
-// Forget deletes an exchange with its results, at the caller's wish.
+// Forget deletes an exchange with its results, at the caller's wish. What still
+// runs ends without a result.
 func (s *Service) Forget(ctx context.Context, x *Exchange) error {
 	s.drop(x)
 	return s.store.DeleteExchange(ctx, x.Number)

@@ -7,6 +7,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/catalog"
+	"yizheng/identity"
 )
 
 // Exchange is one running or ended exchange. What it keeps of the persons is
@@ -23,11 +24,12 @@ type Exchange struct {
 	intent      audit.Pointer
 	intentIndex uint64
 
-	mu      sync.Mutex
-	running int  // parts being served
-	ended   bool // all parts ended since the last start
-	events  []Event
-	changed chan struct{} // closed and replaced at every event
+	mu        sync.Mutex
+	running   int  // fan-outs in progress: the first, and retries
+	ended     bool // none is in progress
+	forgotten bool // the caller deleted it, or its time is over
+	events    []Event
+	changed   chan struct{} // closed and replaced at every event
 }
 
 // Event is one step of progress. It says that a leg ended, never how: how is
@@ -43,6 +45,11 @@ type Event struct {
 func (x *Exchange) event(e Event) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.add(e)
+}
+
+// add appends an event; the caller holds mu.
+func (x *Exchange) add(e Event) {
 	e.Seq = len(x.events)
 	x.events = append(x.events, e)
 	close(x.changed)
@@ -75,21 +82,29 @@ func (x *Exchange) answered(l *leg, a checked, took time.Duration) {
 
 func (x *Exchange) released(pt *part, r *result) {
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	pt.result = r
-	x.mu.Unlock()
-	x.event(Event{Kind: "part.released", Part: pt.id, Millis: r.millis})
+	x.add(Event{Kind: "part.released", Part: pt.id, Millis: r.millis})
 }
 
 // withhold ends a part whose record could not be made durable: nothing of it leaves.
 func (x *Exchange) withhold(pt *part) {
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	pt.result = &result{withheld: true}
-	x.mu.Unlock()
-	x.event(Event{Kind: "part.withheld", Part: pt.id})
+	x.add(Event{Kind: "part.withheld", Part: pt.id})
 }
 
-// claimRetry picks a failed leg to be asked again; only one attempt of a part runs at a time.
-func (x *Exchange) claimRetry(legID string) (*part, *leg, error) {
+// retry is a leg that is asked again, and what its part was before.
+type retry struct {
+	part   *part
+	leg    *leg
+	former *result
+}
+
+// claimRetry picks a failed leg, or one whose part was withheld, to be asked
+// again; only one attempt of a part runs at a time.
+func (x *Exchange) claimRetry(legID string, now time.Time) (retry, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, pt := range x.plan.parts {
@@ -97,19 +112,37 @@ func (x *Exchange) claimRetry(legID string) (*part, *leg, error) {
 			if l.id != legID {
 				continue
 			}
-			if pt.result == nil || !l.ended || !l.answer.code.Retryable() {
-				return nil, nil, refuse(ReasonNotRetryable, "leg", "此项不能重试：仍在查询或已有结论", "this leg cannot be retried: it is still running or has its answer")
+			if x.forgotten || pt.result == nil || !l.ended || !now.Before(pt.grant.NotAfter) || !pt.retryable(l) {
+				return retry{}, refuse(ReasonNotRetryable, "leg", "此项不能重试：仍在查询或已有结论", "this leg cannot be retried: it is still running or has its answer")
 			}
+			r := retry{part: pt, leg: l, former: pt.result}
 			pt.result, l.ended = nil, false
 			x.running++
 			x.ended = false
-			return pt, l, nil
+			return r, nil
 		}
 	}
-	return nil, nil, refuse(ReasonNotRetryable, "leg", "没有这一项", "no such leg")
+	return retry{}, refuse(ReasonNotRetryable, "leg", "没有这一项", "no such leg")
 }
 
-// finish reports whether the last running part has just ended.
+// undo takes back a claim whose leg was not asked.
+func (x *Exchange) undo(r retry) {
+	x.mu.Lock()
+	r.part.result, r.leg.ended = r.former, true
+	x.mu.Unlock()
+	x.finish()
+}
+
+func (pt *part) retryable(l *leg) bool {
+	if l.answer.code.Retryable() {
+		return true
+	}
+	// the answer was good, but this side could not make a document of it or not hand it over
+	return pt.result != nil && (pt.result.withheld || pt.result.code == SourceError && l.answer.code == Found)
+}
+
+// finish ends the exchange, and reports so, if the last running part has just
+// ended. Persons and answers that no retry can need any more are forgotten.
 func (x *Exchange) finish() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -117,7 +150,45 @@ func (x *Exchange) finish() bool {
 		return false
 	}
 	x.ended = true
+	x.wipe(x.forgotten)
+	x.add(Event{Kind: "exchange.ended"})
 	return true
+}
+
+// forget lets go of all persons, at once or when the last part has ended.
+func (x *Exchange) forget() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.forgotten = true
+	if x.ended {
+		x.wipe(true)
+	}
+}
+
+func (x *Exchange) isForgotten() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.forgotten
+}
+
+// wipe clears what is known of the persons, of all or of those whose proofs
+// have their answer. The caller holds mu, and no part runs.
+func (x *Exchange) wipe(all bool) {
+	needed := make(map[*subject]bool)
+	for _, pt := range x.plan.parts {
+		if !all && slices.ContainsFunc(pt.legs, pt.retryable) {
+			needed[pt.subject] = true
+			continue
+		}
+		for _, l := range pt.legs {
+			l.answer.records, l.answer.name = nil, ""
+		}
+	}
+	for _, pt := range x.plan.parts {
+		if !needed[pt.subject] {
+			pt.subject.claims = identity.SubjectClaims{}
+		}
+	}
 }
 
 // View is an exchange as its caller may see it at any time.
@@ -144,6 +215,7 @@ type PartView struct {
 	Code     Code              `json:"code,omitempty"`
 	Sentence string            `json:"sentence,omitempty"`
 	Number   string            `json:"number,omitempty"`
+	Manual   string            `json:"manual_number,omitempty"` // 受理号
 	Millis   int64             `json:"ms,omitempty"`
 	Legs     []LegView         `json:"legs"`
 }
@@ -180,9 +252,9 @@ func (s *Service) View(x *Exchange) View {
 func (s *Service) partView(pt *part) PartView {
 	p := PartView{Part: pt.id, Proof: pt.proof.Code, Name: pt.proof.Name, Role: pt.subject.role, State: "running", Legs: []LegView{}}
 	if r := pt.result; r != nil && r.withheld {
-		p.State = "withheld"
+		p.State, p.Sentence = "withheld", withheldSentence
 	} else if r != nil {
-		p.State, p.Code, p.Sentence, p.Number, p.Millis = "released", r.code, r.sentence, r.number, r.millis
+		p.State, p.Code, p.Sentence, p.Number, p.Manual, p.Millis = "released", r.code, r.sentence, r.number, r.manual, r.millis
 	}
 	for _, l := range pt.legs {
 		lv := LegView{Leg: l.id, Source: l.source.ID, Department: s.department(l.source.Department).Name, Route: l.source.Route, State: "running"}
@@ -190,12 +262,15 @@ func (s *Service) partView(pt *part) PartView {
 			lv.State, lv.Millis = "ended", l.millis
 		}
 		if p.State == "released" {
-			lv.Code, lv.Retryable = l.answer.code.Shown(), l.answer.code.Retryable()
+			lv.Code = l.answer.code.Shown()
 		}
+		lv.Retryable = pt.result != nil && pt.retryable(l)
 		p.Legs = append(p.Legs, lv)
 	}
 	return p
 }
+
+const withheldSentence = "审计日志或状态库暂不可写，本项未放行任何结果；请稍后重试。"
 
 // sufficient reports whether the situation's list is fulfilled.
 func sufficient(p *plan) bool {
@@ -265,7 +340,11 @@ func (s *Service) Last() *PublicView {
 			return c.Public(sensitive)
 		}
 		for _, l := range part.Legs {
-			p.Rows = append(p.Rows, PublicRow{Proof: part.Name, Department: l.Department, Route: string(l.Route), Code: public(l.Code), Millis: l.Millis})
+			row := PublicRow{Proof: part.Name, Department: l.Department, Route: string(l.Route), Code: public(l.Code), Millis: l.Millis}
+			if sensitive {
+				row.Millis = 0 // how long it took may differ with what was found
+			}
+			p.Rows = append(p.Rows, row)
 		}
 		if len(part.Legs) == 0 {
 			p.Rows = append(p.Rows, PublicRow{Proof: part.Name, Code: public(part.Code)})
