@@ -7,7 +7,9 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"yizheng/audit"
 	"yizheng/catalog"
@@ -100,7 +102,7 @@ func (d *Desk) allowed(who Who, ask *Ask) error {
 		return refuse(http.StatusForbidden, "WORKSTATION", "workstation", "会话未与该工位配对", "the session is not paired with that workstation")
 	case !ok:
 		return refuse(http.StatusNotFound, "UNKNOWN_ITEM", "item", "没有这个事项，请核对事项编码", "no such item; check the item code")
-	case ask.Case == "" || len(ask.Case) > 64:
+	case ask.Case == "" || utf8.RuneCountInString(ask.Case) > 64:
 		return refuse(http.StatusUnprocessableEntity, "INVALID_REQUEST", "case", "请填写办件编号（1–64 个字符）", "give the case number, 1 to 64 characters")
 	case !slices.Contains(item.Purposes, ask.Purpose):
 		return refuse(http.StatusForbidden, "PURPOSE_NOT_ALLOWED", "purpose", "本事项不允许此用途", "the item does not allow this purpose")
@@ -118,7 +120,7 @@ func (d *Desk) Get(op catalog.OperatorID, id string) (View, <-chan struct{}, err
 	if r == nil || r.who.Operator.ID != op {
 		return View{}, nil, refuse(http.StatusNotFound, "NO_SUCH_READ", "id", "没有这次读卡，或已过期", "no such read session, or it has expired")
 	}
-	if r.view.State == "waiting" && d.Now().After(r.view.Expires) {
+	if r.view.State == "waiting" && !r.busy && d.Now().After(r.view.Expires) {
 		d.end(r, "EXPIRED", "")
 	}
 	return r.view, r.changed, nil
@@ -187,6 +189,9 @@ func (d *Desk) Attest(ctx context.Context, ws catalog.WorkstationID, id, attesta
 		return d.fail(ctx, r, failureOf(err), err)
 	}
 	expires := r.view.Expires.Add(maxSkew)
+	if holdsNumber(r.ask.Case, read.Person.Number) {
+		return d.fail(ctx, r, "CASE_HOLDS_NUMBER", errors.New("the case number holds the ID number"))
+	}
 	if err := d.Store.ConsumeNonce(ctx, r.nonce, string(ws), v.Attestation.Seq, expires); err != nil {
 		if errors.Is(err, store.ErrReplay) {
 			return d.fail(ctx, r, "REPLAY", err)
@@ -207,6 +212,14 @@ func (d *Desk) Attest(ctx context.Context, ws catalog.WorkstationID, id, attesta
 	d.end(r, "", token)
 	d.mu.Unlock()
 	return nil
+}
+
+// holdsNumber reports whether a clerk typed the card holder's number into the
+// case number, which would carry it into every record.
+func holdsNumber(text string, n identity.Number) bool {
+	old, ok := n.Old15()
+	text = strings.ToUpper(text)
+	return strings.Contains(text, strings.ToUpper(n.Reveal())) || ok && strings.Contains(text, old)
 }
 
 // errReading is a failure with the code that the clerk sees.
@@ -280,11 +293,13 @@ func (d *Desk) fail(ctx context.Context, r *read, code string, cause error) erro
 	d.mu.Lock()
 	d.end(r, code, "")
 	d.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if cause == nil {
+	case cause == nil:
 		return nil // the agent itself reported it
+	case code == "UNAVAILABLE":
+		return unavailable(cause)
 	}
 	return &Refusal{Status: http.StatusUnprocessableEntity, Code: code, Where: "attestation", Chinese: "读卡未被接受，请重新刷证",
 		English: "the card read was not accepted; read the card again", Err: cause}
@@ -294,11 +309,12 @@ func (d *Desk) fail(ctx context.Context, r *read, code string, cause error) erro
 func (d *Desk) record(ctx context.Context, r *read, phase audit.Phase, outcome string, p *identity.Person) error {
 	e := audit.Entry{
 		Open: audit.Open{Op: audit.OpCardRead, Phase: phase, Outcome: outcome, System: string(r.who.Operator.Caller),
-			Item: string(r.ask.Item), Case: r.ask.Case, Purpose: r.ask.Purpose},
+			Item: string(r.ask.Item), Purpose: r.ask.Purpose},
 		Closed: audit.Closed{Actor: string(r.who.Operator.ID), CertSN: r.who.Operator.Certificate, Session: r.who.Session,
 			Workstation: string(r.ask.Workstation), IP: r.who.Address, Trace: r.who.Trace},
 	}
-	if p != nil {
+	if p != nil { // only then it is known that the case number holds no ID number
+		e.Open.Case = r.ask.Case
 		ref, err := d.Pseudonyms.Of(string(p.Type), p.Number.Reveal(), d.Now())
 		if err != nil {
 			return unavailable(err)

@@ -14,9 +14,7 @@
 package reading
 
 import (
-	"context"
 	"crypto/ecdsa"
-	"crypto/rand"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -73,7 +71,10 @@ const (
 	tokenLife     = 10 * time.Minute
 	sessionIdle   = 15 * time.Minute
 	maxSkew       = 30 * time.Second
+	lockFor       = time.Minute // after maxGuesses wrong pairing codes
 )
+
+const maxGuesses = 5
 
 // Desk is safe for concurrent use.
 type Desk struct {
@@ -82,6 +83,7 @@ type Desk struct {
 	agents   map[catalog.WorkstationID]*Agent
 	sessions map[string]*session
 	reads    map[string]*read
+	guesses  map[catalog.OperatorID]*guesses
 }
 
 // New makes a Desk.
@@ -92,7 +94,8 @@ func New(c Config) *Desk {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Desk{Config: c, agents: make(map[catalog.WorkstationID]*Agent), sessions: make(map[string]*session), reads: make(map[string]*read)}
+	return &Desk{Config: c, agents: make(map[catalog.WorkstationID]*Agent), sessions: make(map[string]*session),
+		reads: make(map[string]*read), guesses: make(map[catalog.OperatorID]*guesses)}
 }
 
 // Agent is one connected read agent. Its Events are for the agent's stream.
@@ -145,100 +148,6 @@ func (d *Desk) unpair(a *Agent) {
 	for _, s := range d.sessions {
 		s.workstations = slices.DeleteFunc(s.workstations, func(w catalog.WorkstationID) bool { return w == a.Workstation })
 	}
-}
-
-type session struct {
-	operator     catalog.OperatorID
-	workstations []catalog.WorkstationID
-	used         time.Time
-}
-
-// Pair opens a session of an operator with the workstations whose agents show
-// the codes. A code works once; it must belong to a workstation of the operator's own caller.
-func (d *Desk) Pair(ctx context.Context, op catalog.Operator, codes []string) (id string, ws []catalog.WorkstationID, err error) {
-	if len(codes) == 0 || len(codes) > 4 {
-		return "", nil, refuse(http.StatusUnprocessableEntity, "PAIRING_CODE", "pairing_codes", "请输入 1–4 个配对码", "enter one to four pairing codes")
-	}
-	ws, err = d.take(op, codes)
-	outcome, phase := "", audit.PhaseDone
-	if err != nil {
-		outcome, phase = "PAIRING_CODE", audit.PhaseDenied
-	}
-	id = rand.Text()
-	e := audit.Entry{Open: audit.Open{Op: audit.OpLogin, Phase: phase, Outcome: outcome, System: string(op.Caller)},
-		Closed: audit.Closed{Actor: string(op.ID), CertSN: op.Certificate, Session: id}}
-	if len(ws) > 0 {
-		e.Closed.Workstation = string(ws[0])
-	}
-	if _, recErr := d.Audit.Append(context.WithoutCancel(ctx), e); recErr != nil {
-		return "", nil, unavailable(recErr)
-	}
-	if err != nil {
-		return "", nil, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for s, old := range d.sessions { // an account is at one place at a time
-		if old.operator == op.ID || d.Now().Sub(old.used) > sessionIdle {
-			delete(d.sessions, s)
-		}
-	}
-	d.sessions[id] = &session{operator: op.ID, workstations: ws, used: d.Now()}
-	return id, ws, nil
-}
-
-// take uses up the codes.
-func (d *Desk) take(op catalog.Operator, codes []string) ([]catalog.WorkstationID, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var taken []*Agent
-	for _, code := range codes {
-		found := false
-		for _, a := range d.agents {
-			w, ok := d.Catalogue.Workstation(a.Workstation)
-			if a.code == code && ok && w.Caller == op.Caller {
-				taken, found = append(taken, a), true
-			}
-		}
-		if !found {
-			return nil, refuse(http.StatusForbidden, "PAIRING_CODE", "pairing_codes", "配对码不对或已用过，请看读卡代理上的新码", "the pairing code is wrong or used; look at the agent for the current one")
-		}
-	}
-	var ws []catalog.WorkstationID
-	for _, a := range taken {
-		a.code = "used"
-		ws = append(ws, a.Workstation)
-	}
-	return ws, nil
-}
-
-// Workstations are those a live session is paired with; using it keeps it alive.
-func (d *Desk) Workstations(op catalog.OperatorID, id string) []catalog.WorkstationID {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s := d.sessions[id]
-	if s == nil || s.operator != op || d.Now().Sub(s.used) > sessionIdle {
-		return nil
-	}
-	s.used = d.Now()
-	return slices.Clone(s.workstations)
-}
-
-// End closes a session.
-func (d *Desk) End(ctx context.Context, op catalog.Operator, id string) error {
-	d.mu.Lock()
-	s := d.sessions[id]
-	if s != nil && s.operator == op.ID {
-		delete(d.sessions, id)
-	}
-	d.mu.Unlock()
-	_, err := d.Audit.Append(context.WithoutCancel(ctx), audit.Entry{
-		Open:   audit.Open{Op: audit.OpLogout, Phase: audit.PhaseDone, System: string(op.Caller)},
-		Closed: audit.Closed{Actor: string(op.ID), CertSN: op.Certificate, Session: id}})
-	if err != nil {
-		return unavailable(err)
-	}
-	return nil
 }
 
 func unavailable(err error) *Refusal {
