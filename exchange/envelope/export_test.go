@@ -52,3 +52,13 @@ func SealUnpaddedForTest(t testing.TB, to *ecdsa.PublicKey, plain []byte) []byte
 	}
 	return der
 }
+
+// CutForTest cuts what is signed, and the signature, out of an inner message.
+func CutForTest(t testing.TB, plain []byte) (signed, signature []byte) {
+	t.Helper()
+	m, ok := parseSigned(plain)
+	if !ok {
+		t.Fatal("not an inner message")
+	}
+	return m.signed, m.signature
+}
