@@ -1,0 +1,294 @@
+//go:build e2e
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"yizheng/catalog"
+	"yizheng/cmd/gateway/demo"
+	"yizheng/exchange"
+)
+
+// expectation is a line of expect.yaml.
+type expectation struct {
+	Person    string                   `yaml:"person"`
+	With      map[string]string        `yaml:"with"` // role -> person
+	Item      string                   `yaml:"item"`
+	Situation string                   `yaml:"situation"`
+	Proofs    map[string]exchange.Code `yaml:"proofs"` // part -> code
+}
+
+// person is whose card a part is about.
+func (e expectation) person(part string) string {
+	if _, role, ok := strings.Cut(part, "@"); ok {
+		return e.With[role]
+	}
+	return e.Person
+}
+
+// handed is one result a clerk got.
+type handed struct {
+	name   string // for messages and file names: case, matter and part
+	person string
+	item   string
+	want   exchange.Code // before PENDING hides NOT_ISSUABLE
+	exchange.Result
+	view json.RawMessage // the part as GET of the exchange shows it
+}
+
+// TestExpectations runs the demo city and asks for every person what
+// expect.yaml says, as a clerk does, through HTTPS. What has been handed over
+// is then verified by every means there is, and what the city wrote is
+// searched for the people.
+func TestExpectations(t *testing.T) {
+	city, home := startCity(t)
+	began := time.Now()
+	clerk, err := city.Login(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var expect struct {
+		Expect  []expectation `yaml:"expect"`
+		Refused []struct {
+			Person string `yaml:"person"`
+			Reason string `yaml:"reason"`
+		} `yaml:"refused"`
+	}
+	readYAML(t, "expect.yaml", &expect)
+	raw := doorOf(t, city, "clerk-01")
+	seen := make(map[exchange.Code]int)
+	var results []handed
+	for i, e := range expect.Expect {
+		t.Run(fmt.Sprintf("%s %s %s", e.Person, e.Item, e.Situation), func(t *testing.T) {
+			results = append(results, ask(t, clerk, raw, e, fmt.Sprintf("E2E-%03d", i+1))...)
+		})
+		for _, code := range e.Proofs {
+			seen[code]++
+		}
+	}
+	t.Logf("%d exchanges, %d results, in %v", len(expect.Expect), len(results), time.Since(began))
+	if took := time.Since(began); took > 3*time.Minute {
+		t.Errorf("took %v, want less than 3 minutes", took)
+	}
+	t.Run("every code occurs", func(t *testing.T) { everyCode(t, seen) })
+	t.Run("NOT_ISSUABLE and PENDING look the same", func(t *testing.T) { sameToTheEye(t, results) })
+	t.Run("together", func(t *testing.T) {
+		t.Run("refused cards", func(t *testing.T) {
+			t.Parallel() // a reader that waits for a card in vain takes a minute
+			for _, r := range expect.Refused {
+				t.Run(r.Person, func(t *testing.T) { refusedCard(t, clerk, r.Person, r.Reason) })
+			}
+		})
+		t.Run("documents", func(t *testing.T) {
+			t.Parallel()
+			checkDocuments(t, city, filepath.Join(home, "out"), results)
+		})
+	})
+	t.Run("nothing of the people on disk while running", func(t *testing.T) { noCanary(t, home, "out") })
+	if err := city.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("nothing of the people is left", func(t *testing.T) { noCanary(t, home, "out") })
+	t.Run("the log is whole", func(t *testing.T) { auditedAll(t, city, results) })
+}
+
+// ask does one line as a clerk does and compares it.
+func ask(t *testing.T, clerk *demo.Clerk, raw *door, e expectation, number string) []handed {
+	began := time.Now()
+	c := demo.Case{Item: e.Item, Situation: e.Situation, Purpose: "P-" + e.Item, Cards: []demo.Card{{Role: "applicant", Person: e.Person}}}
+	for role, person := range e.With {
+		c.Cards = append(c.Cards, demo.Card{Role: role, Person: person})
+	}
+	tokens, err := clerk.Read(t.Context(), c, number)
+	if err != nil {
+		t.Fatalf("read: %v", err)
+	}
+	a, err := clerk.Begin(t.Context(), c, number, tokens)
+	if err != nil {
+		t.Fatalf("begin: %v", err)
+	}
+	if err := clerk.Follow(t.Context(), a.Exchange, func(string, exchange.PartView) {}); err != nil {
+		t.Fatalf("follow: %v", err)
+	}
+	if a, err = clerk.Fetch(t.Context(), a.Exchange); err != nil {
+		t.Fatal(err)
+	}
+	if a.State != "ended" || a.Sufficient == nil {
+		t.Errorf("state %q after the last event", a.State)
+	}
+	got := make(map[string]exchange.Code)
+	for _, p := range a.Parts {
+		got[p.Part] = p.Code
+		if p.Sentence == "" || strings.ContainsAny(p.Sentence, "{}") {
+			t.Errorf("%s: sentence %q", p.Part, p.Sentence)
+		}
+	}
+	want := make(map[string]exchange.Code)
+	for part, code := range e.Proofs {
+		want[part] = code.Shown()
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("codes\n got %v\nwant %v", got, want)
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("took %v; the longest deadline is 8 s", took)
+	}
+	return fetchAll(t, clerk, raw, e, a, number)
+}
+
+// fetchAll gets every part's result.
+func fetchAll(t *testing.T, clerk *demo.Clerk, raw *door, e expectation, a demo.Answer, number string) []handed {
+	var bare struct {
+		Parts []json.RawMessage `json:"parts"`
+	}
+	raw.call("GET", "/v1/exchanges/"+a.Exchange, nil).into(t, &bare)
+	var list []handed
+	for i, p := range a.Parts {
+		r, err := clerk.Result(t.Context(), a.Exchange, p.Part)
+		if err != nil {
+			t.Errorf("%s: %v", p.Part, err)
+			continue
+		}
+		h := handed{name: number + " " + e.Item + " " + p.Part, person: e.person(p.Part), item: e.Item, want: e.Proofs[p.Part], Result: r, view: bare.Parts[i]}
+		if r.Code != p.Code || r.Sentence != p.Sentence || r.Part != p.Part || r.Exchange != a.Exchange {
+			t.Errorf("%s: result and progress differ: %s %q, %s %q", h.name, r.Code, r.Sentence, p.Code, p.Sentence)
+		}
+		if (r.Document != nil) != (h.want == exchange.Found) || (r.Data != "") != (h.want == exchange.Found || h.want == exchange.GlyphMissing) {
+			t.Errorf("%s: %s with document %v, data %v", h.name, h.want, r.Document != nil, r.Data != "")
+		}
+		list = append(list, h)
+	}
+	return list
+}
+
+// refusedCard: a card that has to fail before anything is asked.
+func refusedCard(t *testing.T, clerk *demo.Clerk, person, reason string) {
+	card := demo.Card{Role: "applicant", Person: person}
+	c := demo.Case{Item: "PRH", Situation: "LOCAL", Purpose: "P-PRH", Cards: []demo.Card{card}}
+	failure := map[string]string{"expired": "CARD_EXPIRED", "no-card": "NO_CARD"}[reason]
+	if failure == "" {
+		t.Fatalf("expect.yaml: unknown reason %q", reason)
+	}
+	tokens, err := clerk.Read(t.Context(), c, "E2E-REFUSED")
+	if !errors.Is(err, demo.ErrRead) || !strings.Contains(err.Error(), failure) || len(tokens) > 0 {
+		t.Errorf("read: %v, want %s", err, failure)
+	}
+}
+
+// everyCode: every code that the two routes can give is in expect.yaml.
+func everyCode(t *testing.T, seen map[exchange.Code]int) {
+	for _, code := range []exchange.Code{exchange.Found, exchange.NotFound, exchange.Multiple, exchange.Mismatch, exchange.Pending,
+		exchange.NotIssuable, exchange.Timeout, exchange.Unreachable, exchange.SourceError, exchange.Denied, exchange.GlyphMissing} {
+		if seen[code] == 0 {
+			t.Errorf("%s never occurs", code)
+		}
+	}
+	total := 0
+	for _, n := range seen {
+		total += n
+	}
+	if seen[exchange.Found]*2 < total {
+		t.Errorf("%d of %d are FOUND, want most", seen[exchange.Found], total)
+	}
+}
+
+// sameToTheEye compares what a caller gets for NOT_ISSUABLE and for PENDING, numbers and times apart.
+func sameToTheEye(t *testing.T, results []handed) {
+	faces := make(map[exchange.Code]map[string]string)
+	for _, h := range results {
+		if h.want != exchange.Pending && h.want != exchange.NotIssuable {
+			continue
+		}
+		if faces[h.want] == nil {
+			faces[h.want] = make(map[string]string)
+		}
+		if h.ManualNumber == "" {
+			t.Errorf("%s: no number to come back with", h.name)
+		}
+		r := h.Result
+		r.Exchange, r.Receipt = "", ""
+		clear(r.Seed) // random, of one length
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(b) + "\n" + withoutMillis(t, h.view)
+		faces[h.want][h.Part] = strings.ReplaceAll(text, h.ManualNumber, "NUMBER")
+	}
+	compared := 0
+	for part, face := range faces[exchange.NotIssuable] {
+		pending, ok := faces[exchange.Pending][part]
+		if !ok {
+			continue
+		}
+		compared++
+		if face != pending {
+			t.Errorf("%s\nNOT_ISSUABLE %s\nPENDING      %s", part, face, pending)
+		}
+	}
+	if compared == 0 {
+		t.Error("no proof is NOT_ISSUABLE for one person and PENDING for another; nothing was compared")
+	}
+}
+
+// withoutMillis is JSON with every member "ms" removed.
+func withoutMillis(t *testing.T, raw json.RawMessage) string {
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		t.Fatal(err)
+	}
+	var strip func(v any)
+	strip = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			delete(v, "ms")
+			for _, e := range v {
+				strip(e)
+			}
+		case []any:
+			for _, e := range v {
+				strip(e)
+			}
+		}
+	}
+	strip(v)
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// demoCatalogue is the catalogue as its files say it.
+func demoCatalogue(t *testing.T) *catalog.Catalogue {
+	t.Helper()
+	c, err := catalog.Load(filepath.Join(demoConfigs, "catalog"), catalog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// shardOf is the only shard of the city's log.
+func shardOf(t *testing.T, city *demo.City) string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(city.State, "audit"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !e.IsDir() })
+	if len(entries) != 1 {
+		t.Fatalf("%d shards", len(entries))
+	}
+	return filepath.Join(city.State, "audit", entries[0].Name())
+}
