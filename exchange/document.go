@@ -141,15 +141,24 @@ func (s *Service) document(x *Exchange, pt *part, v verdict, is *issued, at time
 	if len(v.missing) > 0 {
 		d.Notes = append(d.Notes, "部分结果：不含"+v.wording.Missing+"的数据。")
 	}
-	if proof.Cardinality.Max == 1 {
+	switch {
+	case proof.Cardinality.Max == 1:
 		d.Rows = rows(pt, v.records[0])
-	} else {
+	case len(pt.fields) > widestTable:
+		for i, r := range v.records {
+			d.Records = append(d.Records, pdf.Record{Caption: fmt.Sprintf("第 %d 项，共 %d 项", i+1, len(v.records)), Rows: rows(pt, r)})
+		}
+	default:
 		d.Tables = []pdf.Table{table(pt, v.records)}
 	}
 	var err error
 	d.QR, err = s.qr(pt, v, is, at)
 	return d, err
 }
+
+// widestTable is how many columns still read well across a page; what has more
+// fields is printed record by record.
+const widestTable = 8
 
 func rows(pt *part, record map[string]any) []pdf.Row {
 	var list []pdf.Row
@@ -163,7 +172,7 @@ func table(pt *part, records []map[string]any) pdf.Table {
 	var t pdf.Table
 	fields := grantedFields(pt)
 	for _, f := range fields {
-		t.Columns = append(t.Columns, pdf.Column{Label: f.Label, Weight: columnWeight(f)})
+		t.Columns = append(t.Columns, pdf.Column{Label: f.Label})
 	}
 	for _, r := range records {
 		row := make([]string, len(fields))

@@ -115,15 +115,3 @@ func maskMiddle(s string) string {
 	keep := min(4, len(r)/4+1)
 	return string(r[:keep]) + strings.Repeat("*", len(r)-2*keep) + string(r[len(r)-keep:])
 }
-
-// columnWeight gives long texts more room in a table.
-func columnWeight(f catalog.Field) float64 {
-	switch f.Type {
-	case "text":
-		return 2
-	case "date":
-		return 1.4
-	default:
-		return 1
-	}
-}

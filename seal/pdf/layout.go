@@ -22,11 +22,11 @@ const (
 
 var (
 	ink    = shade{0.09, 0.09, 0.11}
-	soft   = shade{0.36, 0.38, 0.42}
+	soft   = shade{0.27, 0.29, 0.33}
 	accent = shade{0.12, 0.27, 0.40}
 	rule   = shade{0.45, 0.55, 0.64}
 	tint   = shade{0.935, 0.955, 0.97}
-	ghost  = shade{0.895, 0.91, 0.925}
+	ghost  = shade{0.87, 0.89, 0.91}
 )
 
 // The words that the writer itself puts on a page.
@@ -85,6 +85,11 @@ func (l *layout) run() error {
 	l.labelled(l.doc.Rows)
 	for _, t := range l.doc.Tables {
 		l.table(t)
+	}
+	for _, r := range l.doc.Records {
+		l.room(22 + 3*rowHeight)
+		l.caption(r.Caption)
+		l.labelled(r.Rows)
 	}
 	l.paragraphs(l.doc.Conclusion)
 	l.labelled(l.facts())

@@ -72,6 +72,13 @@ type Table struct {
 	Rows    [][]string
 }
 
+// Record is one of several alike things with too many fields for a table's
+// columns, for example one flat of two: a caption over labels and values.
+type Record struct {
+	Caption string
+	Rows    []Row
+}
+
 // Document is one certificate. Every string may hold any code point that the
 // fonts have; '\n' begins a new paragraph or line. Empty parts are left out.
 // Times are printed in China Standard Time (UTC+8), whatever their location.
@@ -87,6 +94,7 @@ type Document struct {
 	Body       string // opening paragraphs, first lines indented by two characters
 	Rows       []Row
 	Tables     []Table
+	Records    []Record
 	Conclusion string // closing paragraphs
 
 	Purpose      string // 用途
@@ -221,6 +229,13 @@ func (d *Document) texts(fn func(string)) {
 	}
 	for _, n := range d.Notes {
 		fn(n)
+	}
+	for _, rec := range d.Records {
+		fn(rec.Caption)
+		for _, r := range rec.Rows {
+			fn(r.Label)
+			fn(r.Value)
+		}
 	}
 	for _, t := range d.Tables {
 		fn(t.Caption)

@@ -126,6 +126,15 @@ func (l *layout) labelled(rows []Row) {
 	}
 }
 
+// caption draws the line over a table or record.
+func (l *layout) caption(text string) {
+	if text == "" {
+		return
+	}
+	l.page().text(l.shape(oneLine(text)), left, l.baseline(18, rowSize), style{size: rowSize, color: ink, bold: true})
+	l.y -= 21
+}
+
 // table draws one table with its header on every page it touches.
 func (l *layout) table(t Table) {
 	widths := l.columnWidths(t)
@@ -143,10 +152,7 @@ func (l *layout) table(t Table) {
 	headHeight := float64(lines)*cellHeight + 2*rowPad
 	header := func() { l.rowPart(head, 0, lines, cellHeight) }
 	l.room(headHeight + 22 + 2*(cellHeight+2*rowPad))
-	if t.Caption != "" {
-		l.page().text(l.shape(oneLine(t.Caption)), left, l.baseline(18, rowSize), style{size: rowSize, color: ink, bold: true})
-		l.y -= 21
-	}
+	l.caption(t.Caption)
 	header()
 	for _, row := range t.Rows {
 		for i, s := range row {
@@ -160,35 +166,85 @@ func (l *layout) table(t Table) {
 	l.y -= 14
 }
 
-// columnWidths shares the width by weight, or by the longest contents.
+// columnWidths shares the width by the given weights, or by the contents when
+// there are none.
 func (l *layout) columnWidths(t Table) []float64 {
-	weights := make([]float64, len(t.Columns))
-	given := false
+	widths := make([]float64, len(t.Columns))
+	total := 0.0
 	for i, c := range t.Columns {
 		if w := c.Weight; w > 0 && !math.IsInf(w, 0) {
-			weights[i], given = w, true
+			widths[i] = w
+			total += w
 		}
 	}
-	total := 0.0
-	for i := range weights {
-		if !given {
-			weights[i] = width(l.shape(oneLine(t.Columns[i].Label)), cellSize)
-			for _, row := range t.Rows {
-				weights[i] = max(weights[i], min(width(l.shape(oneLine(row[i])), cellSize), 14*cellSize))
-			}
-			weights[i] += 2 * cellPad
+	if total == 0 {
+		for i := range widths {
+			widths[i] = l.naturalWidth(t, i)
 		}
-		weights[i] = max(weights[i], 1e-6)
-		total += weights[i]
+		fitWidths(widths, textWidth)
+		return widths
 	}
 	const least = 2*cellPad + cellSize
-	shared := textWidth - least*float64(len(weights))
-	for i := range weights {
-		if given {
-			weights[i] = least + shared*weights[i]/total
-		} else {
-			weights[i] *= textWidth / total
+	shared := textWidth - least*float64(len(widths))
+	for i := range widths {
+		widths[i] = least + shared*widths[i]/total
+	}
+	return widths
+}
+
+// naturalWidth is the width in which no cell of column i needs a second line.
+func (l *layout) naturalWidth(t Table, i int) float64 {
+	w := width(l.shape(oneLine(t.Columns[i].Label)), cellSize)
+	for _, row := range t.Rows {
+		w = max(w, width(l.shape(oneLine(row[i])), cellSize))
+	}
+	return w + 2*cellPad + 1
+}
+
+// fitWidths stretches or shrinks widths to sum up to total. Narrow columns keep
+// what they need; only those above an equal share of the rest are shrunk.
+func fitWidths(widths []float64, total float64) {
+	sum := 0.0
+	for _, w := range widths {
+		sum += w
+	}
+	if sum <= total {
+		for i := range widths {
+			widths[i] *= total / sum
+		}
+		return
+	}
+	wide := make([]bool, len(widths))
+	for i := range wide {
+		wide[i] = true
+	}
+	for rest, n, changed := total, len(widths), true; changed; {
+		changed = false
+		for i, w := range widths {
+			if wide[i] && w <= rest/float64(n) {
+				wide[i], changed = false, true
+				rest -= w
+				n--
+			}
+		}
+		if !changed {
+			shareWide(widths, wide, rest)
 		}
 	}
-	return weights
+}
+
+// shareWide divides rest among the wide columns: half of it equally, half by
+// their contents.
+func shareWide(widths []float64, wide []bool, rest float64) {
+	sum, n := 0.0, 0.0
+	for i, w := range widths {
+		if wide[i] {
+			sum, n = sum+w, n+1
+		}
+	}
+	for i, w := range widths {
+		if wide[i] {
+			widths[i] = rest/n/2 + rest*w/sum/2
+		}
+	}
 }
