@@ -3,9 +3,14 @@
 package pdf
 
 import (
+	"context"
+	"image/png"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 const fontRoot = "/usr/share/fonts/truetype/"
@@ -44,3 +49,122 @@ func renderTo(t testing.TB, d Document) string {
 	return path
 }
 
+// execute runs a program of Debian's qpdf or poppler-utils and returns its output.
+func execute(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+	return string(out)
+}
+
+func TestQpdfFindsNothingWrong(t *testing.T) {
+	for name, d := range map[string]Document{"one page": sampleDocument(), "table": insuranceDocument(60)} {
+		t.Run(name, func(t *testing.T) {
+			if out := execute(t, "qpdf", "--check", renderTo(t, d)); strings.Contains(out, "WARNING") {
+				t.Error(out)
+			}
+		})
+	}
+}
+
+func TestPdftotextGivesEveryValueExactly(t *testing.T) {
+	d := sampleDocument()
+	path := renderTo(t, d)
+	for _, mode := range []string{"-raw", "-layout"} {
+		text := strings.ReplaceAll(execute(t, "pdftotext", mode, path, "-"), "\n", "")
+		for _, r := range d.Rows {
+			if len([]rune(r.Value)) > 36 { // wrapped: the parts follow each other only in raw order
+				if mode == "-raw" && !strings.Contains(text, r.Value) {
+					t.Errorf("%s: %s is not extracted", mode, r.Label)
+				}
+				continue
+			}
+			if !strings.Contains(text, r.Value) {
+				t.Errorf("%s: %s is not extracted", mode, r.Label)
+			}
+		}
+		for _, want := range []string{"李𬸚", "王㐂", "阿依古丽·买买提", d.Number, d.Issuer, "2025年3月5日"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: %s is not extracted", mode, want)
+			}
+		}
+		if n := strings.Count(text, d.Watermark); n != 1 {
+			t.Errorf("%s: the watermark sentence is extracted %d times, want once", mode, n)
+		}
+	}
+}
+
+func TestPdftotextGivesTableRowsInOrder(t *testing.T) {
+	d := insuranceDocument(60)
+	text := strings.Join(strings.Fields(execute(t, "pdftotext", "-raw", renderTo(t, d), "-")), "")
+	at := 0
+	for i, row := range d.Tables[0].Rows {
+		for _, c := range row {
+			next := strings.Index(text[at:], c)
+			if next < 0 {
+				t.Fatalf("row %d: %q does not follow", i+1, c)
+			}
+			at += next + len(c)
+		}
+	}
+}
+
+// TestPagesAreDrawn looks at the picture of a page: the red of the seal where
+// the field is, dark text, and pale paper elsewhere.
+func TestPagesAreDrawn(t *testing.T) {
+	path := renderTo(t, sampleDocument())
+	prefix := filepath.Join(t.TempDir(), "page")
+	execute(t, "pdftoppm", "-r", "60", "-png", path, prefix)
+	file, err := os.Open(prefix + "-1.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	img, err := png.Decode(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	red, dark, pale, all := 0, 0, 0, 0
+	b := img.Bounds()
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			r, g, bl, _ := img.At(x, y).RGBA()
+			r, g, bl = r>>8, g>>8, bl>>8
+			all++
+			switch {
+			case r > 150 && g < 110 && bl < 110:
+				red++
+			case r < 110 && g < 110 && bl < 130:
+				dark++
+			case r > 200 && g > 200 && bl > 200:
+				pale++
+			}
+		}
+	}
+	if red < all/1000 || dark < all/100 || pale < all*3/4 {
+		t.Errorf("of %d pixels %d red, %d dark, %d pale", all, red, dark, pale)
+	}
+}
+
+func BenchmarkRenderRealFonts(b *testing.B) {
+	r, err := NewRenderer(realFonts(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, d := range map[string]Document{"one page": sampleDocument(), "five pages": insuranceDocument(60)} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				draft, err := r.Render(d, SignatureSlot{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				draft.Digest()
+			}
+		})
+	}
+}

@@ -134,7 +134,7 @@ func (s *subset) closure() (list []uint16, parts map[uint16]uint16, err error) {
 	list = append(make([]uint16, 1, len(s.gids)+1), s.gids...)
 	parts = map[uint16]uint16{}
 	for i := 1; i < len(list); i++ {
-		g, err := s.font.glyph(list[i])
+		g, err := s.outline(i, list[i])
 		if err != nil {
 			return nil, nil, err
 		}
@@ -207,7 +207,7 @@ func (s *subset) file() ([]byte, error) {
 			binary.BigEndian.PutUint16(hmtx, 1000)
 			continue
 		}
-		g, err := f.glyph(gid)
+		g, err := s.outline(i, gid)
 		if err != nil {
 			return nil, err
 		}
@@ -215,10 +215,13 @@ func (s *subset) file() ([]byte, error) {
 		binary.BigEndian.PutUint32(loca[4*(i+1):], uint32(size))
 		binary.BigEndian.PutUint16(hmtx[4*i:], f.advance[gid])
 		binary.BigEndian.PutUint16(hmtx[4*i+2:], uint16(f.bearing[gid]))
+		if i < len(s.gids)+1 && len(g.data) >= 10 {
+			copy(hmtx[4*i+2:4*i+4], g.data[2:4]) // xMin, which a moved glyph has changed
+		}
 	}
 	glyf, glyfSum := make([]byte, 0, size), uint32(0)
-	for _, gid := range list[1:] {
-		g, err := f.glyph(gid)
+	for i, gid := range list[1:] {
+		g, err := s.outline(i+1, gid)
 		if err != nil {
 			return nil, err
 		}
@@ -240,6 +243,13 @@ func (s *subset) file() ([]byte, error) {
 	binary.BigEndian.PutUint16(hhea[34:], uint16(n))
 	maxp := append([]byte(nil), f.maxp...)
 	binary.BigEndian.PutUint16(maxp[4:], uint16(n))
+	raise := func(at int, least uint16) {
+		binary.BigEndian.PutUint16(maxp[at:], max(least, binary.BigEndian.Uint16(maxp[at:])))
+	}
+	raise(10, binary.BigEndian.Uint16(maxp[6:])) // moved marks are composites of any simple glyph
+	raise(12, binary.BigEndian.Uint16(maxp[8:]))
+	raise(28, 1)
+	raise(30, 2)
 	tables := []fontTable{{"glyf", glyf, glyfSum}}
 	for _, t := range []fontTable{{tag: "cvt ", data: f.cvt}, {tag: "fpgm", data: f.fpgm}, {tag: "head", data: head},
 		{tag: "hhea", data: hhea}, {tag: "hmtx", data: hmtx}, {tag: "loca", data: loca}, {tag: "maxp", data: maxp}, {tag: "prep", data: f.prep}} {

@@ -1,0 +1,227 @@
+package pdf
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emmansun/gmsm/sm3"
+)
+
+var dummyDER = []byte{0x30, 0x03, 0x02, 0x01, 0xAB}
+
+func signedSample(t testing.TB) []byte {
+	t.Helper()
+	out, err := render(t, sampleDocument()).Fill(dummyDER)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestReadSignatureReturnsWhatFillWrote(t *testing.T) {
+	d := sampleDocument()
+	draft, err := testRenderer(t, d).Render(d, SignatureSlot{MaxBytes: 64, Reason: "证明签发"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := draft.Fill(dummyDER)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ReadSignature(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.ByteRange != draft.ByteRange() || s.Filter != "Gomain.GMPkiLite" || s.SubFilter != "GM.sm2seal" {
+		t.Errorf("read %v %s %s", s.ByteRange, s.Filter, s.SubFilter)
+	}
+	if len(s.Contents) != 64 || !bytes.HasPrefix(s.Contents, dummyDER) || bytes.Trim(s.Contents[5:], "\x00") != nil {
+		t.Errorf("contents %x", s.Contents)
+	}
+	if !s.M.Equal(d.IssuedAt.Truncate(time.Second)) || s.Reason != "证明签发" || s.Name != d.Signer || s.DocMDP != 1 {
+		t.Errorf("read %+v", s)
+	}
+	digest, err := Digest(out, s.ByteRange)
+	if err != nil || !bytes.Equal(digest, draft.Digest()) {
+		t.Errorf("digest differs, error %v", err)
+	}
+	before, after, err := s.Covered(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := sm3.Sum(append(bytes.Clone(before), after...)); !bytes.Equal(sum[:], digest) {
+		t.Error("Covered and Digest disagree")
+	}
+}
+
+func TestReadPrivateReturnsWhatRenderWrote(t *testing.T) {
+	d := sampleDocument()
+	p, err := ReadPrivate(signedSample(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(p.Seed, d.Seed) || p.Receipt != d.Receipt || p.Number != d.Number || p.QR != d.QR {
+		t.Errorf("read %+v", p)
+	}
+}
+
+func TestFillRefusesWhatDoesNotFit(t *testing.T) {
+	draft := render(t, sampleDocument())
+	for _, n := range []int{0, draft.Capacity() + 1} {
+		if _, err := draft.Fill(make([]byte, n)); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%d bytes: got %v", n, err)
+		}
+	}
+	if _, err := draft.Fill(make([]byte, draft.Capacity())); err != nil {
+		t.Error(err)
+	}
+}
+
+// sameLength replaces old by new, which is padded to the same length.
+func sameLength(t *testing.T, b []byte, old, new string) []byte {
+	t.Helper()
+	if len(new) > len(old) || !bytes.Contains(b, []byte(old)) {
+		t.Fatalf("cannot replace %q", old)
+	}
+	return bytes.Replace(b, []byte(old), []byte(new+strings.Repeat(" ", len(old)-len(new))), 1)
+}
+
+func TestReadSignatureNamesTheCause(t *testing.T) {
+	good := signedSample(t)
+	s, err := ReadSignature(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	br := s.ByteRange
+	token := fmt.Sprintf("[0 %d %d %d]", br[1], br[2], br[3])
+	cases := []struct {
+		name   string
+		want   error
+		change func(b []byte) []byte
+	}{
+		{"empty file", ErrStructure, func(b []byte) []byte { return nil }},
+		{"no PDF", ErrStructure, func(b []byte) []byte { return []byte("hello") }},
+		{"cut off", ErrStructure, func(b []byte) []byte { return b[:len(b)/2] }},
+		{"no ByteRange", ErrNoSignature, func(b []byte) []byte { return sameLength(t, b, "/ByteRange", "/ByteRangX") }},
+		{"field emptied", ErrStructure, func(b []byte) []byte { return sameLength(t, b, "/FT/Sig", "/FT/Btn") }},
+		{"range begins late", ErrByteRange, func(b []byte) []byte { return sameLength(t, b, token, "[1"+token[2:]) }},
+		{"range ends early", ErrByteRange, func(b []byte) []byte {
+			return sameLength(t, b, token, fmt.Sprintf("[0 %d %d %d]", br[1], br[2], br[3]-1))
+		}},
+		{"range too long", ErrByteRange, func(b []byte) []byte {
+			return sameLength(t, b, token, fmt.Sprintf("[0 %d %d %d]", br[1], br[2], br[3]+1))
+		}},
+		{"gap wider than the token", ErrByteRange, func(b []byte) []byte {
+			return sameLength(t, b, token, fmt.Sprintf("[0 %d %d %d]", br[1]-1, br[2], br[3]))
+		}},
+		{"two numbers", ErrByteRange, func(b []byte) []byte { return sameLength(t, b, token, "[0 1]") }},
+		{"overflowing numbers", ErrByteRange, func(b []byte) []byte { return sameLength(t, b, token, "[0 1e9 0 1]") }},
+		{"upper-case digit", ErrContents, func(b []byte) []byte { b[br[1]+9] = 'A'; return b }},
+		{"white space between digits", ErrContents, func(b []byte) []byte { b[br[2]-3] = ' '; return b }},
+		{"not hexadecimal", ErrStructure, func(b []byte) []byte { b[br[2]-3] = 'g'; return b }},
+		{"contents as literal string", ErrContents, func(b []byte) []byte { b[br[1]] = '('; b[br[2]-1] = ')'; return b }},
+		{"no contents", ErrContents, func(b []byte) []byte { return sameLength(t, b, "/Contents <", "/Contentz <") }},
+		{"line end appended", ErrByteRange, func(b []byte) []byte { return append(b, '\n') }},
+		{"bytes appended", ErrStructure, func(b []byte) []byte { return append(b, "garbage"...) }},
+		{"comment appended", ErrRevision, func(b []byte) []byte { return append(b, "% a long comment behind the end"...) }},
+		{"incremental update", ErrRevision, func(b []byte) []byte {
+			return append(b, fmt.Sprintf("9 0 obj\n<<>>\nendobj\nxref\n0 0\ntrailer\n<</Size 10/Root 1 0 R/Prev 1>>\nstartxref\n%d\n%%%%EOF\n", len(b))...)
+		}},
+		{"second signature appended", ErrManySignatures, func(b []byte) []byte {
+			return append(b, fmt.Sprintf("99 0 obj\n<</Type/Sig/ByteRange[0 1 2 3]/Contents<00>>>\nendobj\nxref\n0 0\ntrailer\n<</Size 100/Root 1 0 R/Prev 1>>\nstartxref\n%d\n%%%%EOF\n", len(b))...)
+		}},
+		{"object number used twice", ErrStructure, func(b []byte) []byte { return sameLength(t, b, "\n2 0 obj", "\n1 0 obj") }},
+		{"cross-reference entry moved", ErrStructure, func(b []byte) []byte {
+			at := bytes.LastIndex(b, []byte("xref\n0 ")) + 40
+			b[at] ^= 1
+			return b
+		}},
+		{"key twice in a dictionary", ErrStructure, func(b []byte) []byte {
+			return sameLength(t, b, "/Type/Sig/Filter/Gomain.GMPkiLite", "/Type/Sig/M 1")
+		}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := ReadSignature(c.change(bytes.Clone(good))); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
+func TestReadPrivateIsStrict(t *testing.T) {
+	good := signedSample(t)
+	for name, change := range map[string][2]string{
+		"other application": {"/PieceInfo<</Yizheng", "/PieceInfo<</Yizhenk"},
+		"other version":     {"/V 1/Seed", "/V 2/Seed"},
+		"other key":         {"/Receipt<", "/Receipx<"},
+		"short seed":        {"/Seed<73", "/Seed<"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := ReadPrivate(sameLength(t, good, change[0], change[1])); !errors.Is(err, ErrNoPrivate) {
+				t.Errorf("got %v, want ErrNoPrivate", err)
+			}
+		})
+	}
+}
+
+// foreign is a signed file as another program might write it: upper-case digits,
+// free spacing, an array of references.
+func foreign(digits string) []byte {
+	head := "%PDF-1.4\n%comment\n1 0 obj <</Type /Catalog /Pages 2 0 R /AcroForm <</Fields [ 3 0 R ] /SigFlags 3>> >> endobj\n" +
+		"2 0 obj <</Type/Pages /Kids[] /Count 0>> endobj\n3 0 obj <</FT /Sig /T (\\101\\)) /V 4 0 R>> endobj\n" +
+		"4 0 obj <</Type /Sig /Filter /Adobe.PPKLite /SubFilter /adbe#2epkcs7.detached /M (D:20240102030405Z) /ByteRange [ "
+	numbers := "%-30s"
+	rest := " ] /Contents "
+	tail := ">> endobj\ntrailer <</Root 1 0 R>>\nstartxref\n0\n%%EOF"
+	tail = strings.Replace(tail, "trailer", "xref\n0 1\n0000000000 65535 f \ntrailer", 1)
+	a := len(head) + 30 + len(rest)
+	tail = strings.Replace(tail, "startxref\n0", fmt.Sprintf("startxref\n%d", a+len(digits)+2+len(">> endobj\n")), 1)
+	br := fmt.Sprintf("0 %d %d %d", a, a+len(digits)+2, len(tail))
+	return []byte(head + fmt.Sprintf(numbers, br) + rest + "<" + digits + ">" + tail)
+}
+
+func TestReadSignatureReadsFilesOfOthers(t *testing.T) {
+	s, err := ReadSignature(foreign("30030201AB00"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.SubFilter != "adbe.pkcs7.detached" || !s.M.Equal(time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)) || s.DocMDP != 0 {
+		t.Errorf("read %+v", s)
+	}
+	if _, err := ReadSignature(foreign("30030201Ab00")); !errors.Is(err, ErrContents) {
+		t.Errorf("digits of mixed case: %v", err)
+	}
+	if _, err := ReadPrivate(foreign("3000")); !errors.Is(err, ErrNoPrivate) {
+		t.Errorf("private data: %v", err)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(foreign("3000"))
+	f.Add([]byte("%PDF-1.7\n1 0 obj\n<</Length 9>>\nstream\nabc\nendstream\nendobj\n%%EOF"))
+	f.Add([]byte("%PDF-1.7\nxref\n0 1\n0000000000 65535 f \ntrailer\n<</Root 1 0 R>>\nstartxref\n9\n%%EOF"))
+	f.Add([]byte("%PDF-1.7\n1 0 obj [<</A(\\)\\053)/B<ab>/C#41[1 0 R -2.5 null true]>>] endobj"))
+	f.Add([]byte("%PDF-1.7\n1 0 obj " + strings.Repeat("[", 100)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := ReadSignature(b)
+		if err == nil {
+			if _, err := Digest(b, s.ByteRange); err != nil {
+				t.Errorf("accepted, but no digest: %v", err)
+			}
+		}
+		_, _ = ReadPrivate(b)
+	})
+}
+
+func FuzzDigest(f *testing.F) {
+	f.Add([]byte("abcdef"), 0, 1, 2, 3)
+	f.Add([]byte("abcdef"), 0, 1<<62, 1<<62, 1<<62)
+	f.Fuzz(func(t *testing.T, b []byte, a, l, c, d int) {
+		_, _ = Digest(b, [4]int{a, l, c, d})
+	})
+}
