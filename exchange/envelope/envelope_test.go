@@ -277,8 +277,8 @@ func TestChangedPlaintextIsRefused(t *testing.T) {
 
 func TestMessageWithoutPaddingIsRefused(t *testing.T) {
 	p := newPair(t)
-	for n := range 16 {
-		plain := envelope.SignForTest(t, p.gateway, p.request(), p.front.ID(), make([]byte, n))
+	for n := range 1000 { // a signature's length varies, so the right one has to be met
+		plain := envelope.SignForTest(t, p.gateway, p.request(), p.front.ID(), make([]byte, n%16))
 		if len(plain)%16 != 0 {
 			continue
 		}

@@ -45,7 +45,10 @@ func SealUnpaddedForTest(t testing.TB, to *ecdsa.PublicKey, plain []byte) []byte
 	if err != nil {
 		t.Fatal(err)
 	}
-	content := encrypt(key, iv, plain)
+	content, err := encrypt(key, iv, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
 	der, err := envelopedData(name, encryptedKey, iv, content[:len(content)-16])
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ package envelope_test
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emmansun/gmsm/sm2"
 	"github.com/emmansun/gmsm/smx509"
 
 	"yizheng/exchange/envelope"
@@ -102,7 +102,8 @@ func writeKeys(t *testing.T, dir string, sender, recipient *jose.Key) {
 }
 
 // lines are the attributes as the Java program writes and reads them.
-func lines(a envelope.Attributes) string {
+func lines(t *testing.T, a envelope.Attributes) string {
+	t.Helper()
 	kind := 1
 	if a.Kind == envelope.Answer {
 		kind = 2
@@ -110,7 +111,11 @@ func lines(a envelope.Attributes) string {
 	s := fmt.Sprintf("version=1\nkind=%d\nexchange=%s\nleg=%s\nattempt=%d\nsender=%s\nrecipient=%s\nrecipientKey=%s\ndeadline=%d\nlegDigest=%x\n",
 		kind, a.Exchange, a.Leg, a.Attempt, a.Sender, a.Recipient, a.RecipientKey, a.Deadline.UnixMilli(), a.LegDigest)
 	if a.ReplyKey != nil {
-		s += fmt.Sprintf("replyTo=%s\nreplyKey=%s\n", a.ReplyTo, pointHex(a))
+		key, err := sm2.PublicKeyToECDH(a.ReplyKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s += fmt.Sprintf("replyTo=%s\nreplyKey=%x\n", a.ReplyTo, key.Bytes())
 	}
 	if a.Epoch != 0 {
 		s += fmt.Sprintf("epoch=%d\n", a.Epoch)
@@ -144,8 +149,8 @@ func TestBouncyCastleOpensOurs(t *testing.T) {
 			if got := read(t, dir, "body.bin"); !bytes.Equal(got, body) {
 				t.Errorf("body: %q", got)
 			}
-			if got := string(read(t, dir, "attributes.txt")); got != lines(a) {
-				t.Errorf("attributes:\n%swant\n%s", got, lines(a))
+			if got := string(read(t, dir, "attributes.txt")); got != lines(t, a) {
+				t.Errorf("attributes:\n%swant\n%s", got, lines(t, a))
 			}
 		})
 	}
@@ -186,7 +191,7 @@ func TestWeOpenBouncyCastles(t *testing.T) {
 			dir := t.TempDir()
 			writeKeys(t, dir, p.gateway, p.front)
 			write(t, dir, "body.bin", []byte("{\"证\":1}"))
-			write(t, dir, "attributes.txt", []byte(lines(want)))
+			write(t, dir, "attributes.txt", []byte(lines(t, want)))
 			if ok, said := java(t, "seal", dir, form); !ok {
 				t.Fatal(said)
 			}
@@ -239,12 +244,4 @@ func TestOpenSSLVerifiesTheSignedAttributes(t *testing.T) {
 	if out, err := verify(attributes); err == nil {
 		t.Error("changed attributes verified:", out)
 	}
-}
-
-func pointHex(a envelope.Attributes) string {
-	var b [65]byte
-	b[0] = 4
-	a.ReplyKey.X.FillBytes(b[1:33])
-	a.ReplyKey.Y.FillBytes(b[33:])
-	return hex.EncodeToString(b[:])
 }

@@ -116,7 +116,11 @@ func seal(to Recipient, signed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("envelope: encrypt content key: %w", err)
 	}
-	sealed, err := envelopedData(name, encryptedKey, iv, encrypt(key, iv, signed))
+	content, err := encrypt(key, iv, signed)
+	if err != nil {
+		return nil, fmt.Errorf("envelope: encrypt content: %w", err)
+	}
+	sealed, err := envelopedData(name, encryptedKey, iv, content)
 	if err != nil {
 		return nil, fmt.Errorf("envelope: encode enveloped data: %w", err)
 	}
@@ -225,16 +229,16 @@ func signedData(name, certificate, attributes, signature, body []byte) ([]byte, 
 }
 
 // encrypt is SM4-CBC with PKCS#7 padding (RFC 5652, 6.3).
-func encrypt(key, iv [sm4.BlockSize]byte, plain []byte) []byte {
+func encrypt(key, iv [sm4.BlockSize]byte, plain []byte) ([]byte, error) {
 	block, err := sm4.NewCipher(key[:])
 	if err != nil {
-		panic(err) // the key has the one length there is
+		return nil, err
 	}
 	pad := sm4.BlockSize - len(plain)%sm4.BlockSize
 	content := append(make([]byte, 0, len(plain)+pad), plain...)
 	content = append(content, bytes.Repeat([]byte{byte(pad)}, pad)...)
 	cipher.NewCBCEncrypter(block, iv[:]).CryptBlocks(content, content)
-	return content
+	return content, nil
 }
 
 // envelopedData is ContentInfo(EnvelopedData). name is the recipient's issuerAndSerialNumber.
