@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -30,14 +31,17 @@ type exchangeAnswer struct {
 	Results map[string]string `json:"results"` // part -> JWE for the reply key
 }
 
+var plainKey = regexp.MustCompile(`^[!-~]{1,128}$`)
+
 func (s *Server) startExchange(ctx context.Context, r *request) (reply, error) {
 	var in exchange.Request
 	if err := r.decode(&in); err != nil {
 		return reply{}, err
 	}
+	keys := r.Header.Values("Idempotency-Key")
 	key := r.Header.Get("Idempotency-Key")
-	if len(key) > 128 {
-		return reply{}, newProblem(http.StatusUnprocessableEntity, "INVALID_REQUEST", "Idempotency-Key", "幂等键最长 128 个字符", "an idempotency key has at most 128 characters")
+	if len(keys) > 1 || key != "" && !plainKey.MatchString(key) {
+		return reply{}, newProblem(http.StatusUnprocessableEntity, "INVALID_REQUEST", "Idempotency-Key", "幂等键只能有一个，须为 1–128 个可见 ASCII 字符", "send one idempotency key of 1 to 128 visible ASCII characters")
 	}
 	x, err := s.exchanges.Exchange(ctx, r.who, in, key)
 	if err != nil {
@@ -109,6 +113,8 @@ func (s *Server) exchangeEvents(_ context.Context, r *request) (reply, error) {
 }
 
 func (s *Server) follow(ctx context.Context, w *stream, x *exchange.Exchange, next int) error {
+	all, _, _ := x.Events(0)
+	next = min(max(next, 0), len(all))
 	for {
 		events, changed, ended := x.Events(next)
 		for _, e := range events {
@@ -117,11 +123,11 @@ func (s *Server) follow(ctx context.Context, w *stream, x *exchange.Exchange, ne
 			}
 			next = e.Seq + 1
 		}
-		if ended && len(events) == 0 {
-			return nil
-		}
 		if len(events) > 0 {
 			continue
+		}
+		if last, _, _ := x.Events(next - 1); ended && len(last) > 0 && last[0].Kind == "exchange.ended" {
+			return nil // not before that event: it comes a moment after the end itself
 		}
 		s.await(ctx, 15*time.Second, changed)
 		select {
@@ -129,10 +135,11 @@ func (s *Server) follow(ctx context.Context, w *stream, x *exchange.Exchange, ne
 			return ctx.Err()
 		case <-s.closing:
 			return nil
+		case <-changed:
 		default:
-		}
-		if err := w.beat(); err != nil {
-			return err
+			if err := w.beat(); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -18,14 +18,14 @@ type problem struct {
 	Status   int    `json:"status"`
 	Code     string `json:"code"`
 	Where    string `json:"where,omitempty"` // field of the request
-	Instance string `json:"instance"`        // request number, to quote when asking for help
-	retry    bool
+	Instance string `json:"instance"`
+	Request  string `json:"request"` // request number, to quote when asking for help
 }
 
 func (p *problem) Error() string { return p.Code + ": " + p.TitleEN }
 
 func newProblem(status int, code, where, chinese, english string) *problem {
-	return &problem{Type: "about:blank", Status: status, Code: code, Where: where, Title: chinese, TitleEN: english}
+	return &problem{Type: "urn:yizheng:problem:" + code, Status: status, Code: code, Where: where, Title: chinese, TitleEN: english}
 }
 
 // statuses maps each reason for a refusal to HTTP, once.
@@ -61,7 +61,6 @@ func asProblem(err error) *problem {
 		if p.Status == 0 {
 			p.Status = http.StatusInternalServerError
 		}
-		p.retry = p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests
 		return p
 	}
 	var d *reading.Refusal
@@ -72,22 +71,20 @@ func asProblem(err error) *problem {
 	case errors.Is(err, store.ErrNotFound):
 		return newProblem(http.StatusNotFound, "NO_RESULT", "", "没有这份结果：尚未放行、已删除或已过期", "no such result: not released yet, deleted or expired")
 	case errors.Is(err, store.ErrUnavailable):
-		p := newProblem(http.StatusServiceUnavailable, "UNAVAILABLE", "", "状态库暂不可用，请稍后重试", "state store not available; try again later")
-		p.retry = true
-		return p
+		return newProblem(http.StatusServiceUnavailable, "UNAVAILABLE", "", "状态库暂不可用，请稍后重试", "the state store is not available; try again later")
 	}
 	return newProblem(http.StatusInternalServerError, "INTERNAL", "", "系统内部错误，请凭请求号联系管理员", "internal error; quote the request number to the administrator")
 }
 
 func (p *problem) reply(request string) reply {
 	q := *p
-	q.Instance = request
+	q.Instance, q.Request = "urn:yizheng:request:"+request, request
 	body, err := json.Marshal(q)
 	if err != nil { // only strings and numbers: cannot happen
 		body = []byte(`{"status":500}`)
 	}
 	r := reply{status: p.Status, contentType: "application/problem+json; charset=utf-8", body: body, header: http.Header{}}
-	if p.retry {
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		r.header.Set("Retry-After", "2")
 	}
 	return r

@@ -18,6 +18,7 @@ func (s *Server) routes() []route {
 	quick := 10 * time.Second
 	return []route{
 		{get, "/", anyone, nothing, "", 0, quick, s.startPage},
+		{get, "/assets/:name", anyone, nothing, "", 0, quick, s.asset},
 		{get, "/openapi.json", anyone, nothing, "", 0, quick, s.openAPIDocument},
 		{get, "/v/:number", anyone, recorded, audit.OpVerify, 0, quick, s.paperPage},
 

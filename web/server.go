@@ -54,13 +54,15 @@ type Server struct {
 	demo      bool
 	log       *slog.Logger
 	openapi   []byte
+	limits    *limits
+	origins   *http.CrossOriginProtection
 	closing   chan struct{} // closed when streams must end
 }
 
 // New makes a Server.
 func New(c Config) (*Server, error) {
 	s := &Server{catalogue: c.Catalogue, exchanges: c.Exchanges, desk: c.Desk, audit: c.Audit, trust: c.Trust,
-		key: c.Key, demo: c.Demo, log: c.Logger, closing: make(chan struct{})}
+		key: c.Key, demo: c.Demo, log: c.Logger, limits: newLimits(), origins: http.NewCrossOriginProtection(), closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -76,21 +78,16 @@ func (s *Server) Handler() http.Handler {
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
-	engine.Use(gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, err any) {
-		s.log.Error("handler panicked", "route", c.FullPath(), "type", fmt.Sprintf("%T", err)) // never the value: it may hold data
-		s.write(c.Request.Context(), c, asProblem(errors.New("panic")).reply(""))
-		c.Abort()
-	}))
+	engine.RedirectTrailingSlash = false // a redirect would be an answer nobody has written down
+	engine.Use(numbered, gin.CustomRecoveryWithWriter(nil, s.recovered))
 	for _, rt := range s.routes() {
 		engine.Handle(rt.method, rt.path, s.handle(rt))
 	}
 	engine.NoRoute(func(c *gin.Context) {
-		p := newProblem(http.StatusNotFound, "NO_SUCH_CALL", "", "没有这个接口；接口说明见 /openapi.json", "no such call; see /openapi.json")
-		s.write(c.Request.Context(), c, p.reply(""))
+		s.refuse(c, newProblem(http.StatusNotFound, "NO_SUCH_CALL", "", "没有这个接口；接口说明见 /openapi.json", "no such call; see /openapi.json"))
 	})
 	engine.NoMethod(func(c *gin.Context) {
-		p := newProblem(http.StatusMethodNotAllowed, "METHOD", "", "此接口不支持该方法", "this call does not support the method")
-		s.write(c.Request.Context(), c, p.reply(""))
+		s.refuse(c, newProblem(http.StatusMethodNotAllowed, "METHOD", "", "此接口不支持该方法；接口说明见 /openapi.json", "this call does not support the method; see /openapi.json"))
 	})
 	return engine
 }
@@ -99,11 +96,15 @@ func (s *Server) Handler() http.Handler {
 func (s *Server) Serve(ctx context.Context, l net.Listener, certificate tls.Certificate, clients *x509.CertPool, grace time.Duration) error {
 	server := &http.Server{
 		Handler: s.Handler(),
+		HTTP2:   &http.HTTP2Config{MaxConcurrentStreams: 100, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: 30 * time.Second},
 		TLSConfig: &tls.Config{
 			Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12,
 			ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: clients,
 		},
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		// ReadTimeout is for the body alone (request.read lifts it); WriteTimeout holds
+		// for every answer but streams, which set their own at every event (stream.put).
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 60 * time.Second, WriteTimeout: 200 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 		ErrorLog: log.New(errorLog{s.log}, "", 0), // stays out of stdout, and says nothing about requests
 	}
 	ended := make(chan error, 1)

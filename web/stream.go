@@ -42,5 +42,12 @@ func (s *stream) put(text string) error {
 	if _, err := s.w.Write([]byte(text)); err != nil {
 		return fmt.Errorf("stream: %w", err)
 	}
-	return s.rc.Flush()
+	if err := s.rc.Flush(); err != nil {
+		return fmt.Errorf("stream: %w", err)
+	}
+	// Over HTTP/2 a deadline that passes ends the stream even if nothing is being written.
+	if err := s.rc.SetWriteDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("stream: %w", err)
+	}
+	return nil
 }

@@ -3,15 +3,14 @@ package web
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
+	"regexp"
 	"time"
 
 	"yizheng/audit"
 	"yizheng/exchange"
+	"yizheng/identity"
 	"yizheng/seal"
 )
 
@@ -26,9 +25,9 @@ type issueRecord struct {
 	Receipt string `json:"receipt,omitempty"` // inclusion proof of the issue leaf
 }
 
-// record looks a number up. Department, type and proof are only told to who
+// lookUp finds a number's issue record. Department, type and proof are only told to who
 // holds the document: digest is its salted digest, empty if nothing was shown.
-func (s *Server) record(ctx context.Context, number, digest string) (issueRecord, error) {
+func (s *Server) lookUp(ctx context.Context, number, digest string) (issueRecord, error) {
 	r := issueRecord{Number: number, State: "unknown"}
 	index, ok := s.exchanges.Issued(number)
 	if !ok {
@@ -76,25 +75,25 @@ var beijing = time.FixedZone("CST", 8*3600)
 // verifyDocument runs the eight checks on a PDF, or looks up its salted digest
 // alone. The document is not kept.
 func (s *Server) verifyDocument(ctx context.Context, r *request) (reply, error) {
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+	switch r.contentType() {
+	case "application/json":
 		return s.verifyDigest(ctx, r)
+	case "", "application/pdf", "application/octet-stream":
+	default:
+		return reply{}, wrongType("application/pdf, application/octet-stream, application/json")
 	}
-	file, err := io.ReadAll(r.Body)
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return reply{}, newProblem(http.StatusRequestEntityTooLarge, "BODY_TOO_LARGE", "", "文件超过 20 MiB", "the file exceeds 20 MiB")
-	}
-	if err != nil {
-		return reply{}, newProblem(http.StatusBadRequest, "MALFORMED_BODY", "", "文件未完整收到，请重传", "the file did not arrive whole; send it again")
-	}
+	file := r.body
 	defer clear(file)
-	report := seal.Verify(file, s.trust, time.Now())
+	var report seal.Report
+	if err := s.working(ctx, func() { report = seal.Verify(file, s.trust, time.Now()) }); err != nil {
+		return reply{}, err
+	}
 	answer := struct {
 		Report seal.Report  `json:"report"`
 		Record *issueRecord `json:"record,omitempty"`
 	}{Report: report}
-	if number := report.Number; number != "" {
-		rec, err := s.record(ctx, number, base64.StdEncoding.EncodeToString(exchange.DocumentDigest(report.Seed(), file)))
+	if certificateNumber(report.Number) {
+		rec, err := s.lookUp(ctx, report.Number, base64.StdEncoding.EncodeToString(exchange.DocumentDigest(report.Seed(), file)))
 		if err != nil {
 			return reply{}, err
 		}
@@ -115,10 +114,13 @@ func (s *Server) verifyDigest(ctx context.Context, r *request) (reply, error) {
 	if err := r.decode(&in); err != nil {
 		return reply{}, err
 	}
-	if in.Number == "" || in.Digest == "" {
-		return reply{}, newProblem(http.StatusUnprocessableEntity, "INVALID_REQUEST", "digest", "须给出编号与文书加盐摘要", "give the certificate number and the document's salted digest")
+	if !certificateNumber(in.Number) {
+		return reply{}, badNumber()
 	}
-	rec, err := s.record(ctx, in.Number, in.Digest)
+	if d, err := base64.StdEncoding.DecodeString(in.Digest); err != nil || len(d) != 32 {
+		return reply{}, newProblem(http.StatusUnprocessableEntity, "INVALID_REQUEST", "digest", "须给出文书的加盐摘要：32 字节的标准 base64", "give the document's salted digest: 32 bytes in standard base64")
+	}
+	rec, err := s.lookUp(ctx, in.Number, in.Digest)
 	if err != nil {
 		return reply{}, err
 	}
@@ -127,11 +129,35 @@ func (s *Server) verifyDigest(ctx context.Context, r *request) (reply, error) {
 
 // verifyNumber tells a number's status only: a number is no secret and proves nothing.
 func (s *Server) verifyNumber(ctx context.Context, r *request) (reply, error) {
-	rec, err := s.record(ctx, r.param("number"), "")
+	rec, err := s.status(ctx, r)
 	if err != nil {
 		return reply{}, err
 	}
 	return jsonReply(http.StatusOK, map[string]any{"record": rec})
+}
+
+// status looks up the number in the path. Only what has a number's form is looked up, or ever shown back.
+func (s *Server) status(ctx context.Context, r *request) (issueRecord, error) {
+	number := r.param("number")
+	if !certificateNumber(number) {
+		return issueRecord{}, badNumber()
+	}
+	return s.lookUp(ctx, number, "")
+}
+
+var numberForm = regexp.MustCompile(`^[0-9]{16}[0-9A-HJKMNP-TV-Z]{10}[0-9A-Z]$`)
+
+// certificateNumber reports whether s has the form of one, check character included.
+func certificateNumber(s string) bool {
+	if !numberForm.MatchString(s) {
+		return false
+	}
+	check, err := identity.Mod3736(s[:len(s)-1])
+	return err == nil && check == s[len(s)-1]
+}
+
+func badNumber() *problem {
+	return newProblem(http.StatusUnprocessableEntity, "INVALID_REQUEST", "number", "文书编号不对（末位为校验位），请核对是否抄错", "not a certificate number (the last character is a check character); check it for typing errors")
 }
 
 func (s *Server) checkpoint(context.Context, *request) (reply, error) {
