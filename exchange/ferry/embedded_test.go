@@ -1,0 +1,5 @@
+package ferry
+
+import "testing"
+
+func TestEmbedded(t *testing.T) { conform(t, embedded) }
