@@ -92,7 +92,11 @@ func (l *layout) run() error {
 		l.labelled(r.Rows)
 	}
 	l.paragraphs(l.doc.Conclusion)
-	l.labelled(l.facts())
+	facts := l.facts()
+	if len(facts) > 0 {
+		l.room(3 * (rowHeight + 2*rowPad)) // usually three rows, kept together
+	}
+	l.labelled(facts)
 	l.closing()
 	l.feet()
 	return l.err
@@ -155,7 +159,11 @@ func (l *layout) title() {
 	for size > 15 && width(chars, size)+spacing*float64(len(chars)-1) > textWidth {
 		size, spacing = size-1, max(0, spacing-1)
 	}
-	for _, line := range wrap(chars, size, textWidth, 0) {
+	lines := wrap(chars, size, textWidth, 0)
+	if n := float64(len(lines)); n > 1 { // lines of about the same length
+		lines = wrap(chars, size, min(textWidth, width(chars, size)/n+size), 0)
+	}
+	for _, line := range lines {
 		w := width(line, size) + spacing*float64(len(line)-1)
 		l.page().text(line, (pageWidth-w)/2, l.baseline(size*1.5, size), style{size, spacing, true, ink})
 		l.y -= size * 1.5
