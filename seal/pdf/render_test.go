@@ -197,6 +197,25 @@ func TestTableRepeatsItsHeaderOnEveryPage(t *testing.T) {
 	}
 }
 
+func TestRecordsAreDrawnUnderTheirCaptions(t *testing.T) {
+	d := sampleDocument()
+	d.Records = []Record{{"第1套", []Row{{"坐落", "和平里12号楼"}}}, {"第2套", []Row{{"坐落", "建设路7号"}}}}
+	all := strings.Join(pageText(layoutOf(t, d)), "")
+	at := 0
+	for _, want := range []string{"第1套|", "和平里12号楼|", "第2套|", "建设路7号|"} {
+		next := strings.Index(all[at:], want)
+		if next < 0 {
+			t.Fatalf("%s does not follow", want)
+		}
+		at += next
+	}
+	d.Records[1].Rows[0].Value = "\uE000"
+	var missing *GlyphMissingError
+	if _, err := testRenderer(t, sampleDocument()).Render(d, SignatureSlot{}); !errors.As(err, &missing) {
+		t.Errorf("a record with a private use character: %v", err)
+	}
+}
+
 func TestRowTallerThanAPageIsContinued(t *testing.T) {
 	d := sampleDocument()
 	d.Rows = []Row{{"家庭住址", strings.Repeat("云州市东城区人民路街道建设社区", 400)}}
