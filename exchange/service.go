@@ -275,15 +275,18 @@ func (s *Service) sweep() {
 			return
 		case <-tick.C:
 		}
-		now := s.now()
-		for _, x := range s.expired(now) {
-			s.drop(x)
-		}
-		ctx, cancel := context.WithTimeout(s.base, 5*time.Second)
-		if _, err := s.store.Purge(ctx, now); err != nil && s.base.Err() == nil {
-			s.log.Warn("expired results not purged", "err", err)
-		}
-		cancel()
+		s.expire(s.now())
+	}
+}
+
+func (s *Service) expire(now time.Time) {
+	for _, x := range s.expired(now) {
+		s.drop(x)
+	}
+	ctx, cancel := context.WithTimeout(s.base, 5*time.Second)
+	defer cancel()
+	if _, err := s.store.Purge(ctx, now); err != nil && s.base.Err() == nil {
+		s.log.Warn("expired results not purged", "err", err)
 	}
 }
 
