@@ -3,6 +3,10 @@
 //
 //	go run ./deploy/dev/vulndb -from DIR/data/osv -to out/vulndb -date 2026-08-21T00:00:00Z
 //
+// or, where none can be had, the project's own list of those that matter to it:
+//
+//	go run ./deploy/dev/vulndb -known deploy/dev/vulndb/known.tsv -to out/vulndb -date 2026-11-22T00:00:00Z
+//
 // It reads the OSV files of the Go vulnerability repository (one report a file)
 // and writes what https://go.dev/doc/security/vuln/database documents:
 // index/db.json, index/modules.json, index/vulns.json and ID/GO-….json, the last
@@ -31,10 +35,23 @@ import (
 
 func main() {
 	from := flag.String("from", "", "`directory` of GO-*.json reports")
+	known := flag.String("known", "", "`file` like known.tsv, in place of -from")
 	to := flag.String("to", "", "`directory` of the database; written anew")
 	date := flag.String("date", "", "`time` of the reports, RFC 3339")
 	flag.Parse()
 	modified, err := time.Parse(time.RFC3339, *date)
+	if *known != "" {
+		dir, mkErr := os.MkdirTemp("", "vulndb")
+		if mkErr == nil {
+			defer os.RemoveAll(dir)
+			mkErr = reportsOf(*known, dir)
+		}
+		if mkErr != nil {
+			fmt.Fprintln(os.Stderr, "vulndb:", mkErr)
+			os.Exit(1) //nolint:gocritic // the directory holds nothing yet
+		}
+		*from = dir
+	}
 	if *from == "" || *to == "" || err != nil || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -69,5 +70,29 @@ func write(t *testing.T, dir, name, content string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestKnownList_BecomesReportsWithRangesAndPackages(t *testing.T) {
+	dir := t.TempDir()
+	list := filepath.Join(dir, "known.tsv")
+	write(t, dir, "known.tsv", "# id\nGO-2026-1\texample.org/m\texample.org/m/p\t0\t1.2.0\nGO-2026-1\tstdlib\tos\t1.26.0-0\t-\n")
+	if err := reportsOf(list, dir); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(dir, "GO-2026-1.json"))
+	want := `{"id":"GO-2026-1","affected":[` +
+		`{"package":{"name":"example.org/m","ecosystem":"Go"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"fixed":"1.2.0"}]}],"ecosystem_specific":{"imports":[{"path":"example.org/m/p"}]}},` +
+		`{"package":{"name":"stdlib","ecosystem":"Go"},"ranges":[{"type":"SEMVER","events":[{"introduced":"1.26.0-0"}]}],"ecosystem_specific":{"imports":[{"path":"os"}]}}]}`
+	if err != nil || string(got) != want {
+		t.Fatalf("report = %s, %v; want %s", got, err, want)
+	}
+}
+
+func TestKnownList_NamesTheLineThatIsNotOne(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "known.tsv", "# id\nGO-2026-1\tstdlib\tos\n")
+	if err := reportsOf(filepath.Join(dir, "known.tsv"), dir); err == nil || !strings.Contains(err.Error(), "known.tsv:2:") {
+		t.Fatalf("error = %v, want one that names line 2", err)
 	}
 }
