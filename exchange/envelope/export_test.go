@@ -33,6 +33,33 @@ func SealForTest(t testing.TB, to *ecdsa.PublicKey, plain []byte) []byte {
 	return der
 }
 
+// SealerForTest seals with one content key and vector, so that equal input gives
+// an equal message: a fuzzer needs that.
+func SealerForTest(t testing.TB, to *ecdsa.PublicKey) func(testing.TB, []byte) []byte {
+	t.Helper()
+	var key, iv [16]byte
+	encryptedKey, err := sm2.EncryptASN1(rand.Reader, to, key[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, err := nameOf(to, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(t testing.TB, plain []byte) []byte {
+		t.Helper()
+		content, err := encrypt(key, iv, plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := envelopedData(name, encryptedKey, iv, content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+}
+
 // SealUnpaddedForTest seals whole blocks without padding.
 func SealUnpaddedForTest(t testing.TB, to *ecdsa.PublicKey, plain []byte) []byte {
 	t.Helper()
