@@ -24,7 +24,7 @@ type verdict struct {
 }
 
 // order of weight when nothing was found: what the clerk must know first.
-var gravity = []Code{Mismatch, Multiple, NotIssuable, Pending, SourceError, Timeout, Unreachable, NotFound}
+var gravity = []Code{Mismatch, Multiple, Denied, NotIssuable, Pending, SourceError, Timeout, Unreachable, NotFound}
 
 // judge merges the sources' answers. Found somewhere is found, naming who is
 // missing; not found needs every source to say so; anything else is the gravest.

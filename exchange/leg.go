@@ -27,7 +27,7 @@ type checked struct {
 
 // ask runs one leg to its end: by its deadline, in exactly one code, whatever the source does.
 func (s *Service) ask(ctx context.Context, x *Exchange, pt *part, l *leg) checked {
-	source, ok := s.sources[l.source.Connection]
+	source, ok := s.sources[Line(l.source)]
 	if !ok {
 		return checked{code: SourceError, err: errors.New("no connection named " + l.source.Connection)}
 	}
@@ -56,7 +56,7 @@ func (s *Service) ask(ctx context.Context, x *Exchange, pt *part, l *leg) checke
 		if r.err != nil {
 			return s.failed(l, discreet(r.err, claims.Person))
 		}
-		s.outages.up(l.source.Connection)
+		s.outages.up(Line(l.source))
 		return s.check(pt, l, r.answer)
 	}
 }
@@ -99,11 +99,13 @@ var errUnusable = errors.New("answer not usable")
 func (s *Service) failed(l *leg, err error) checked {
 	switch {
 	case errors.Is(err, ErrUnreachable):
-		return checked{code: Unreachable, since: s.outages.down(l.source.Connection, s.now()), err: err, unanswered: true}
+		return checked{code: Unreachable, since: s.outages.down(Line(l.source), s.now()), err: err, unanswered: true}
+	case errors.Is(err, ErrDenied):
+		return checked{code: Denied, err: err}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return checked{code: Timeout, err: err, unanswered: true}
 	default:
-		s.outages.up(l.source.Connection) // it is there, if not well
+		s.outages.up(Line(l.source)) // it is there, if not well
 		return checked{code: SourceError, err: err, unanswered: true}
 	}
 }

@@ -25,7 +25,7 @@ type Config struct {
 	Key        *jose.Key
 	TokenKey   func(kid string) []byte // fleet keys of subject tokens
 	Release    *catalog.Release
-	Sources    map[string]Source // by connection name
+	Sources    map[string]Source // by Line
 	Seals      *seal.Registry
 	Renderer   *pdf.Renderer
 	Audit      *audit.Log

@@ -14,7 +14,7 @@ import (
 // Query is called from many goroutines at once. It must return by the
 // context's deadline and must not retry on its own beyond renewing expired
 // credentials: the exchange decides about attempts. An error is ErrUnreachable
-// (nobody there), a context error (no answer in time) or anything else (the
+// (nobody there), ErrDenied, a context error (no answer in time) or anything else (the
 // source answered, but not usably); errors never carry the person's data.
 type Source interface {
 	Query(ctx context.Context, ask Ask) (Answer, error)
@@ -22,6 +22,10 @@ type Source interface {
 
 // ErrUnreachable is returned by a Source whose peer cannot be connected to at all.
 var ErrUnreachable = errors.New("source unreachable")
+
+// ErrDenied is returned by a Source whose front processor, which judges for
+// itself, refused the question.
+var ErrDenied = errors.New("refused by the front processor")
 
 // Ask is one leg's question as a Source sees it. A Source in this process
 // needs the person only; a front behind a ferry checks the rest for itself.
@@ -61,4 +65,13 @@ type Record struct {
 	Number string // as the source has it, 18 or (Accept15) 15 digits; empty if the source does not say
 	Name   string // empty if the source does not say
 	Fields map[string]any
+}
+
+// Line is the name under which a source is reached from a gateway, the key of
+// Config.Sources: its connection, or "front:" and the front it stands behind.
+func Line(s catalog.Source) string {
+	if s.Front != "" {
+		return "front:" + string(s.Front)
+	}
+	return s.Connection
 }

@@ -1,0 +1,153 @@
+package front
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"yizheng/catalog"
+	"yizheng/exchange"
+	"yizheng/exchange/envelope"
+	"yizheng/exchange/ferry"
+	"yizheng/identity/jose"
+)
+
+// SourceConfig is what a Source is made of.
+type SourceConfig struct {
+	Front  catalog.Front
+	Sender string    // this gateway's name; fronts know its key by it
+	Key    *jose.Key // signs questions
+	Asker  *ferry.Asker
+	Logger *slog.Logger
+}
+
+// Source asks one front by ferry. It is an exchange.Source for every source
+// behind that front. A live answer is sealed to a key that exists for one
+// question in this process's memory and dies with it.
+type Source struct {
+	c   SourceConfig
+	pub *ecdsa.PublicKey
+}
+
+var _ exchange.Source = (*Source)(nil)
+
+// NewSource makes a Source.
+func NewSource(c SourceConfig) (*Source, error) {
+	pub, err := jose.ParsePublicKeyPEM([]byte(c.Front.Key))
+	if err != nil {
+		return nil, fmt.Errorf("front %s: key: %w", c.Front.ID, err)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Source{c: c, pub: pub}, nil
+}
+
+// Query asks and waits. Errors are those of exchange.Source.
+func (s *Source) Query(ctx context.Context, ask exchange.Ask) (exchange.Answer, error) {
+	body, err := Question{Terms: ask.Terms, Source: ask.Source.ID, Caller: ask.Caller, Operator: ask.Operator,
+		Person: ask.Subject, Salts: ask.Salts, Attestation: ask.Attestation}.encode()
+	if err != nil {
+		return exchange.Answer{}, err
+	}
+	defer clear(body)
+	once, err := jose.GenerateKey()
+	if err != nil {
+		return exchange.Answer{}, fmt.Errorf("front: reply key: %w", err)
+	}
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return exchange.Answer{}, errors.New("front: a question needs a deadline")
+	}
+	var reply Reply
+	err = s.c.Asker.Ask(ctx, ferry.Question{
+		Front: string(s.c.Front.ID), Exchange: ask.Terms.Exchange, Leg: ask.Terms.Leg, Deadline: deadline,
+		Seal: func(attempt int) ([]byte, map[string]string, error) {
+			return s.seal(ask, once, deadline, attempt, body)
+		},
+		Accept: func(m ferry.Message) (bool, error) {
+			r, err := s.open(ask, once, m)
+			reply = r
+			return err == nil, err
+		},
+	})
+	if err != nil {
+		return exchange.Answer{}, s.failure(err)
+	}
+	return reply.answer()
+}
+
+// seal makes the envelope of one attempt; attempts differ in nothing but their number.
+func (s *Source) seal(ask exchange.Ask, once *jose.Key, deadline time.Time, attempt int, body []byte) ([]byte, map[string]string, error) {
+	sealed, a, err := envelope.Seal(envelope.Sender{Key: s.c.Key}, envelope.Recipient{Key: s.pub}, envelope.Attributes{
+		Kind: envelope.Request, Exchange: ask.Terms.Exchange, Leg: ask.Terms.Leg, Attempt: attempt, Sender: s.c.Sender,
+		Recipient: string(s.c.Front.ID), Deadline: deadline, LegDigest: ask.Digest, ReplyTo: s.c.Asker.ReplyTopic(),
+		ReplyKey: once.Public(), Epoch: s.c.Asker.Epoch(),
+	}, body)
+	if err != nil {
+		return nil, nil, err
+	}
+	return sealed, a.Headers(), nil
+}
+
+// open believes an answer only if the front signed it for this gateway, this
+// key and this question.
+func (s *Source) open(ask exchange.Ask, once *jose.Key, m ferry.Message) (Reply, error) {
+	reader := envelope.Reader{
+		Name: s.c.Sender,
+		Key: func(id string) *jose.Key {
+			if id == once.ID() {
+				return once
+			}
+			return nil
+		},
+		Sender: func(name, keyID string) *ecdsa.PublicKey {
+			if name == string(s.c.Front.ID) && keyID == jose.KeyID(s.pub) {
+				return s.pub
+			}
+			return nil
+		},
+	}
+	a, body, err := reader.Open(m.Body)
+	if err != nil {
+		return Reply{}, err
+	}
+	defer clear(body)
+	if err := a.EqualHeaders(m.Headers); err != nil {
+		return Reply{}, err
+	}
+	if a.Kind != envelope.Answer || a.Exchange != ask.Terms.Exchange || a.Leg != ask.Terms.Leg || a.LegDigest != ask.Digest {
+		return Reply{}, errors.New("front: answer to another question")
+	}
+	return decodeReply(body)
+}
+
+// failure maps the ferry's errors to those a Source may return.
+func (s *Source) failure(err error) error {
+	var refused *ferry.RefusedError
+	switch {
+	case errors.Is(err, ferry.ErrFrontDown), errors.Is(err, ferry.ErrNotSent):
+		return fmt.Errorf("%w: %w", exchange.ErrUnreachable, err)
+	case errors.As(err, &refused):
+		return fmt.Errorf("front %s: %w", s.c.Front.ID, err)
+	}
+	return err
+}
+
+// answer turns a reply into what the exchange knows.
+func (r Reply) answer() (exchange.Answer, error) {
+	switch r.Refusal {
+	case "":
+		return exchange.Answer{State: r.State, Records: r.Records, DataTime: r.DataTime, Authenticity: catalog.AuthSignature}, nil
+	case Denied:
+		return exchange.Answer{}, exchange.ErrDenied
+	case Unreachable:
+		return exchange.Answer{}, fmt.Errorf("%w: behind its front", exchange.ErrUnreachable)
+	case TooLate:
+		return exchange.Answer{}, fmt.Errorf("behind its front: %w", context.DeadlineExceeded)
+	}
+	return exchange.Answer{}, errors.New("the front's source failed")
+}
