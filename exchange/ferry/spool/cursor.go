@@ -1,0 +1,138 @@
+package spool
+
+import (
+	"os"
+	"time"
+)
+
+// What a receiver says about its cursor, and what it is told.
+
+// acknowledge writes an Ack if there is something new to say.
+func (r *receiver) acknowledge() {
+	r.mu.Lock()
+	var body ackBody
+	if r.ackDue {
+		for _, w := range sortedEpochs(r.windows) {
+			body = append(body, w.ack())
+		}
+		r.ackDue = false
+	}
+	r.mu.Unlock()
+	if len(body) == 0 {
+		return
+	}
+	if !r.link.control.post(Ack, body.marshal()) {
+		r.mu.Lock()
+		r.ackDue = true
+		r.mu.Unlock()
+		return
+	}
+	r.link.count.acksSent.Add(1)
+}
+
+// seekGaps names gaps that are old enough and asks for them; in one direction
+// it passes over those that are too old.
+func (r *receiver) seekGaps() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	cfg, now := &r.link.cfg, time.Now()
+	for _, w := range sortedEpochs(r.windows) {
+		ask, newly := w.due(now, cfg.GapAfter)
+		r.link.count.gapsNamed.Add(uint64(len(newly)))
+		for _, run := range ranges(newly, len(newly)) {
+			r.link.event(Event{Kind: EventGap, Channel: cfg.In, Epoch: w.epoch, Range: run})
+		}
+		if len(newly) > 0 { // named, whether or not the question can be posted now
+			w.named(newly)
+		}
+		if len(ask) == 0 {
+			continue
+		}
+		if cfg.OneWay {
+			if err := r.giveUp(w, ask, now); err != nil {
+				return err
+			}
+			continue
+		}
+		rs := ranges(ask, maxRanges)
+		if r.link.control.post(Nack, nackBody{w.epoch, rs}.marshal()) {
+			r.link.count.nacksSent.Add(1)
+			w.asked(ask, now, cfg.GapAfter)
+		}
+	}
+	return nil
+}
+
+func (r *receiver) giveUp(w *window, seqs []uint64, now time.Time) error {
+	w.asked(seqs, now, r.link.cfg.GapAfter)
+	for _, seq := range seqs {
+		if g := w.gaps[seq]; g == nil || now.Sub(g.since) < r.link.cfg.GiveUp {
+			continue
+		}
+		if err := r.void(w, voidBody{epoch: w.epoch, Range: Range{seq, seq}, reason: Lost}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// onVoid passes over what will not come.
+func (r *receiver) onVoid(v voidBody) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.windows[v.epoch]
+	if w == nil {
+		return nil // nothing was missing there
+	}
+	return r.void(w, v)
+}
+
+func (r *receiver) void(w *window, v voidBody) error {
+	if v.To <= w.contiguous {
+		return nil
+	}
+	err := r.journal.append(entry{Op: opVoid, Epoch: v.epoch, Seq: v.From, To: v.To, Reason: v.reason, Digest: v.digest[:]}, true)
+	if err != nil {
+		return err
+	}
+	missing, closed := w.markVoid(v)
+	if missing == 0 {
+		return nil
+	}
+	r.ackDue = true
+	r.link.count.voidedFiles.Add(uint64(missing))
+	r.link.event(Event{Kind: EventVoid, Channel: r.link.cfg.In, Epoch: v.epoch, Range: v.Range, Reason: v.reason.String()})
+	r.link.count.gapsClosed.Add(uint64(len(closed)))
+	for _, run := range ranges(closed, len(closed)) {
+		r.link.event(Event{Kind: EventGapClosed, Channel: r.link.cfg.In, Epoch: v.epoch, Range: run})
+	}
+	return nil
+}
+
+// onBeat learns from a heartbeat what must have been sent: the only way to
+// notice that the last files are missing.
+func (r *receiver) onBeat(b beatBody) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b.sent == 0 {
+		return
+	}
+	if w := r.window(b.epoch); w != nil {
+		w.highest = max(w.highest, b.sent)
+	}
+}
+
+// named notes that gaps have been made known.
+func (w *window) named(seqs []uint64) {
+	for _, seq := range seqs {
+		if g := w.gaps[seq]; g != nil && g.tries == 0 {
+			g.tries = 1
+		}
+	}
+}
+
+// older reports whether a control file has rested long enough to be whole.
+func (l *Link) older(file string) bool {
+	info, err := os.Lstat(l.dir.path("in", file))
+	return err == nil && time.Since(info.ModTime()) >= l.cfg.Device.StableFor
+}

@@ -1,0 +1,329 @@
+package spool
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// What the other side says, and what time does, to files that were sent.
+
+// onAck releases what the other side has received. Acknowledgements are facts
+// that only grow: old and repeated ones do no harm.
+func (s *sender) onAck(ack ackBody) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range ack {
+		if last, known := s.last[e.epoch]; known && e.highest() > last {
+			if err := s.rollback(e); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := s.release(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sender) release(e ackEpoch) error {
+	note := entry{Op: opAcked, Epoch: e.epoch, Seq: e.contiguous}
+	var acked []*sentFile
+	for _, f := range s.open {
+		if f.epoch == e.epoch && e.has(f.seq) {
+			acked = append(acked, f)
+			if f.seq > e.contiguous {
+				note.Seqs = append(note.Seqs, f.seq)
+			}
+		}
+	}
+	if len(acked) == 0 {
+		return nil
+	}
+	// The journal first: a file that is gone from done/ without a word there
+	// would be taken for lost.
+	if err := s.journal.append(note, true); err != nil {
+		return err
+	}
+	if err := s.link.dir.after("acked"); err != nil {
+		return err
+	}
+	for _, f := range acked {
+		s.drop(f, stateAcked)
+	}
+	s.link.count.filesAcked.Add(uint64(len(acked)))
+	s.broadcast()
+	return nil
+}
+
+// drop ends an open file's retention.
+func (s *sender) drop(f *sentFile, state fileState) {
+	i := slices.Index(s.open, f)
+	if i < 0 {
+		return
+	}
+	s.open = slices.Delete(s.open, i, i+1)
+	s.retained -= f.size
+	f.state = state
+	if err := s.link.dir.remove("done", s.fileName(f)); err != nil {
+		s.link.trouble("remove a file from done/", err)
+	}
+}
+
+func (s *sender) fileName(f *sentFile) string {
+	return name{s.link.cfg.Out, Data, f.epoch, f.seq}.file(s.link.cfg.Device.Extension)
+}
+
+// rollback: the other side has received more of an epoch than we know to have
+// sent, so our state is older than the truth and our numbers have been used
+// before. A new epoch begins, and the records of that epoch's open files are
+// sent again in it; the receiver drops those it knows, by their ids.
+func (s *sender) rollback(e ackEpoch) error {
+	s.link.event(Event{Kind: EventRollback, Channel: s.link.cfg.Out, Epoch: e.epoch, Range: Range{s.last[e.epoch] + 1, e.highest()}})
+	if e.epoch == s.epoch {
+		if err := s.newEpoch(); err != nil {
+			return err
+		}
+	}
+	var again []queued
+	for _, f := range slices.Clone(s.open) {
+		if f.epoch != e.epoch {
+			continue
+		}
+		_, file, err := s.loadRetained(s.fileName(f))
+		if err != nil {
+			continue // the resender will find and name it
+		}
+		messages, err := parseRecords(file.Body, file.Count)
+		if err != nil {
+			continue
+		}
+		g := &group{left: len(messages), done: make(chan struct{})}
+		for _, m := range messages {
+			again = append(again, queued{m, recordSize(m), g})
+			s.bytes += recordSize(m)
+		}
+		f.notAfter = 0 // superseded: dropped once g is done
+		f.superseded = g
+	}
+	s.last[e.epoch] = e.highest()
+	s.queue = append(again, s.queue...)
+	s.broadcast()
+	return nil
+}
+
+// onNack sends again what is asked for, or says that it will not come.
+func (s *sender) onNack(n nackBody) error {
+	s.mu.Lock()
+	var resend []*sentFile
+	var voids []voidBody
+	for _, r := range n.ranges {
+		last, known := s.last[n.epoch]
+		if !known {
+			voids = append(voids, voidBody{epoch: n.epoch, Range: r, reason: Lost})
+			continue
+		}
+		r.To = min(r.To, last, r.From+Window)
+		found, missing := s.sort(n.epoch, r)
+		resend = append(resend, found...)
+		voids = append(voids, missing...)
+	}
+	s.mu.Unlock()
+	for _, f := range resend {
+		if err := s.resend(f, "asked for"); err != nil {
+			return err
+		}
+	}
+	for _, v := range voids {
+		s.link.control.void(v)
+	}
+	return nil
+}
+
+// sort splits a range into open files and voids. Files too old to be
+// remembered were acknowledged: only acknowledged ones are forgotten.
+func (s *sender) sort(epoch uint64, r Range) (open []*sentFile, voids []voidBody) {
+	var run voidBody
+	flush := func() {
+		if run.From > 0 {
+			voids = append(voids, run)
+		}
+		run = voidBody{}
+	}
+	i := 0
+	for seq := r.From; seq <= r.To; seq++ {
+		f := s.files[pos{epoch, seq}]
+		if f != nil && f.state == stateOpen {
+			flush()
+			open = append(open, f)
+			continue
+		}
+		if f == nil && i == 0 { // leap over what is forgotten, however much it is
+			i++
+			if first := s.firstKnown(epoch, r); first > seq+1 {
+				flush()
+				voids = append(voids, voidBody{epoch: epoch, Range: Range{seq, first - 1}, reason: Acknowledged})
+				seq = first - 1
+				continue
+			}
+		}
+		reason, digest := Acknowledged, [32]byte{}
+		if f != nil {
+			digest = f.digest
+			switch f.state {
+			case stateExpired:
+				reason = Expired
+			case stateLost:
+				reason = Lost
+			}
+		}
+		if run.From > 0 && run.reason == reason && run.To+1 == seq {
+			run.To, run.digest = seq, digest
+			continue
+		}
+		flush()
+		run = voidBody{epoch: epoch, Range: Range{seq, seq}, reason: reason, digest: digest}
+	}
+	flush()
+	return open, voids
+}
+
+// firstKnown is the first sequence of r with a file, or one past its end.
+func (s *sender) firstKnown(epoch uint64, r Range) uint64 {
+	first := r.To + 1
+	for p := range s.files {
+		if p.epoch == epoch && p.seq >= r.From {
+			first = min(first, p.seq)
+		}
+	}
+	return first
+}
+
+// resend offers an open file again unless the device has not fetched it yet.
+func (s *sender) resend(f *sentFile, why string) error {
+	s.mu.Lock()
+	file := s.fileName(f)
+	soon := time.Since(f.sentAt) < s.link.cfg.GapAfter/2
+	open := f.state == stateOpen && f.superseded == nil
+	if open && !soon {
+		f.sentAt = time.Now()
+		f.tries++
+	}
+	s.mu.Unlock()
+	if !open || soon || s.link.dir.waiting(file) || s.deviceFull() {
+		return nil
+	}
+	data, _, err := s.loadRetained(file)
+	if err != nil {
+		return s.lose(f, file, err)
+	}
+	if err := s.link.dir.offerAgain(file, data); err != nil {
+		s.link.trouble("offer a data file again", err)
+		return nil
+	}
+	s.link.count.filesResent.Add(1)
+	s.link.event(Event{Kind: EventResent, Channel: s.link.cfg.Out, Epoch: f.epoch, Range: Range{f.seq, f.seq}, Reason: why})
+	return nil
+}
+
+// lose gives up a retained file that cannot be read any more.
+func (s *sender) lose(f *sentFile, file string, cause error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.state != stateOpen {
+		return nil // acknowledged meanwhile
+	}
+	s.link.quarantine("done", file, cause)
+	s.link.count.filesLost.Add(1)
+	s.link.event(Event{Kind: EventLost, Channel: s.link.cfg.Out, Epoch: f.epoch, Range: Range{f.seq, f.seq}, Reason: "damaged in done/"})
+	return s.voidFile(f, Lost)
+}
+
+// voidFile ends an open file that was not acknowledged, and says so.
+func (s *sender) voidFile(f *sentFile, reason Reason) error {
+	if err := s.journal.append(entry{Op: opVoid, Epoch: f.epoch, Seq: f.seq, To: f.seq, Reason: reason}, true); err != nil {
+		return err
+	}
+	state := stateExpired
+	if reason == Lost {
+		state = stateLost
+	}
+	s.drop(f, state)
+	s.broadcast()
+	s.link.control.void(voidBody{epoch: f.epoch, Range: Range{f.seq, f.seq}, reason: reason, digest: f.digest})
+	return nil
+}
+
+// tick expires and repeats.
+func (s *sender) tick() error {
+	now := s.link.cfg.Now().UnixMilli()
+	var due []*sentFile
+	s.mu.Lock()
+	for _, f := range slices.Clone(s.open) {
+		switch {
+		case f.superseded != nil:
+			select {
+			case <-f.superseded.done:
+				if f.superseded.err == nil {
+					s.drop(f, stateAcked)
+				}
+			default:
+			}
+		case f.notAfter <= now:
+			s.link.count.filesExpired.Add(1)
+			s.link.event(Event{Kind: EventExpired, Channel: s.link.cfg.Out, Epoch: f.epoch, Range: Range{f.seq, f.seq}})
+			if err := s.voidFile(f, Expired); err != nil {
+				s.mu.Unlock()
+				return err
+			}
+		case s.link.cfg.OneWay && (f.tries >= s.link.cfg.Repeat && s.age(f) > s.link.cfg.Keep):
+			if err := s.release(ackEpoch{epoch: f.epoch, contiguous: f.seq}); err != nil {
+				s.mu.Unlock()
+				return err
+			}
+		case s.due(f):
+			due = append(due, f)
+		}
+	}
+	s.lag()
+	s.mu.Unlock()
+	for _, f := range due {
+		if err := s.resend(f, "not acknowledged"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// due: never offered by this process, or not acknowledged for too long.
+func (s *sender) due(f *sentFile) bool {
+	if f.sentAt.IsZero() {
+		return true
+	}
+	if s.link.cfg.OneWay && f.tries >= s.link.cfg.Repeat {
+		return false
+	}
+	return time.Since(f.sentAt) > s.link.cfg.ResendAfter<<min(f.tries, 3)
+}
+
+// lag raises one alarm each time the oldest open file grows too old.
+func (s *sender) lag() {
+	late := len(s.open) > 0 && !s.link.cfg.OneWay && s.age(s.open[0]) > s.link.cfg.LagAlarm
+	if late && !s.lagged {
+		f := s.open[0]
+		s.link.event(Event{Kind: EventLag, Channel: s.link.cfg.Out, Epoch: f.epoch, Range: Range{f.seq, f.seq},
+			Reason: fmt.Sprintf("%d files not acknowledged", len(s.open))})
+	}
+	s.lagged = late
+}
+
+func (s *sender) beat() beatBody {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := beatBody{epoch: s.epoch, sent: s.seq, unacked: len(s.open), bytes: uint64(s.retained)}
+	if len(s.open) > 0 {
+		b.oldest = s.age(s.open[0]).Milliseconds()
+	}
+	return b
+}
