@@ -92,3 +92,13 @@ func CutForTest(t testing.TB, plain []byte) (signed, signature []byte) {
 	}
 	return m.signed, m.signature
 }
+
+// FerryForTest is the value of the ferry attribute.
+func FerryForTest(t testing.TB, a Attributes) []byte {
+	t.Helper()
+	der, err := ferryAttribute(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
