@@ -37,18 +37,18 @@ func Certificate(key *jose.Key, from, until time.Time) ([]byte, error) {
 	return der, nil
 }
 
-// nameOf is the issuerAndSerialNumber for a key: its certificate's, or without
+// nameOf is the issuerAndSerialNumber for the key with this id: its certificate's, or without
 // one the key's own name.
-func nameOf(key *ecdsa.PublicKey, certificate []byte) ([]byte, error) {
+func nameOf(keyID string, certificate []byte) ([]byte, error) {
 	if certificate == nil {
-		id, ok := keyIDBytes(jose.KeyID(key))
+		id, ok := keyIDBytes(keyID)
 		if !ok {
 			return nil, errors.New("key has no id")
 		}
 		return build(64, func(b *cryptobyte.Builder) { addKeyName(b, id) })
 	}
-	name, keyID, ok := cutCertificate(certificate)
-	if !ok || keyID != jose.KeyID(key) {
+	name, id, ok := cutCertificate(certificate)
+	if !ok || id != keyID {
 		return nil, errors.New("not of this key")
 	}
 	return name, nil

@@ -59,9 +59,9 @@ func keyIDBytes(id string) ([]byte, bool) {
 	return b, err == nil && len(b) == keyIDLen && hex.EncodeToString(b) == id
 }
 
-// build runs f on a builder with room for size bytes of content.
+// build runs f on a builder with room for size bytes; it grows if need be.
 func build(size int, f func(*cryptobyte.Builder)) ([]byte, error) {
-	b := cryptobyte.NewBuilder(make([]byte, 0, size+1024))
+	b := cryptobyte.NewBuilder(make([]byte, 0, size))
 	f(b)
 	return b.Bytes()
 }

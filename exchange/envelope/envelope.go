@@ -31,6 +31,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/emmansun/gmsm/sm2"
+
 	"yizheng/identity/jose"
 )
 
@@ -119,7 +121,7 @@ func (a Attributes) check() error {
 	switch replies := a.ReplyTo != "" || a.ReplyKey != nil; {
 	case replies != (a.Kind == Request):
 		return fmt.Errorf("%w: a request names where its answer goes, an answer does not", ErrAttributes)
-	case replies && (!validName(a.ReplyTo) || a.ReplyKeyID() == ""):
+	case replies && (!validName(a.ReplyTo) || a.ReplyKey == nil || !sm2.IsSM2PublicKey(a.ReplyKey)):
 		return fmt.Errorf("%w: reply address and reply key go together", ErrAttributes)
 	}
 	return nil

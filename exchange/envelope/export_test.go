@@ -26,7 +26,7 @@ func SignForTest(t testing.TB, from *jose.Key, a Attributes, recipientKey string
 // SealForTest seals any bytes.
 func SealForTest(t testing.TB, to *ecdsa.PublicKey, plain []byte) []byte {
 	t.Helper()
-	der, err := seal(Recipient{Key: to}, plain)
+	der, err := seal(Recipient{Key: to}, jose.KeyID(to), plain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func SealerForTest(t testing.TB, to *ecdsa.PublicKey) func(testing.TB, []byte) [
 	if err != nil {
 		t.Fatal(err)
 	}
-	name, err := nameOf(to, nil)
+	name, err := nameOf(jose.KeyID(to), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func SealUnpaddedForTest(t testing.TB, to *ecdsa.PublicKey, plain []byte) []byte
 	if err != nil {
 		t.Fatal(err)
 	}
-	name, err := nameOf(to, nil)
+	name, err := nameOf(jose.KeyID(to), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

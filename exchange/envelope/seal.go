@@ -69,7 +69,7 @@ func Seal(from Sender, to Recipient, a Attributes, body []byte) ([]byte, Attribu
 	if err != nil {
 		return nil, Attributes{}, err
 	}
-	sealed, err := seal(to, signed)
+	sealed, err := seal(to, a.RecipientKey, signed)
 	clear(signed)
 	if err != nil {
 		return nil, Attributes{}, err
@@ -79,7 +79,7 @@ func Seal(from Sender, to Recipient, a Attributes, body []byte) ([]byte, Attribu
 
 // sign makes the inner message.
 func sign(from Sender, a Attributes, body []byte) ([]byte, error) {
-	name, err := nameOf(from.Key.Public(), from.Certificate)
+	name, err := nameOf(from.Key.ID(), from.Certificate)
 	if err != nil {
 		return nil, fmt.Errorf("envelope: sender's certificate: %w", err)
 	}
@@ -98,9 +98,9 @@ func sign(from Sender, a Attributes, body []byte) ([]byte, error) {
 	return signed, nil
 }
 
-// seal makes the outer message.
-func seal(to Recipient, signed []byte) ([]byte, error) {
-	name, err := nameOf(to.Key, to.Certificate)
+// seal makes the outer message, to the key with this id.
+func seal(to Recipient, keyID string, signed []byte) ([]byte, error) {
+	name, err := nameOf(keyID, to.Certificate)
 	if err != nil {
 		return nil, fmt.Errorf("envelope: recipient's certificate: %w", err)
 	}
@@ -144,7 +144,7 @@ func signedAttributes(a Attributes, digest [32]byte) ([]byte, error) {
 	}
 	encoded := make([][]byte, len(values))
 	for i, v := range values {
-		encoded[i], err = build(len(ferry), func(b *cryptobyte.Builder) {
+		encoded[i], err = build(len(ferry)+64, func(b *cryptobyte.Builder) {
 			addSequence(b, func(b *cryptobyte.Builder) {
 				b.AddASN1ObjectIdentifier(v.oid)
 				b.AddASN1(tag.SET, v.value)
@@ -155,7 +155,7 @@ func signedAttributes(a Attributes, digest [32]byte) ([]byte, error) {
 		}
 	}
 	sort.Slice(encoded, func(i, j int) bool { return bytes.Compare(encoded[i], encoded[j]) < 0 }) // X.690, 11.6
-	return build(1024, func(b *cryptobyte.Builder) {
+	return build(len(ferry)+256, func(b *cryptobyte.Builder) {
 		b.AddASN1(tag.SET, func(b *cryptobyte.Builder) { b.AddBytes(bytes.Join(encoded, nil)) })
 	})
 }
@@ -178,7 +178,7 @@ func ferryAttribute(a Attributes) ([]byte, error) {
 		}
 		point = key.Bytes()
 	}
-	return build(512, func(b *cryptobyte.Builder) {
+	return build(256, func(b *cryptobyte.Builder) {
 		addSequence(b, func(b *cryptobyte.Builder) {
 			b.AddASN1Int64(ferryVersion)
 			b.AddASN1Int64(kind)
@@ -243,7 +243,7 @@ func encrypt(key, iv [sm4.BlockSize]byte, plain []byte) ([]byte, error) {
 
 // envelopedData is ContentInfo(EnvelopedData). name is the recipient's issuerAndSerialNumber.
 func envelopedData(name, encryptedKey []byte, iv [sm4.BlockSize]byte, content []byte) ([]byte, error) {
-	return build(len(content), func(b *cryptobyte.Builder) {
+	return build(len(content)+512, func(b *cryptobyte.Builder) {
 		addStructure(b, oidEnveloped, func(b *cryptobyte.Builder) {
 			b.AddASN1Int64(1) // GM/T 0010
 			b.AddASN1(tag.SET, func(b *cryptobyte.Builder) {

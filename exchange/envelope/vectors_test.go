@@ -137,7 +137,7 @@ func (w vectorWorld) compute(t *testing.T, old vectorFileContent) vectorFileCont
 		if err != nil {
 			t.Fatal(err)
 		}
-		id, err := nameOf(k.Public(), nil)
+		id, err := nameOf(k.ID(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +181,7 @@ func (w vectorWorld) message(t *testing.T, old vectorMessage, a Attributes, from
 		ContentKey:       strings.Repeat("55", 16), IV: "000102030405060708090a0b0c0d0e0f",
 	}
 	m.Signature = once(t, old.Signature, func() ([]byte, error) { return w.keys[from].SignMessage(attributes) })
-	name, err := nameOf(w.keys[from].Public(), nil)
+	name, err := nameOf(w.keys[from].ID(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func encryptVector(t *testing.T, m vectorMessage, plain []byte) []byte {
 }
 
 func (w vectorWorld) envelope(t *testing.T, m vectorMessage, to, encryptedKey string, content []byte) []byte {
-	name, err := nameOf(w.keys[to].Public(), nil)
+	name, err := nameOf(w.keys[to].ID(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +249,7 @@ func (w vectorWorld) refusals(t *testing.T, old []vectorRefusal, m vectorMessage
 	changed := bytes.Replace(signed, []byte(`{"v":1}`), []byte(`{"v":2}`), 1)
 	padding := append(bytes.Clone(signed), bytes.Repeat([]byte{0}, 16-len(signed)%16)...)
 	zeros := encryptVector(t, m, padding)
-	gateway, err := nameOf(w.keys["gateway"].Public(), nil)
+	gateway, err := nameOf(w.keys["gateway"].ID(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
