@@ -137,6 +137,27 @@ func (c *City) Remove(workstation string) error {
 	return c.agents[workstation].process.say("remove")
 }
 
+// StopAgent ends a workstation's read agent, as when its window closes.
+func (c *City) StopAgent(workstation string) error {
+	return c.agents[workstation].process.stop()
+}
+
+// Gateway waits until the gateway has ended by itself and returns its exit code.
+func (c *City) Gateway(ctx context.Context) (int, error) {
+	for _, p := range c.processes {
+		if p.name != "gateway" {
+			continue
+		}
+		select {
+		case <-p.ended:
+			return p.cmd.ProcessState.ExitCode(), nil
+		case <-ctx.Done():
+			return 0, fmt.Errorf("gateway runs on: %w", ctx.Err())
+		}
+	}
+	return 0, errEnded
+}
+
 // Stop ends the processes, last started first, and waits for each.
 func (c *City) Stop() error {
 	var errs []error
