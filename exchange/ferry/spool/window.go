@@ -143,7 +143,7 @@ func (w *window) asked(seqs []uint64, now time.Time, after time.Duration) {
 	for _, seq := range seqs {
 		if g := w.gaps[seq]; g != nil {
 			g.tries++
-			g.next = now.Add(after << min(g.tries-1, 3))
+			g.next = now.Add(after * time.Duration(min(g.tries, 4)))
 		}
 	}
 }
