@@ -8,7 +8,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash"
-	"sort"
+	"maps"
+	"slices"
 
 	"github.com/emmansun/gmsm/sm3"
 
@@ -47,8 +48,7 @@ func (t LegTerms) Digest() LegDigest {
 	put(h, t.Commitment)
 	put(h, []byte(t.Item))
 	put(h, []byte(t.Proof))
-	fields := append([]string(nil), t.Fields...)
-	sort.Strings(fields)
+	fields := slices.Sorted(slices.Values(t.Fields)) // by bytes
 	putCount(h, len(fields))
 	for _, f := range fields {
 		put(h, []byte(f))
@@ -161,12 +161,7 @@ func compactJSON(value any) ([]byte, error) {
 func FieldsRoot(seed []byte, records []map[string]any) ([]byte, error) {
 	var leaves [][]byte
 	for i, r := range records {
-		names := make([]string, 0, len(r))
-		for n := range r {
-			names = append(names, n)
-		}
-		sort.Strings(names)
-		for _, n := range names {
+		for _, n := range sortedNames(r) {
 			c, err := FieldCommitment(seed, i, n, r[n])
 			if err != nil {
 				return nil, err
@@ -176,6 +171,8 @@ func FieldsRoot(seed []byte, records []map[string]any) ([]byte, error) {
 	}
 	return treeHead(leaves), nil
 }
+
+func sortedNames(record map[string]any) []string { return slices.Sorted(maps.Keys(record)) }
 
 // treeHead is RFC 6962 section 2.1 with SM3.
 func treeHead(leaves [][]byte) []byte {
