@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"yizheng/catalog"
+	"yizheng/cmd/internal/assembly"
 	"yizheng/identity/jose"
 )
 
@@ -167,7 +168,7 @@ func catalogBuild(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	text, err := textFile(*grants)
+	text, err := assembly.Text(*grants)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"yizheng/adapters"
+	"yizheng/cmd/internal/assembly"
 )
 
 // Config is the gateway's one configuration file. Unknown keys are errors.
@@ -28,15 +28,17 @@ type Config struct {
 	// AllowWeak names connections that may use weak protection (MD5 signatures). Shown on every start.
 	AllowWeak []string `yaml:"allow_weak"`
 
-	TLS     TLSConfig     `yaml:"tls"`
-	Keys    KeysConfig    `yaml:"keys"`
-	Catalog CatalogConfig `yaml:"catalog"`
-	Seals   SealsConfig   `yaml:"seals"`
-	Audit   AuditConfig   `yaml:"audit"`
-	Store   StoreConfig   `yaml:"store"`
-	Fonts   FontsConfig   `yaml:"fonts"`
+	TLS     TLSConfig              `yaml:"tls"`
+	Keys    KeysConfig             `yaml:"keys"`
+	Catalog assembly.CatalogConfig `yaml:"catalog"`
+	Seals   SealsConfig            `yaml:"seals"`
+	Audit   assembly.AuditConfig   `yaml:"audit"`
+	Store   StoreConfig            `yaml:"store"`
+	Fonts   FontsConfig            `yaml:"fonts"`
 	// Connections are the ways to source systems, by the name the catalogue uses.
-	Connections map[string]ConnectionConfig `yaml:"connections"`
+	Connections assembly.Connections `yaml:"connections"`
+	// Kafka leads to the front processors. Without it sources behind fronts are UNREACHABLE.
+	Kafka *KafkaConfig `yaml:"kafka"`
 
 	dir string
 }
@@ -56,24 +58,10 @@ type KeysConfig struct {
 	Passphrase string `yaml:"passphrase"` // file with the passphrase of encrypted keys; empty: keys are plain, demo only
 }
 
-// CatalogConfig says which releases are trusted.
-type CatalogConfig struct {
-	Releases       string   `yaml:"releases"`       // directory of published releases; the newest is used
-	Administrators []string `yaml:"administrators"` // public keys (PEM) of the security administrators
-	MinNumber      uint64   `yaml:"min_number"`     // refuse older releases
-}
-
 // SealsConfig of the hosted seals.
 type SealsConfig struct {
 	Dir   string `yaml:"dir"`   // one directory a seal
 	Trust string `yaml:"trust"` // roots and status list for verification
-}
-
-// AuditConfig of the log.
-type AuditConfig struct {
-	Dir        string `yaml:"dir"`
-	Key        string `yaml:"key"`        // SM2, signs heads; not the gateway's key
-	Pseudonyms string `yaml:"pseudonyms"` // directory of the pseudonym keys, apart from the log
 }
 
 // StoreConfig of the state store: nonces, idempotency, results encrypted to their callers.
@@ -90,12 +78,18 @@ type FontsConfig struct {
 	Fallbacks []string `yaml:"fallbacks"`
 }
 
-// ConnectionConfig is one way to a source system; exactly one kind is set.
-type ConnectionConfig struct {
-	Platform *adapters.PlatformConfig `yaml:"platform"`
-	SQL      *adapters.SQLConfig      `yaml:"sql"`
-	// DemoTables fills an SQLite database in memory from a people file; demo only.
-	DemoTables string `yaml:"demo_tables"`
+// KafkaConfig of the ferry. Everything is TLS with client certificates.
+type KafkaConfig struct {
+	Brokers     []string `yaml:"brokers"`
+	CA          string   `yaml:"ca"`
+	Certificate string   `yaml:"certificate"`
+	Key         string   `yaml:"key"`
+	// Embedded starts a broker in this process, on this port of 127.0.0.1 (0: a
+	// free one), in memory: for one machine, refused in production.
+	Embedded          bool   `yaml:"embedded"`
+	Port              int    `yaml:"port"`
+	BrokerCertificate string `yaml:"broker_certificate"`
+	BrokerKey         string `yaml:"broker_key"`
 }
 
 // readConfig parses strictly and resolves paths.
@@ -127,29 +121,11 @@ func (c *Config) resolve() {
 	if c.Store.Driver == "sqlite" && c.Store.DSN != ":memory:" {
 		paths = append(paths, &c.Store.DSN)
 	}
-	for name, k := range c.Connections {
-		if p := k.Platform; p != nil {
-			paths = append(paths, &p.CA, &p.Certificate, &p.Key, &p.AppKeyFile)
-			for sid, file := range p.AppKeyFiles {
-				p.AppKeyFiles[sid] = c.path(file)
-			}
-		}
-		if s := k.SQL; s != nil {
-			paths = append(paths, &s.DSNFile)
-		}
-		k.DemoTables = c.path(k.DemoTables)
-		c.Connections[name] = k
+	if k := c.Kafka; k != nil {
+		paths = append(paths, &k.CA, &k.Certificate, &k.Key, &k.BrokerCertificate, &k.BrokerKey)
 	}
-	for _, p := range paths {
-		*p = c.path(*p)
-	}
-}
-
-func (c *Config) path(p string) string {
-	if p == "" || filepath.IsAbs(p) {
-		return p
-	}
-	return filepath.Join(c.dir, p)
+	c.Connections.Resolve(c.dir)
+	assembly.Resolve(c.dir, paths...)
 }
 
 // check reports every missing or contradictory setting at once.
@@ -173,10 +149,6 @@ func (c *Config) check(path string) error {
 	if len(c.Catalog.Administrators) < 2 {
 		bad("catalog.administrators", "至少两名安全管理员的公钥", "needs the public keys of at least two security administrators")
 	}
-	for name, k := range c.Connections {
-		if (k.Platform != nil) == (k.SQL != nil) {
-			bad("connections."+name, "须且只能有 platform 或 sql 之一", "needs exactly one of platform and sql")
-		}
-	}
+	errs = append(errs, c.Connections.Check())
 	return errors.Join(errs...)
 }

@@ -45,10 +45,11 @@ func (c *Config) strict() error {
 			bad(path, "示例印章根证书", "sample root of seals")
 		}
 	}
-	for name, k := range c.Connections {
-		if k.DemoTables != "" {
-			bad("connections."+name, "demo_tables 是模拟数据", "demo_tables are simulated data")
-		}
+	for _, name := range c.Connections.Simulated() {
+		bad("connections."+name, "demo_tables 是模拟数据", "demo_tables are simulated data")
+	}
+	if c.Kafka != nil && c.Kafka.Embedded {
+		bad("kafka.embedded", "内置消息代理仅供单机演示", "the embedded broker is for one machine only")
 	}
 	if err := writable(c.Audit.Dir); err != nil {
 		bad("audit.dir", "审计目录不可写", "audit directory cannot be written")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -17,10 +16,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"yizheng/adapters"
 	"yizheng/audit"
 	"yizheng/catalog"
-	"yizheng/deploy/simulators/localdb"
+	"yizheng/cmd/internal/assembly"
 	"yizheng/exchange"
 	"yizheng/exchange/reading"
 	"yizheng/exchange/store"
@@ -67,6 +65,7 @@ type gateway struct {
 	audit     *audit.Log
 	exchanges *exchange.Service
 	server    *web.Server
+	brokers   []string // of the ferry
 }
 
 func (g *gateway) onClose(f func() error) { g.closers = append(g.closers, f) }
@@ -86,7 +85,7 @@ func (g *gateway) open(ctx context.Context) error {
 	if g.key, err = jose.ReadKey(c.Keys.Gateway, c.Keys.Passphrase); err != nil {
 		return fmt.Errorf("gateway key: %w", err)
 	}
-	if g.release, err = c.openRelease(time.Now()); err != nil {
+	if g.release, err = c.Catalog.Open(time.Now()); err != nil {
 		return err
 	}
 	pseudonyms, err := g.openAudit(ctx)
@@ -118,7 +117,7 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("seals: %w", err)
 	}
-	token, err := secretFile(c.Keys.Token, 16)
+	token, err := assembly.Secret(c.Keys.Token, 16)
 	if err != nil {
 		return err
 	}
@@ -148,35 +147,6 @@ func (g *gateway) open(ctx context.Context) error {
 	return err
 }
 
-// openRelease reads the newest release and holds it to its signatures.
-func (c *Config) openRelease(now time.Time) (*catalog.Release, error) {
-	trust, err := c.catalogTrust(now)
-	if err != nil {
-		return nil, err
-	}
-	data, number, err := catalog.Latest(c.Catalog.Releases)
-	if err != nil {
-		return nil, fmt.Errorf("catalogue: %w", err)
-	}
-	r, err := catalog.Open(data, trust)
-	if err != nil {
-		return nil, fmt.Errorf("catalogue release %d: %w", number, err)
-	}
-	return r, nil
-}
-
-func (c *Config) catalogTrust(now time.Time) (catalog.Trust, error) {
-	t := catalog.Trust{Administrators: make(map[string]*ecdsa.PublicKey), Need: 2, Now: now, MinNumber: c.Catalog.MinNumber}
-	for _, path := range c.Catalog.Administrators {
-		pub, err := jose.ReadPublicKey(path)
-		if err != nil {
-			return t, fmt.Errorf("security administrator: %w", err)
-		}
-		t.Administrators[jose.KeyID(pub)] = pub
-	}
-	return t, nil
-}
-
 // openAudit opens this quarter's shard; a new one is chained to the last.
 func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	c := g.config.Audit
@@ -188,7 +158,7 @@ func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	if g.config.Mode == "demo" {
 		conf.SegmentSize = 4 << 20 // a laptop need not set 128 MiB aside
 	}
-	if g.audit, err = openShard(ctx, c.Dir, g.config.Origin, time.Now(), conf); err != nil {
+	if g.audit, err = assembly.OpenShard(ctx, c.Dir, g.config.Origin, time.Now(), conf); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	g.onClose(g.audit.Close)
@@ -201,18 +171,18 @@ func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 
 func (g *gateway) openStore(ctx context.Context) (*store.Store, error) {
 	c := g.config.Store
-	digestKey, err := secretFile(g.config.Keys.Store, 32)
+	digestKey, err := assembly.Secret(g.config.Keys.Store, 32)
 	if err != nil {
 		return nil, err
 	}
 	conf := store.Config{Driver: c.Driver, DSN: c.DSN, DigestKey: digestKey}
 	if c.DSNFile != "" {
-		if conf.DSN, err = textFile(c.DSNFile); err != nil {
+		if conf.DSN, err = assembly.Text(c.DSNFile); err != nil {
 			return nil, err
 		}
 	}
 	if c.RedisURL != "" {
-		url, err := textFile(c.RedisURL)
+		url, err := assembly.Text(c.RedisURL)
 		if err != nil {
 			return nil, err
 		}
@@ -228,55 +198,25 @@ func (g *gateway) openStore(ctx context.Context) (*store.Store, error) {
 	return st, nil
 }
 
-// openSources opens every connection; a peer that is down does not stop the start.
+// openSources opens every connection, and the ferry to the fronts; a peer that
+// is down does not stop the start.
 func (g *gateway) openSources(ctx context.Context) (map[string]exchange.Source, error) {
-	sources := make(map[string]exchange.Source)
-	prepared := make(map[string]adapter)
-	for name, k := range g.config.Connections {
-		s, err := g.openSource(ctx, name, k)
-		if err != nil {
-			return nil, fmt.Errorf("connection %s: %w", name, err)
-		}
-		sources[name], prepared[name] = s, s
-		g.onClose(s.Close)
-	}
+	var direct []catalog.Source
 	for _, s := range g.release.Catalogue.Sources {
-		if sources[s.Connection] == nil {
-			return nil, fmt.Errorf("目录中的数据源 %s 需要连接 %s，请在 connections 中配置 / source %s of the catalogue needs connection %s", s.ID, s.Connection, s.ID, s.Connection)
-		}
-		if err := prepared[s.Connection].Prepare(s); err != nil {
-			return nil, fmt.Errorf("source %s: %w", s.ID, err)
+		if s.Front == "" {
+			direct = append(direct, s)
 		}
 	}
-	return sources, nil
-}
-
-// adapter is what both kinds of adapter are.
-type adapter interface {
-	exchange.Source
-	Prepare(s catalog.Source) error // finds the catalogue's mistakes before a resident meets them
-	Close() error
-}
-
-func (g *gateway) openSource(ctx context.Context, name string, k ConnectionConfig) (adapter, error) {
-	if k.Platform != nil {
-		return adapters.NewPlatform(*k.Platform)
+	open, err := g.config.Connections.Open(ctx, g.config.Mode == "demo", direct)
+	sources := make(map[string]exchange.Source, len(open))
+	for name, a := range open {
+		sources[name] = a
+		g.onClose(a.Close)
 	}
-	if k.DemoTables == "" {
-		return adapters.NewSQL(*k.SQL)
+	if err != nil || g.config.Kafka == nil {
+		return sources, err
 	}
-	if g.config.Mode != "demo" {
-		return nil, errors.New("demo_tables 只能用于 mode: demo / demo_tables needs mode: demo")
-	}
-	tables, err := localdb.Read(k.DemoTables)
-	if err != nil {
-		return nil, err
-	}
-	conf := *k.SQL
-	if conf.DB, err = localdb.LoadMemory(ctx, name, tables[name]); err != nil {
-		return nil, err
-	}
-	return adapters.NewSQL(conf)
+	return sources, g.openFerry(ctx, sources)
 }
 
 // serve answers until ctx ends. A failed audit log ends it at once: no log, no answer.
@@ -329,26 +269,6 @@ func (g *gateway) announce(out io.Writer, addr string) {
 		note = "demo: one machine, sample keys, simulated readers, pseudonyms in process"
 	}
 	line, _ := json.Marshal(map[string]any{"event": "listening", "addr": addr, "mode": g.config.Mode, "release": g.release.Number, // strings and a number always encode
-		"note": note, "weak": g.config.AllowWeak})
+		"note": note, "weak": g.config.AllowWeak, "brokers": strings.Join(g.brokers, ",")})
 	fmt.Fprintln(out, string(line))
-}
-
-// secretFile reads a raw secret of exactly n bytes.
-func secretFile(path string, n int) ([]byte, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("secret: %w", err)
-	}
-	if len(b) != n {
-		return nil, fmt.Errorf("secret %s: 须为 %d 字节 / must be %d bytes", path, n, n)
-	}
-	return b, nil
-}
-
-func textFile(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("secret: %w", err)
-	}
-	return strings.TrimSpace(string(b)), nil
 }

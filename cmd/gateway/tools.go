@@ -18,6 +18,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/cmd/gateway/setup"
+	"yizheng/cmd/internal/assembly"
 	"yizheng/identity/jose"
 )
 
@@ -38,7 +39,7 @@ func initialise(_ context.Context, args []string, out io.Writer) error {
 	}
 	o := setup.Options{Dir: *dir, Catalog: *cat, Font: *font, Hosts: strings.Split(*hosts, ","), Now: time.Now()}
 	if *passphrase != "" {
-		p, err := textFile(*passphrase)
+		p, err := assembly.Text(*passphrase)
 		if err != nil {
 			return err
 		}
@@ -188,7 +189,7 @@ func logDirs(dir string) ([]string, error) {
 	if _, err := os.Stat(filepath.Join(dir, "log.json")); err == nil {
 		return []string{dir}, nil
 	}
-	names, err := shards(dir)
+	names, err := assembly.Shards(dir)
 	if err != nil {
 		return nil, err
 	}

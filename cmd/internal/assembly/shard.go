@@ -1,4 +1,4 @@
-package main
+package assembly
 
 import (
 	"context"
@@ -11,16 +11,16 @@ import (
 	"yizheng/audit"
 )
 
-// openShard opens the log of the present quarter below dir, one directory a
+// OpenShard opens the log of the present quarter below dir, one directory a
 // quarter. When a quarter begins, the last one is sealed and the new one's
 // first entry carries its final checkpoint, so that the shards form a chain.
 // A process that runs across the turn of a quarter keeps its shard until it is restarted.
-func openShard(ctx context.Context, dir, origin string, now time.Time, c audit.Config) (*audit.Log, error) {
+func OpenShard(ctx context.Context, dir, origin string, now time.Time, c audit.Config) (*audit.Log, error) {
 	c.Dir, c.Origin = filepath.Join(dir, audit.Quarter(now)), audit.ShardOrigin(origin, now)
 	if _, err := os.Stat(c.Dir); err == nil {
 		return audit.OpenLog(ctx, c)
 	}
-	earlier, err := shards(dir)
+	earlier, err := Shards(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -35,8 +35,8 @@ func openShard(ctx context.Context, dir, origin string, now time.Time, c audit.C
 	return audit.OpenLog(ctx, c)
 }
 
-// shards lists the quarters below dir, oldest first.
-func shards(dir string) ([]string, error) {
+// Shards lists the quarters below dir, oldest first.
+func Shards(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("audit directory: %w", err)

@@ -1,0 +1,82 @@
+// Package assembly puts together what a gateway and a front processor have in
+// common: a trusted catalogue release, this quarter's audit shard, and the
+// connections to source systems. Its configuration types are parts of both
+// programs' configuration files, and their comments are the manual.
+package assembly
+
+import (
+	"crypto/ecdsa"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"yizheng/catalog"
+	"yizheng/identity/jose"
+)
+
+// CatalogConfig says which releases are trusted.
+type CatalogConfig struct {
+	Releases       string   `yaml:"releases"`       // directory of published releases; the newest is used
+	Administrators []string `yaml:"administrators"` // public keys (PEM) of the security administrators
+	MinNumber      uint64   `yaml:"min_number"`     // refuse older releases
+}
+
+// Open reads the newest release and holds it to its signatures.
+func (c CatalogConfig) Open(now time.Time) (*catalog.Release, error) {
+	t := catalog.Trust{Administrators: make(map[string]*ecdsa.PublicKey), Need: 2, Now: now, MinNumber: c.MinNumber}
+	for _, path := range c.Administrators {
+		pub, err := jose.ReadPublicKey(path)
+		if err != nil {
+			return nil, fmt.Errorf("security administrator: %w", err)
+		}
+		t.Administrators[jose.KeyID(pub)] = pub
+	}
+	data, number, err := catalog.Latest(c.Releases)
+	if err != nil {
+		return nil, fmt.Errorf("catalogue: %w", err)
+	}
+	r, err := catalog.Open(data, t)
+	if err != nil {
+		return nil, fmt.Errorf("catalogue release %d: %w", number, err)
+	}
+	return r, nil
+}
+
+// AuditConfig of a log.
+type AuditConfig struct {
+	Dir        string `yaml:"dir"`
+	Key        string `yaml:"key"`        // SM2, signs heads; no other use
+	Pseudonyms string `yaml:"pseudonyms"` // directory of the pseudonym keys, apart from the log
+}
+
+// Resolve makes paths relative to base's directory.
+func Resolve(base string, paths ...*string) {
+	for _, p := range paths {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(base, *p)
+		}
+	}
+}
+
+// Secret reads a raw secret of exactly n bytes.
+func Secret(path string, n int) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("secret: %w", err)
+	}
+	if len(b) != n {
+		return nil, fmt.Errorf("secret %s: 须为 %d 字节 / must be %d bytes", path, n, n)
+	}
+	return b, nil
+}
+
+// Text reads a file with one line of text.
+func Text(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("secret: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
