@@ -101,6 +101,11 @@ type gateway struct {
 
 func start(t *testing.T, answers department) *gateway {
 	t.Helper()
+	return startWith(t, answers, func(*web.Server) {})
+}
+
+func startWith(t *testing.T, answers department, change func(*web.Server)) *gateway {
+	t.Helper()
 	testFont(t, cityDir)
 	c, err := theCity()
 	ok(t, err)
@@ -143,6 +148,7 @@ func start(t *testing.T, answers department) *gateway {
 		Store: st, Audit: g.audit, Pseudonyms: pseudonyms, AllowSimulated: true})
 	g.server, err = web.New(web.Config{Catalogue: c.release.Catalogue, Exchanges: exchanges, Desk: desk, Audit: g.audit, Trust: trust, Key: key, Demo: true})
 	must(err)
+	change(g.server)
 	g.api = readDocument(t, g.server.OpenAPI())
 	g.serve()
 	return g

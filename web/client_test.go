@@ -61,6 +61,8 @@ func (c *client) request(method, path string, body any, header ...string) *http.
 	case nil:
 	case []byte:
 		r = bytes.NewReader(b)
+	case io.Reader:
+		r = b
 	case string:
 		r = strings.NewReader(b)
 	default:

@@ -61,7 +61,7 @@ func (s *Server) connectAgent(_ context.Context, r *request) (reply, error) {
 }
 
 func (s *Server) feed(ctx context.Context, w *stream, a *reading.Agent) error {
-	beat := time.NewTicker(15 * time.Second)
+	beat := time.NewTicker(s.times.beat)
 	defer beat.Stop()
 	for {
 		var err error

@@ -129,7 +129,7 @@ func (s *Server) follow(ctx context.Context, w *stream, x *exchange.Exchange, ne
 		if last, _, _ := x.Events(next - 1); ended && len(last) > 0 && last[0].Kind == "exchange.ended" {
 			return nil // not before that event: it comes a moment after the end itself
 		}
-		s.await(ctx, 15*time.Second, changed)
+		s.await(ctx, s.times.beat, changed)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -1,5 +1,7 @@
 package web
 
+import "time"
+
 // RouteRow is what the tests may know of a route.
 type RouteRow struct {
 	Method, Path string
@@ -32,3 +34,11 @@ func ReasonCodes() []string {
 	}
 	return list
 }
+
+// Hurry shortens the times of clients: a request's body, one event, the beat of a stream.
+func (s *Server) Hurry(body, event, beat time.Duration) {
+	s.times.body, s.times.event, s.times.beat = body, event, beat
+}
+
+// Explode makes every handler that needs the catalogue panic.
+func (s *Server) Explode() { s.catalogue = nil }

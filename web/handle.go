@@ -177,7 +177,7 @@ func (s *Server) write(ctx context.Context, c *gin.Context, a reply) {
 	}
 	c.Status(a.status)
 	c.Writer.WriteHeaderNow()
-	if err := a.stream(ctx, newStream(c.Writer)); err != nil && ctx.Err() == nil {
+	if err := a.stream(ctx, newStream(c.Writer, s.times.event)); err != nil && ctx.Err() == nil {
 		s.log.Debug("stream ended", "err", err)
 	}
 }

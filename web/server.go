@@ -56,13 +56,24 @@ type Server struct {
 	openapi   []byte
 	limits    *limits
 	origins   *http.CrossOriginProtection
+	times     times
 	closing   chan struct{} // closed when streams must end
 }
+
+// times a client may take, and how often a silent stream says that it lives.
+type times struct {
+	body   time.Duration // to send a request
+	answer time.Duration // from the request's first byte to the answer's last; more than any route's own limit
+	event  time.Duration // to take one event of a stream
+	beat   time.Duration
+}
+
+var usual = times{body: 60 * time.Second, answer: 200 * time.Second, event: 10 * time.Second, beat: 15 * time.Second}
 
 // New makes a Server.
 func New(c Config) (*Server, error) {
 	s := &Server{catalogue: c.Catalogue, exchanges: c.Exchanges, desk: c.Desk, audit: c.Audit, trust: c.Trust,
-		key: c.Key, demo: c.Demo, log: c.Logger, limits: newLimits(), origins: http.NewCrossOriginProtection(), closing: make(chan struct{})}
+		key: c.Key, demo: c.Demo, log: c.Logger, limits: newLimits(), origins: http.NewCrossOriginProtection(), times: usual, closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -103,7 +114,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, certificate tls.Cert
 		},
 		// ReadTimeout is for the body alone (request.read lifts it); WriteTimeout holds
 		// for every answer but streams, which set their own at every event (stream.put).
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 60 * time.Second, WriteTimeout: 200 * time.Second,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: s.times.body, WriteTimeout: s.times.answer,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 		ErrorLog: log.New(errorLog{s.log}, "", 0), // stays out of stdout, and says nothing about requests
 	}

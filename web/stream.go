@@ -12,10 +12,12 @@ import (
 type stream struct {
 	w  http.ResponseWriter
 	rc *http.ResponseController
+	// patience is how long the client may take for one event.
+	patience time.Duration
 }
 
-func newStream(w http.ResponseWriter) *stream {
-	return &stream{w: w, rc: http.NewResponseController(w)}
+func newStream(w http.ResponseWriter, patience time.Duration) *stream {
+	return &stream{w: w, rc: http.NewResponseController(w), patience: patience}
 }
 
 // send writes one event; id < 0 leaves the id out.
@@ -36,7 +38,7 @@ func (s *stream) send(id int, event string, data any) error {
 func (s *stream) beat() error { return s.put(": hb\n\n") }
 
 func (s *stream) put(text string) error {
-	if err := s.rc.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := s.rc.SetWriteDeadline(time.Now().Add(s.patience)); err != nil {
 		return fmt.Errorf("stream: %w", err)
 	}
 	if _, err := s.w.Write([]byte(text)); err != nil {
