@@ -9,11 +9,13 @@ package demo
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +54,9 @@ type agent struct {
 // Start sets up what is missing and starts every process. Stop the city in any case.
 func Start(ctx context.Context, p Places) (*City, error) {
 	c := &City{Places: p, agents: make(map[string]*agent)}
+	if err := free(ctx, p.Listen); err != nil {
+		return c, err
+	}
 	o := setup.Options{Dir: p.State, Catalog: filepath.Join(p.Configs, "catalog"), Font: c.fonts().Body,
 		Hosts: []string{"localhost", "127.0.0.1"}, Now: time.Now()}
 	if err := c.prepare(o); err != nil {
@@ -88,7 +93,7 @@ func (c *City) startProvince(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e, err := p.await(ctx, "listening")
+	e, err := c.await(ctx, p, "listening")
 	if err != nil {
 		return err
 	}
@@ -100,7 +105,7 @@ func (c *City) startGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e, err := p.await(ctx, "listening")
+	e, err := c.await(ctx, p, "listening")
 	if err != nil {
 		return err
 	}
@@ -118,7 +123,7 @@ func (c *City) startAgents(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		e, err := p.await(ctx, "pairing_code")
+		e, err := c.await(ctx, p, "pairing_code")
 		if err != nil {
 			return err
 		}
@@ -179,6 +184,47 @@ type process struct {
 	ended  chan struct{}
 	err    error
 	mu     sync.Mutex
+	last   lastLine
+}
+
+// lastLine keeps the last line written: usually why a process has ended.
+type lastLine struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (l *lastLine) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := bytes.LastIndexByte(bytes.TrimRight(b, "\n"), '\n'); i >= 0 {
+		l.text = b[i+1:]
+	} else if n := len(l.text); n > 0 && l.text[n-1] != '\n' && n < 4<<10 { // the line goes on
+		l.text = append(l.text, b...)
+		return len(b), nil
+	} else {
+		l.text = b
+	}
+	l.text = bytes.Clone(l.text)
+	return len(b), nil
+}
+
+func (l *lastLine) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(bytes.TrimSpace(l.text))
+}
+
+// free reports a port that somebody else has before anything is started.
+func free(ctx context.Context, addr string) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s 已被占用：请停掉占用它的程序，或用 -listen 换一个地址 / in use: stop the program that has it, or choose another address with -listen", addr)
+	}
+	if err != nil {
+		return fmt.Errorf("不能在 %s 监听，请用 -listen 换一个地址 / cannot listen there, choose another address with -listen: %w", addr, err)
+	}
+	return l.Close()
 }
 
 // start runs a program of the Bin directory; what it says on stderr goes to the city's log.
@@ -187,7 +233,7 @@ func (c *City) start(ctx context.Context, name string, args ...string) (*process
 		return nil, err
 	}
 	p := &process{name: name, cmd: exec.Command(filepath.Join(c.Bin, name), args...), events: make(chan map[string]string, 64), ended: make(chan struct{})}
-	p.cmd.Stderr = c.Log
+	p.cmd.Stderr = io.MultiWriter(c.Log, &p.last)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C at the terminal reaches us alone; we stop them in order
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -208,7 +254,7 @@ func (c *City) start(ctx context.Context, name string, args ...string) (*process
 	return p, nil
 }
 
-// read takes the child's JSON lines until it ends; the newest are kept if nobody listens.
+// read takes the child's JSON lines until it ends; nobody listens to those beyond the first few.
 func (p *process) read(stdout io.Reader) {
 	s := bufio.NewScanner(stdout)
 	for s.Scan() {
@@ -228,7 +274,7 @@ func (p *process) read(stdout io.Reader) {
 }
 
 // await returns the next event of a kind.
-func (p *process) await(ctx context.Context, kind string) (map[string]string, error) {
+func (c *City) await(ctx context.Context, p *process, kind string) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
@@ -238,14 +284,14 @@ func (p *process) await(ctx context.Context, kind string) (map[string]string, er
 				return e, nil
 			}
 		case <-p.ended:
-			return nil, fmt.Errorf("%s 意外退出，见 log / ended unexpectedly, see the log: %w", p.name, errors.Join(p.err, errEnded))
+			return nil, fmt.Errorf("%s 意外退出（%w）：%s\n其余见 / the rest is in %s", p.name, errors.Join(p.err, errEnded), p.last.String(), c.in("processes.log"))
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%s 未就绪 / not ready (%s): %w", p.name, kind, ctx.Err())
 		}
 	}
 }
 
-var errEnded = errors.New("process ended")
+var errEnded = errors.New("ended unexpectedly")
 
 func (p *process) say(line string) error {
 	p.mu.Lock()

@@ -142,15 +142,24 @@ func (k *Clerk) Read(ctx context.Context, c Case, number string) ([]exchange.Sub
 	for i, card := range c.Cards {
 		t, err := k.readCard(ctx, c, number, card, workstations[i%len(workstations)].id)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", card.Role, err)
+			return nil, fmt.Errorf("%s（%s）: %w", roleName(card.Role), card.Person, err)
 		}
 		tokens = append(tokens, t)
 	}
 	return tokens, nil
 }
 
-// ErrRead is wrapped when a card could not be read; its text is the failure's code.
-var ErrRead = errors.New("card read failed")
+// ErrRead is wrapped when a card could not be read; the failure's code follows it.
+var ErrRead = errors.New("读卡未成功 / card read failed")
+
+// failures says what a window's screen would.
+var failures = map[string]string{
+	"CARD_EXPIRED":    "证件已过有效期，请持有人换领新证 / the card has expired",
+	"NO_CARD":         "时限内没有放置证件 / no card was laid down in time",
+	"CARD_UNREADABLE": "证件读不出 / the card cannot be read",
+	"READER_ERROR":    "读卡器故障 / the reader failed",
+	"EXPIRED":         "读卡代理没有回应 / the read agent did not answer",
+}
 
 func (k *Clerk) readCard(ctx context.Context, c Case, number string, card Card, ws string) (exchange.SubjectToken, error) {
 	var v reading.View
@@ -166,7 +175,7 @@ func (k *Clerk) readCard(ctx context.Context, c Case, number string, card Card, 
 		return exchange.SubjectToken{}, err
 	}
 	if v.State != "read" {
-		return exchange.SubjectToken{}, fmt.Errorf("%w: %s", ErrRead, v.Failure)
+		return exchange.SubjectToken{}, fmt.Errorf("%w: %s %s", ErrRead, v.Failure, failures[v.Failure])
 	}
 	return exchange.SubjectToken{Role: v.Role, Token: v.Token}, nil
 }

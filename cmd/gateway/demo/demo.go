@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/goccy/go-yaml"
 
 	"yizheng/audit"
 	"yizheng/catalog"
@@ -40,6 +43,9 @@ func Run(ctx context.Context, o Options, w io.Writer) (err error) {
 	}
 	c, item, situation, err := chosen(cat, o)
 	if err != nil {
+		return err
+	}
+	if err := checkCards(o.Configs, o.Cards); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "一证 · %s · %s（%s）\n", cat.City.Name, item.Name, situation.Name)
@@ -80,18 +86,57 @@ func chosen(cat *catalog.Catalogue, o Options) (Case, catalog.Item, catalog.Situ
 	situation := item.Situations[0]
 	if o.Situation != "" {
 		if situation, ok = item.Situation(catalog.SituationCode(o.Situation)); !ok {
-			return Case{}, item, situation, fmt.Errorf("事项 %s 没有情形 %q / the item has no such situation", o.Item, o.Situation)
+			var codes []string
+			for _, s := range item.Situations {
+				codes = append(codes, string(s.Code)+" "+s.Name)
+			}
+			return Case{}, item, situation, fmt.Errorf("事项 %s 没有情形 %q，可选 / the item has no such situation, there are: %s", o.Item, o.Situation, strings.Join(codes, "；"))
 		}
 	}
 	roles := item.RolesIn(situation)
 	if len(o.Cards) != len(roles) {
-		return Case{}, item, situation, fmt.Errorf("此情形需要 %d 张卡（%v），用 -card a,b 给出样例人物 / this situation needs %d cards", len(roles), roles, len(roles))
+		return Case{}, item, situation, fmt.Errorf("情形“%s”需要 %d 张卡 %v，用 -card a,b 给出样例人物 / this situation needs %d cards, name the persons with -card", situation.Name, len(roles), roles, len(roles))
 	}
 	c := Case{Item: o.Item, Situation: string(situation.Code), Purpose: item.Purposes[0]}
 	for i, role := range roles {
 		c.Cards = append(c.Cards, Card{Role: string(role), Person: o.Cards[i]})
 	}
 	return c, item, situation, nil
+}
+
+// checkCards: every person is a sample person and has a card.
+func checkCards(configs string, persons []string) error {
+	b, err := os.ReadFile(filepath.Join(configs, "people.yaml"))
+	if err != nil {
+		return err
+	}
+	var file struct {
+		People []struct {
+			ID   string `yaml:"id"`
+			Card *bool  `yaml:"card"`
+		} `yaml:"people"`
+	}
+	if err := yaml.Unmarshal(b, &file); err != nil { // its other keys are for the simulators
+		return fmt.Errorf("people.yaml: %s", yaml.FormatError(err, false, false))
+	}
+	var ids []string
+	without := make(map[string]bool)
+	for _, p := range file.People {
+		if without[p.ID] = p.Card != nil && !*p.Card; !without[p.ID] {
+			ids = append(ids, p.ID)
+		}
+	}
+	for i, p := range persons {
+		switch {
+		case slices.Contains(persons[:i], p):
+			return fmt.Errorf("样例人物 %q 出现两次 / the same person twice", p)
+		case without[p]:
+			return fmt.Errorf("样例人物 %q 没有身份证，不能刷卡 / has no card to read", p)
+		case !slices.Contains(ids, p):
+			return fmt.Errorf("没有样例人物 %q，可选 / no such sample person, there are: %s", p, strings.Join(ids, " "))
+		}
+	}
+	return nil
 }
 
 // exchangeOnce does one case as a clerk does, with the progress table.
@@ -168,7 +213,7 @@ func (c *City) collect(ctx context.Context, clerk *Clerk, a Answer, out string, 
 			}
 			line += "  " + mark + " " + k.what
 		}
-		fmt.Fprintf(w, "  %s %s%s\n", pad(r.Part, 16), line, files(out, r))
+		fmt.Fprintf(w, "  %s%s%s\n", pad(r.Part, 13), line, files(out, r))
 	}
 	return good, nil
 }
@@ -180,14 +225,16 @@ type check struct {
 
 // files names what was written for a result.
 func files(out string, r exchange.Result) string {
-	s := ""
-	if r.Document != nil {
-		s += "  " + filepath.Join(out, fileName(r.Part)+".pdf")
+	base := filepath.Join(out, fileName(r.Part))
+	switch {
+	case r.Document != nil && r.Data != "":
+		return "  → " + base + ".pdf .json"
+	case r.Document != nil:
+		return "  → " + base + ".pdf"
+	case r.Data != "":
+		return "  → " + base + ".json"
 	}
-	if r.Data != "" {
-		s += "  " + filepath.Join(out, fileName(r.Part)+".json")
-	}
-	return s
+	return ""
 }
 
 func fileName(part string) string { return strings.ReplaceAll(part, "@", "-") }
@@ -205,6 +252,11 @@ func save(out string, r exchange.Result) error {
 			return err
 		}
 		list[".json"], list[".jws"] = data, []byte(r.Data)
+	}
+	for _, ext := range []string{".pdf", ".json", ".jws"} { // of an earlier run, perhaps about somebody else
+		if err := os.Remove(base + ext); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	for ext, b := range list {
 		if err := os.WriteFile(base+ext, b, 0o600); err != nil {

@@ -11,11 +11,12 @@ import (
 	"yizheng/exchange"
 )
 
-// table shows the legs of an exchange as they end, and all of them at the end.
+// table shows the parts of an exchange as they end, and all legs at the end.
 type table struct {
 	w     io.Writer
 	began time.Time
 	said  map[string]bool
+	name  int // width of the widest proof's name
 }
 
 func newTable(w io.Writer, parts []exchange.PartView) *table {
@@ -23,9 +24,25 @@ func newTable(w io.Writer, parts []exchange.PartView) *table {
 	legs := 0
 	for _, p := range parts {
 		legs += len(p.Legs)
+		t.name = max(t.name, columns(title(p)))
 	}
-	fmt.Fprintf(w, "同时询问 %d 路 …\n", legs)
+	fmt.Fprintf(w, "同时询问 %d 路：\n", legs)
 	return t
+}
+
+// title is a proof's name, and whose it is if not the applicant's.
+func title(p exchange.PartView) string {
+	if p.Role == "applicant" {
+		return p.Name
+	}
+	return p.Name + "（" + roleName(string(p.Role)) + "）"
+}
+
+func roleName(role string) string {
+	if name, ok := map[string]string{"applicant": "本人", "spouse": "配偶", "child": "子女", "parent": "父母", "principal": "委托人"}[role]; ok {
+		return name
+	}
+	return role
 }
 
 // seen prints a part as soon as it has been released.
@@ -34,7 +51,7 @@ func (t *table) seen(kind string, p exchange.PartView) {
 		return
 	}
 	t.said[p.Part] = true
-	fmt.Fprintf(t.w, "  +%6d ms  %s %s\n", time.Since(t.began).Milliseconds(), pad(p.Name, 28), code(p))
+	fmt.Fprintf(t.w, "  %5d ms  %s  %s\n", time.Since(t.began).Milliseconds(), pad(title(p), t.name), code(p))
 }
 
 func code(p exchange.PartView) string {
@@ -48,36 +65,45 @@ var routes = map[string]string{"local": "本地", "province": "省平台", "clou
 
 // finish prints the whole table.
 func (t *table) finish(parts []exchange.PartView, took time.Duration) {
-	rule := strings.Repeat("─", 100)
+	dept := columns("部门")
+	for _, p := range parts {
+		for _, l := range p.Legs {
+			dept = max(dept, columns(l.Department))
+		}
+	}
+	row := func(name, department, route, code, millis string) {
+		fmt.Fprintf(t.w, "%s  %s  %s  %s  %s\n", pad(name, t.name), pad(department, dept), pad(route, 6), pad(code, 13), millis)
+	}
+	rule := strings.Repeat("─", t.name+dept+33)
 	fmt.Fprintln(t.w, rule)
-	fmt.Fprintln(t.w, pad("证明", 28)+pad("部门", 32)+pad("路径", 8)+pad("结果", 15)+"     毫秒")
+	row("证明", "部门", "路径", "结果", "  毫秒")
 	fmt.Fprintln(t.w, rule)
 	for _, p := range parts {
-		name := p.Name
-		if p.Role != "applicant" {
-			name += "（" + string(p.Role) + "）"
-		}
+		name := title(p)
 		for _, l := range p.Legs {
-			fmt.Fprintf(t.w, "%s%s%s%s%9d\n", pad(name, 28), pad(l.Department, 32), pad(routes[string(l.Route)], 8), pad(string(l.Code), 15), l.Millis)
+			row(name, l.Department, routes[string(l.Route)], string(l.Code), fmt.Sprintf("%6d", l.Millis))
 			name = ""
 		}
-		if len(p.Legs) == 0 {
-			fmt.Fprintf(t.w, "%s%s%s%s\n", pad(name, 28), pad("", 32), pad("", 8), pad(code(p), 15))
+		if len(p.Legs) == 0 { // nobody was asked
+			row(name, "—", "—", code(p), "     —")
 		}
 		fmt.Fprintf(t.w, "  └ %s\n", p.Sentence)
 	}
 	fmt.Fprintln(t.w, rule)
-	fmt.Fprintf(t.w, "全部用时 %s\n", round(took))
+	fmt.Fprintf(t.w, "全部用时 %d 毫秒。", took.Milliseconds())
 }
 
-// pad fills s with spaces to n columns; Chinese characters take two.
-func pad(s string, n int) string {
-	used := 0
+// columns is how wide s is in a terminal: Chinese characters and full-width signs take two.
+func columns(s string) int {
+	n := 0
 	for _, r := range s {
-		used++
+		n++
 		if k := width.LookupRune(r).Kind(); k == width.EastAsianWide || k == width.EastAsianFullwidth {
-			used++
+			n++
 		}
 	}
-	return s + strings.Repeat(" ", max(1, n-used))
+	return n
 }
+
+// pad fills s with spaces to n columns.
+func pad(s string, n int) string { return s + strings.Repeat(" ", max(0, n-columns(s))) }
