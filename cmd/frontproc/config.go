@@ -91,5 +91,5 @@ func (c *Config) check(path string) error {
 			bad("connections."+name, "demo_tables 是模拟数据", "demo_tables are simulated data")
 		}
 	}
-	return errors.Join(append(errs, c.Connections.Check())...)
+	return errors.Join(append(errs, c.Connections.Check(path))...)
 }

@@ -149,6 +149,6 @@ func (c *Config) check(path string) error {
 	if len(c.Catalog.Administrators) < 2 {
 		bad("catalog.administrators", "至少两名安全管理员的公钥", "needs the public keys of at least two security administrators")
 	}
-	errs = append(errs, c.Connections.Check())
+	errs = append(errs, c.Connections.Check(path))
 	return errors.Join(errs...)
 }

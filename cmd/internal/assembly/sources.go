@@ -40,12 +40,12 @@ func (c Connections) Resolve(base string) {
 	}
 }
 
-// Check returns a problem for every connection that is not exactly one kind.
-func (c Connections) Check() error {
+// Check returns a problem for every connection of the named file that is not exactly one kind.
+func (c Connections) Check(file string) error {
 	var errs []error
 	for name, k := range c {
 		if (k.Platform != nil) == (k.SQL != nil) {
-			errs = append(errs, fmt.Errorf("connections.%s: 须且只能有 platform 或 sql 之一 / needs exactly one of platform and sql", name))
+			errs = append(errs, fmt.Errorf("%s: connections.%s: 须且只能有 platform 或 sql 之一 / needs exactly one of platform and sql", file, name))
 		}
 	}
 	return errors.Join(errs...)
