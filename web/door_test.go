@@ -208,6 +208,8 @@ func TestMalformedBodiesAreRefused(t *testing.T) {
 		"a member in another case":   {`{"Item":"PRH"}`, nil, 400, "MALFORMED_BODY"},
 		"folding letters":            {`{"ca\u017fe":"x"}`, nil, 400, "MALFORMED_BODY"},
 		"two values":                 {`{"item":"PRH"}{}`, nil, 400, "MALFORMED_BODY"},
+		"null":                       {`null`, nil, 400, "MALFORMED_BODY"},
+		"a null member":              {`{"item":null}`, nil, 400, "MALFORMED_BODY"},
 		"a list":                     {`[]`, nil, 400, "MALFORMED_BODY"},
 		"a huge number":              {`{"item":1e999999}`, nil, 400, "MALFORMED_BODY"},
 		"not UTF-8":                  {[]byte("{\"case\":\"\xc0\xae\"}"), nil, 400, "MALFORMED_BODY"},
@@ -387,5 +389,39 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 	answer, _ := io.ReadAll(c)
 	if took := time.Since(began); took > 2*time.Second || !bytes.Contains(answer, []byte("MALFORMED_BODY")) {
 		t.Errorf("after %s: %s", took, answer)
+	}
+}
+
+// Documents being sent may fill their share of memory and no more; clerks go on.
+func TestUploadsAreHeldToTheirMemory(t *testing.T) {
+	g := startWith(t, nil, func(s *web.Server) { s.Hurry(4*time.Second, 200*time.Millisecond, time.Second) })
+	for range 4 {
+		c, err := tls.Dial("tcp", strings.TrimPrefix(g.url, "https://"), g.tls(""))
+		ok(t, err)
+		defer c.Close()
+		_, err = fmt.Fprintf(c, "POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/pdf\r\nContent-Length: %d\r\n\r\n%%PDF", 20<<20)
+		ok(t, err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	chunked := g.as("").request(http.MethodPost, "/v1/verify", io.MultiReader(strings.NewReader("%PDF-1.7"))) // of unknown length: counted as the most it may be
+	want(t, g.as("").do(chunked), http.StatusServiceUnavailable, "BUSY")
+	want(t, g.as("").call(http.MethodPost, "/v1/verify", "%PDF-1.7"), http.StatusOK, "") // a small one still fits
+	want(t, g.as("clerk-01").call(http.MethodGet, "/v1/items", nil), http.StatusOK, "")
+}
+
+func TestTooLargeDocumentsAreRefused(t *testing.T) {
+	g := start(t, nil)
+	for name, body := range map[string]any{"said": make([]byte, 20<<20+1), "in chunks": io.MultiReader(bytes.NewReader(make([]byte, 20<<20+1)))} {
+		t.Run(name, func(t *testing.T) {
+			req := g.as("").request(http.MethodPost, "/v1/verify", body)
+			resp, err := g.as("").http.Do(req)
+			if err != nil { // the gateway hung up while we were still sending
+				return
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != http.StatusRequestEntityTooLarge {
+				t.Error(resp.Status)
+			}
+		})
 	}
 }

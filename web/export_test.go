@@ -37,7 +37,7 @@ func ReasonCodes() []string {
 
 // Hurry shortens the times of clients: a request's body, one event, the beat of a stream.
 func (s *Server) Hurry(body, event, beat time.Duration) {
-	s.times.body, s.times.event, s.times.beat = body, event, beat
+	s.times.body, s.times.event, s.times.beat, s.times.patience = body, event, beat, event
 }
 
 // Explode makes every handler that needs the catalogue panic.

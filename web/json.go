@@ -53,11 +53,11 @@ func walk(d *json.Decoder, t reflect.Type, depth int) error {
 		return err
 	}
 	open, ok := token.(json.Delim)
-	if !ok {
+	switch {
+	case token == nil || depth == maxDepth || depth == 0 && open != '{':
+		return errJSON // no call takes null; what is not there is left out
+	case !ok:
 		return nil
-	}
-	if depth == maxDepth {
-		return errJSON
 	}
 	seen := make(map[string]bool)
 	for d.More() {

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
@@ -22,7 +21,6 @@ const (
 	burst           = 1000
 	uploads         = 96 * mib // bytes of documents in memory at once
 	addresses       = 4096     // remembered
-	patience        = 5 * time.Second
 )
 
 type limits struct {
@@ -110,7 +108,7 @@ func (s *Server) reserve(ctx context.Context, rt route, r *request) (done func()
 	if n := r.ContentLength; n >= 0 {
 		size = min(n, rt.limit)
 	}
-	wait, cancel := context.WithTimeout(ctx, patience)
+	wait, cancel := context.WithTimeout(ctx, s.times.patience)
 	defer cancel()
 	if s.limits.memory.Acquire(wait, size) != nil {
 		return nil, busy()
@@ -120,7 +118,7 @@ func (s *Server) reserve(ctx context.Context, rt route, r *request) (done func()
 
 // working runs a verification when a processor is free for it.
 func (s *Server) working(ctx context.Context, verify func()) error {
-	wait, cancel := context.WithTimeout(ctx, patience)
+	wait, cancel := context.WithTimeout(ctx, s.times.patience)
 	defer cancel()
 	if s.limits.work.Acquire(wait, 1) != nil {
 		return busy()

@@ -66,9 +66,11 @@ type times struct {
 	answer time.Duration // from the request's first byte to the answer's last; more than any route's own limit
 	event  time.Duration // to take one event of a stream
 	beat   time.Duration
+	// patience is how long a stranger waits for memory or a processor to become free.
+	patience time.Duration
 }
 
-var usual = times{body: 60 * time.Second, answer: 200 * time.Second, event: 10 * time.Second, beat: 15 * time.Second}
+var usual = times{body: 60 * time.Second, answer: 200 * time.Second, event: 10 * time.Second, beat: 15 * time.Second, patience: 5 * time.Second}
 
 // New makes a Server.
 func New(c Config) (*Server, error) {
