@@ -276,7 +276,7 @@ func newCity(t testing.TB) *city {
 	c.gate = &gate{Key: signer}
 	c.reply, err = jose.GenerateKey()
 	c.ok(err)
-	c.log, err = audit.OpenLog(context.Background(), audit.Config{Dir: c.auditIn, Origin: "yz.test/audit/2026q4", Signer: c.gate, SegmentSize: 1 << 20, AppendTimeout: 700 * time.Millisecond})
+	c.log, err = audit.OpenLog(context.Background(), audit.Config{Dir: c.auditIn, Origin: "yz.test/audit/2026q4", Signer: c.gate, SegmentSize: 1 << 20})
 	c.ok(err)
 	c.store, err = store.Open(context.Background(), store.Config{Driver: "sqlite", DSN: store.Memory, Now: c.now})
 	c.ok(err)

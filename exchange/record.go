@@ -73,7 +73,9 @@ func (s *Service) recordIntent(ctx context.Context, x *Exchange) error {
 	}
 	for _, pt := range x.plan.parts {
 		for _, f := range pt.fields {
-			e.Open.Fields = append(e.Open.Fields, pt.id+"."+f)
+			if !pt.proof.Sensitive { // the legs' digests cover them
+				e.Open.Fields = append(e.Open.Fields, pt.id+"."+f)
+			}
 		}
 		for _, l := range pt.legs {
 			e.Closed.Legs = append(e.Closed.Legs, l.id+" "+string(l.source.ID)+" "+l.digest.String())

@@ -109,6 +109,9 @@ func (c *city) traces(x *Exchange) (tr traces) {
 		o.ID, o.Time, o.Digest, o.Number, o.Subjects = "", 0, "", "", nil
 		o.Exchange = strings.ReplaceAll(o.Exchange, x.Number, "")
 		tr.open = append(tr.open, asJSON(c.t, o))
+		if len(o.Fields) > 0 {
+			c.t.Errorf("the log names fields of a sensitive proof: %v", o.Fields)
+		}
 		closed := e.Closed
 		closed.Legs = nil
 		for _, m := range []map[string]string{closed.Commitments, closed.Digests} {
