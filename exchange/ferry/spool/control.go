@@ -11,19 +11,29 @@ type Range struct{ From, To uint64 }
 
 const maxRanges = 512
 
-// ackBody is the body of an Ack: for each epoch (at most two, newest first)
+// ackBody is the body of an Ack: u8 count and, for each epoch (at most two,
+// newest first),
 //
-//	u64 epoch ‖ u64 contiguous ‖ u16 length, bitmap
+//	u64 epoch ‖ u64 contiguous ‖ mark (8) ‖ u16 length, bitmap ‖ marks (8 each)
 //
-// behind a u8 count. Everything up to contiguous has been received; bit i,
-// counted from the lowest bit of the first byte, stands for contiguous+2+i
-// (contiguous+1 is missing by definition). The last byte of a bitmap is not zero.
+// Everything up to contiguous has been received or voided; mark is the first 8
+// bytes of the digest of file contiguous. Bit i of the bitmap, counted from the
+// lowest bit of the first byte, stands for contiguous+2+i (contiguous+1 is
+// missing by definition); the last byte is not zero. There is one mark for each
+// bit that is set, in their order. A mark is zero if the file was voided. By
+// the marks a sender notices that the other side has other files under its
+// numbers: it has gone back to an old state.
 type ackBody []ackEpoch
 
 type ackEpoch struct {
 	epoch, contiguous uint64
+	mark              mark
 	bitmap            []byte
+	marks             []mark
 }
+
+// mark is the beginning of a file's digest.
+type mark [8]byte
 
 const (
 	maxAckEpochs = 2
@@ -35,8 +45,12 @@ func (a ackBody) marshal() []byte {
 	for _, e := range a {
 		b = binary.BigEndian.AppendUint64(b, e.epoch)
 		b = binary.BigEndian.AppendUint64(b, e.contiguous)
+		b = append(b, e.mark[:]...)
 		b = binary.BigEndian.AppendUint16(b, uint16(len(e.bitmap)))
 		b = append(b, e.bitmap...)
+		for _, m := range e.marks {
+			b = append(b, m[:]...)
+		}
 	}
 	return b
 }
@@ -50,14 +64,33 @@ func parseAck(b []byte) (ackBody, error) {
 	var a ackBody
 	for range n {
 		e := ackEpoch{epoch: d.u64(), contiguous: d.u64()}
+		copy(e.mark[:], d.take(8))
 		e.bitmap = d.take(d.u16())
-		if e.epoch == 0 || e.epoch > maxMillis || e.contiguous > maxSeq-Window || len(e.bitmap) > maxBitmap ||
+		if e.epoch == 0 || e.epoch > maxMillis || e.contiguous > maxSeq-2*Window || len(e.bitmap) > maxBitmap ||
 			len(e.bitmap) > 0 && e.bitmap[len(e.bitmap)-1] == 0 || len(a) > 0 && e.epoch >= a[len(a)-1].epoch {
 			return nil, fmt.Errorf("%w: ack", ErrFormat)
+		}
+		for _, octet := range e.bitmap {
+			for range bits.OnesCount8(octet) {
+				var m mark
+				copy(m[:], d.take(8))
+				e.marks = append(e.marks, m)
+			}
 		}
 		a = append(a, e)
 	}
 	return a, d.end("ack")
+}
+
+// each calls fn for every sequence above contiguous that is acknowledged.
+func (e ackEpoch) each(fn func(seq uint64, m mark)) {
+	n := 0
+	for i := range uint64(len(e.bitmap)) * 8 {
+		if e.bitmap[i/8]&(1<<(i%8)) != 0 {
+			fn(e.contiguous+2+i, e.marks[n])
+			n++
+		}
+	}
 }
 
 // has reports whether seq is acknowledged.

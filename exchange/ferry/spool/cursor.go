@@ -7,27 +7,39 @@ import (
 
 // What a receiver says about its cursor, and what it is told.
 
-// acknowledge writes an Ack if there is something new to say.
+// ackRepeats is how often an Ack is repeated when there is nothing new: an Ack
+// that is lost would have files sent again in vain.
+const ackRepeats = 3
+
+// acknowledge writes an Ack if there is something new to say or the last one
+// is to be repeated.
 func (r *receiver) acknowledge() {
 	r.mu.Lock()
+	fresh := r.ackDue
+	pause := r.link.cfg.ResendAfter >> (1 + r.ackAgain)
 	var body ackBody
-	if r.ackDue {
+	if fresh || r.ackAgain > 0 && time.Since(r.acked) > pause {
 		for _, w := range sortedEpochs(r.windows) {
 			body = append(body, w.ack())
 		}
-		r.ackDue = false
 	}
+	r.ackDue = false
 	r.mu.Unlock()
 	if len(body) == 0 {
 		return
 	}
-	if !r.link.control.post(Ack, body.marshal()) {
-		r.mu.Lock()
-		r.ackDue = true
-		r.mu.Unlock()
+	posted := r.link.control.post(Ack, body.marshal())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !posted {
+		r.ackDue = r.ackDue || fresh
 		return
 	}
 	r.link.count.acksSent.Add(1)
+	r.acked = time.Now()
+	if r.ackAgain--; fresh {
+		r.ackAgain = ackRepeats
+	}
 }
 
 // seekGaps names gaps that are old enough and asks for them; in one direction

@@ -18,7 +18,7 @@ const (
 	EventLost        EventKind = "lost"            // alarm: From is gone from done/, or damaged there
 	EventQuarantined EventKind = "quarantined"     // alarm: File could not be believed
 	EventFull        EventKind = "quarantine-full" // alarm: a bad file was deleted instead
-	EventChain       EventKind = "chain"           // alarm: From does not follow the file before it
+	EventChain       EventKind = "chain"           // alarm: From does not follow the file before it, and was refused
 	EventFork        EventKind = "fork"            // alarm: two different files say they are From
 	EventRollback    EventKind = "rollback"        // alarm: the other side has more than we know to have sent; a new epoch begins
 	EventEpoch       EventKind = "epoch"           // the other side began anew: From is its first

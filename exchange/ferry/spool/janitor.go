@@ -3,6 +3,7 @@ package spool
 import (
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -83,8 +84,12 @@ func (l *Link) sweep(part string, keep time.Duration) {
 func (s *sender) shorten(old int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	first := map[uint64]uint64{} // open file of each epoch: acknowledgements speak of those behind it
+	for _, f := range slices.Backward(s.open) {
+		first[f.epoch] = f.seq
+	}
 	for p, f := range s.files {
-		if f.state == stateAcked && f.created < old {
+		if open, some := first[p.epoch]; f.state == stateAcked && f.created < old && (!some || p.seq < open) {
 			delete(s.files, p)
 		}
 	}

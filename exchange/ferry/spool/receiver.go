@@ -15,6 +15,7 @@ import (
 const (
 	retryFirst = 100 * time.Millisecond // after a failed delivery
 	retryLast  = 5 * time.Second
+	lastGrace  = 5 * time.Second // for a delivery that is under way when the link ends
 )
 
 // delivery is one file's messages on the way to Receive.
@@ -34,6 +35,8 @@ type receiver struct {
 	windows  map[uint64]*window // the newest two epochs
 	ring     *ring
 	ackDue   bool
+	ackAgain int       // times the last Ack is still to be repeated
+	acked    time.Time // when it was written
 	lastFile time.Time // zero: none yet in this process's life
 }
 
@@ -237,9 +240,9 @@ func (r *receiver) take(ctx context.Context, n name, file string) error {
 		return nil
 	}
 	verdict := r.judge(f)
-	if verdict == fork {
-		r.link.event(Event{Kind: EventFork, Channel: f.Channel, Epoch: f.Epoch, Range: Range{f.Seq, f.Seq}})
-		r.link.quarantine("in", file, errors.New("fork"))
+	if kind, bad := refusals[verdict]; bad {
+		r.link.event(Event{Kind: kind, Channel: f.Channel, Epoch: f.Epoch, Range: Range{f.Seq, f.Seq}})
+		r.link.quarantine("in", file, errors.New(string(kind)))
 		return nil
 	}
 	if verdict == fresh {
@@ -260,7 +263,11 @@ const (
 	fresh verdict = iota
 	unwanted
 	fork
+	unchained
 )
+
+// refusals are the verdicts that an operator must know of.
+var refusals = map[verdict]EventKind{fork: EventFork, unchained: EventChain}
 
 // judge compares a believed file with the cursor.
 func (r *receiver) judge(f *File) verdict {
@@ -276,6 +283,7 @@ func (r *receiver) judge(f *File) verdict {
 	}
 	switch {
 	case w == nil:
+		r.ackDue = true // tells the sender that its epoch is behind
 		r.link.count.staleFiles.Add(1)
 		return unwanted
 	case w.has(f.Seq):
@@ -290,6 +298,9 @@ func (r *receiver) judge(f *File) verdict {
 		w.highest = max(w.highest, f.Seq)
 		r.link.count.beyondWindow.Add(1)
 		return unwanted
+	case !w.follows(f.Seq, &received{digest: f.Digest, previous: f.Previous}):
+		r.ackDue = true
+		return unchained
 	}
 	return fresh
 }
@@ -358,10 +369,17 @@ func (r *receiver) deliver(ctx context.Context, messages []Message) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	// Even at the end it is worth a while to learn what became of it: otherwise
+	// it would be delivered again.
 	select {
 	case err := <-job.result:
 		return err
 	case <-ctx.Done():
+	}
+	select {
+	case err := <-job.result:
+		return err
+	case <-time.After(lastGrace):
 		return ctx.Err()
 	}
 }
@@ -390,9 +408,6 @@ func (r *receiver) note(f *File, messages []Message, void Reason) error {
 		return nil
 	}
 	known := &received{digest: f.Digest, previous: f.Previous, root: root, created: f.Created, count: f.Count, void: void}
-	if !w.follows(f.Seq, known) {
-		r.link.event(Event{Kind: EventChain, Channel: f.Channel, Epoch: f.Epoch, Range: Range{f.Seq, f.Seq}})
-	}
 	if w.mark(f.Seq, known) {
 		r.link.count.gapsClosed.Add(1)
 		r.link.event(Event{Kind: EventGapClosed, Channel: f.Channel, Epoch: f.Epoch, Range: Range{f.Seq, f.Seq}})

@@ -14,8 +14,12 @@ func (s *sender) onAck(ack ackBody) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range ack {
-		if last, known := s.last[e.epoch]; known && e.highest() > last {
-			if err := s.rollback(e); err != nil {
+		if e.epoch < s.epoch && !slices.ContainsFunc(s.open, func(f *sentFile) bool { return f.epoch == e.epoch }) {
+			continue // settled
+		}
+		last, known := s.last[e.epoch]
+		if known && (e.highest() > last || s.contradicted(e)) || !known && e.epoch > s.epoch {
+			if err := s.rollback(e, known); err != nil {
 				return err
 			}
 			continue
@@ -27,11 +31,23 @@ func (s *sender) onAck(ack ackBody) error {
 	return nil
 }
 
+// contradicted reports whether the other side has other files than ours under
+// our numbers.
+func (s *sender) contradicted(e ackEpoch) bool {
+	differs := func(seq uint64, m mark) bool {
+		f := s.files[pos{e.epoch, seq}]
+		return f != nil && f.superseded == nil && m != mark{} && m != mark(f.digest[:8])
+	}
+	found := differs(e.contiguous, e.mark)
+	e.each(func(seq uint64, m mark) { found = found || differs(seq, m) })
+	return found
+}
+
 func (s *sender) release(e ackEpoch) error {
 	note := entry{Op: opAcked, Epoch: e.epoch, Seq: e.contiguous}
 	var acked []*sentFile
 	for _, f := range s.open {
-		if f.epoch == e.epoch && e.has(f.seq) {
+		if f.epoch == e.epoch && f.superseded == nil && e.has(f.seq) {
 			acked = append(acked, f)
 			if f.seq > e.contiguous {
 				note.Seqs = append(note.Seqs, f.seq)
@@ -75,41 +91,64 @@ func (s *sender) fileName(f *sentFile) string {
 	return name{s.link.cfg.Out, Data, f.epoch, f.seq}.file(s.link.cfg.Device.Extension)
 }
 
-// rollback: the other side has received more of an epoch than we know to have
-// sent, so our state is older than the truth and our numbers have been used
-// before. A new epoch begins, and the records of that epoch's open files are
-// sent again in it; the receiver drops those it knows, by their ids.
-func (s *sender) rollback(e ackEpoch) error {
+// rollback: the other side has received more than we know to have sent, or
+// other files under our numbers, so our state is older than the truth; or its
+// epoch is beyond ours. A new epoch begins, and the records of the epoch's open
+// files are sent again in it; the receiver drops those it knows, by their ids.
+func (s *sender) rollback(e ackEpoch, known bool) error {
 	s.link.event(Event{Kind: EventRollback, Channel: s.link.cfg.Out, Epoch: e.epoch, Range: Range{s.last[e.epoch] + 1, e.highest()}})
-	if e.epoch == s.epoch {
+	distrusted := s.epoch
+	if known {
+		distrusted = e.epoch
+	}
+	s.last[e.epoch] = max(s.last[e.epoch], e.highest())
+	if distrusted == s.epoch {
 		if err := s.newEpoch(); err != nil {
 			return err
 		}
 	}
-	var again []queued
-	for _, f := range slices.Clone(s.open) {
-		if f.epoch != e.epoch {
-			continue
+	for _, f := range s.open {
+		if f.epoch == distrusted {
+			s.requeue(f)
 		}
-		_, file, err := s.loadRetained(s.fileName(f))
-		if err != nil {
-			continue // the resender will find and name it
-		}
-		messages, err := parseRecords(file.Body, file.Count)
-		if err != nil {
-			continue
-		}
-		g := &group{left: len(messages), done: make(chan struct{})}
-		for _, m := range messages {
-			again = append(again, queued{m, recordSize(m), g})
-			s.bytes += recordSize(m)
-		}
-		f.notAfter = 0 // superseded: dropped once g is done
-		f.superseded = g
 	}
-	s.last[e.epoch] = e.highest()
-	s.queue = append(again, s.queue...)
 	s.broadcast()
+	return nil
+}
+
+// requeue puts an open file's records into the queue. The file is kept until
+// they are in done/ once more.
+func (s *sender) requeue(f *sentFile) {
+	_, file, err := s.loadRetained(s.fileName(f))
+	if err != nil {
+		return // the resender will find and name it
+	}
+	messages, err := parseRecords(file.Body, file.Count)
+	if err != nil {
+		return
+	}
+	f.superseded = &group{left: len(messages), done: make(chan struct{})}
+	for _, m := range messages {
+		s.queue = append(s.queue, queued{m, recordSize(m), f.superseded})
+		s.bytes += recordSize(m)
+	}
+}
+
+// settle ends a superseded file once its records are safe elsewhere.
+func (s *sender) settle(f *sentFile) error {
+	select {
+	case <-f.superseded.done:
+	default:
+		return nil
+	}
+	if f.superseded.err != nil {
+		s.requeue(f)
+		return nil
+	}
+	if err := s.journal.append(entry{Op: opAcked, Epoch: f.epoch, Seqs: []uint64{f.seq}}, true); err != nil {
+		return err
+	}
+	s.drop(f, stateAcked)
 	return nil
 }
 
@@ -257,37 +296,10 @@ func (s *sender) voidFile(f *sentFile, reason Reason) error {
 
 // tick expires and repeats.
 func (s *sender) tick() error {
-	now := s.link.cfg.Now().UnixMilli()
-	var due []*sentFile
-	s.mu.Lock()
-	for _, f := range slices.Clone(s.open) {
-		switch {
-		case f.superseded != nil:
-			select {
-			case <-f.superseded.done:
-				if f.superseded.err == nil {
-					s.drop(f, stateAcked)
-				}
-			default:
-			}
-		case f.notAfter <= now:
-			s.link.count.filesExpired.Add(1)
-			s.link.event(Event{Kind: EventExpired, Channel: s.link.cfg.Out, Epoch: f.epoch, Range: Range{f.seq, f.seq}})
-			if err := s.voidFile(f, Expired); err != nil {
-				s.mu.Unlock()
-				return err
-			}
-		case s.link.cfg.OneWay && (f.tries >= s.link.cfg.Repeat && s.age(f) > s.link.cfg.Keep):
-			if err := s.release(ackEpoch{epoch: f.epoch, contiguous: f.seq}); err != nil {
-				s.mu.Unlock()
-				return err
-			}
-		case s.due(f):
-			due = append(due, f)
-		}
+	due, err := s.review()
+	if err != nil {
+		return err
 	}
-	s.lag()
-	s.mu.Unlock()
 	for _, f := range due {
 		if err := s.resend(f, "not acknowledged"); err != nil {
 			return err
@@ -296,12 +308,39 @@ func (s *sender) tick() error {
 	return nil
 }
 
+// review ends what time has ended and returns what is to be sent again.
+func (s *sender) review() (due []*sentFile, err error) {
+	cfg := &s.link.cfg
+	now := cfg.Now().UnixMilli()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range slices.Clone(s.open) {
+		switch {
+		case f.superseded != nil:
+			err = s.settle(f)
+		case f.notAfter <= now:
+			s.link.count.filesExpired.Add(1)
+			s.link.event(Event{Kind: EventExpired, Channel: cfg.Out, Epoch: f.epoch, Range: Range{f.seq, f.seq}})
+			err = s.voidFile(f, Expired)
+		case cfg.OneWay && f.tries+1 >= cfg.Repeat && s.age(f) > cfg.Keep:
+			err = s.release(ackEpoch{epoch: f.epoch, contiguous: f.seq})
+		case s.due(f):
+			due = append(due, f)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	s.lag()
+	return due, nil
+}
+
 // due: never offered by this process, or not acknowledged for too long.
 func (s *sender) due(f *sentFile) bool {
 	if f.sentAt.IsZero() {
 		return true
 	}
-	if s.link.cfg.OneWay && f.tries >= s.link.cfg.Repeat {
+	if s.link.cfg.OneWay && f.tries+1 >= s.link.cfg.Repeat {
 		return false
 	}
 	return time.Since(f.sentAt) > s.link.cfg.ResendAfter<<min(f.tries, 3)

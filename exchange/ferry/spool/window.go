@@ -87,7 +87,9 @@ func (w *window) markVoid(v voidBody) (missing int, closed []uint64) {
 	return missing, closed
 }
 
-// follows reports whether a file's digests agree with its neighbours'.
+// follows reports whether a file's digests agree with its neighbours'. A file
+// that does not follow is refused: else its acknowledgement, which covers all
+// before it, would speak of other files than the sender's.
 func (w *window) follows(seq uint64, f *received) bool {
 	zero := [32]byte{}
 	if seq == 1 && f.previous != zero {
@@ -102,19 +104,25 @@ func (w *window) follows(seq uint64, f *received) bool {
 
 // ack is the window as an acknowledgement.
 func (w *window) ack() ackEpoch {
-	e := ackEpoch{epoch: w.epoch, contiguous: w.contiguous}
+	e := ackEpoch{epoch: w.epoch, contiguous: w.contiguous, mark: w.markOf(w.contiguous)}
 	bitmap := make([]byte, maxBitmap)
 	n := 0
-	for seq := range w.files {
-		if seq > w.contiguous+1 {
-			if i := seq - w.contiguous - 2; i < maxBitmap*8 {
-				bitmap[i/8] |= 1 << (i % 8)
-				n = max(n, int(i/8)+1)
-			}
+	for i := range uint64(maxBitmap * 8) {
+		if seq := w.contiguous + 2 + i; w.files[seq] != nil {
+			bitmap[i/8] |= 1 << (i % 8)
+			e.marks = append(e.marks, w.markOf(seq))
+			n = int(i/8) + 1
 		}
 	}
 	e.bitmap = bitmap[:n]
 	return e
+}
+
+func (w *window) markOf(seq uint64) (m mark) {
+	if f := w.files[seq]; f != nil && f.void == 0 {
+		copy(m[:], f.digest[:])
+	}
+	return m
 }
 
 // due returns the missing files to be asked for now and how many of them have
