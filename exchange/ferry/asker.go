@@ -211,11 +211,15 @@ func (a *Asker) converse(ctx context.Context, q Question, c *call) error {
 	if err := s.send(sending); err != nil {
 		return err
 	}
-	hedge := newHedge(a.config.HedgeEvery)
+	hedge := time.NewTimer(a.hedgeAfter())
 	defer hedge.Stop()
 	for {
 		select {
 		case m := <-c.answers:
+			if sign := signOf(m); sign > 0 {
+				hedge.Reset(max(sign*missedSigns, a.hedgeAfter()))
+				continue
+			}
 			done, err := a.judge(q, m)
 			if done {
 				return err
@@ -224,6 +228,7 @@ func (a *Asker) converse(ctx context.Context, q Question, c *call) error {
 			if s.sent == partitions {
 				continue
 			}
+			hedge.Reset(a.hedgeAfter())
 			a.counts.Hedged.Add(1)
 			if err := s.send(sending); err != nil {
 				a.log.Warn("hedge", "front", q.Front, "err", err)
@@ -239,11 +244,24 @@ func (a *Asker) converse(ctx context.Context, q Question, c *call) error {
 	}
 }
 
-func newHedge(every time.Duration) *time.Ticker {
-	if every < 0 {
-		every = 24 * time.Hour
+// missedSigns is how many signs of life may be missing before others are asked.
+const missedSigns = 3
+
+func (a *Asker) hedgeAfter() time.Duration {
+	if a.config.HedgeEvery < 0 {
+		return 366 * 24 * time.Hour
 	}
-	return time.NewTicker(every)
+	return a.config.HedgeEvery
+}
+
+// signOf returns after what time a front at work will give another sign of
+// life; 0 if m is no such sign. Bounded, so that none can stop the hedging.
+func signOf(m Message) time.Duration {
+	ms, err := strconv.ParseInt(m.Headers[HeaderWorking], 10, 64)
+	if err != nil || ms <= 0 || len(m.Body) > 0 {
+		return 0
+	}
+	return min(time.Duration(min(ms, 10_000))*time.Millisecond, 2*time.Second)
 }
 
 // sender publishes the attempts of one question, each to the next partition.
@@ -322,6 +340,7 @@ func (a *Asker) deliver(_ context.Context, m Message) error {
 	c, late := a.calls[key], a.ended.has(key)
 	a.mu.Unlock()
 	switch {
+	case c == nil && m.Headers[HeaderWorking] != "": // crossed with the answer
 	case c == nil && late:
 		a.counts.Late.Add(1)
 	case c == nil || m.Headers[HeaderNonce] != c.nonce:

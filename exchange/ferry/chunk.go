@@ -95,7 +95,7 @@ type assembly struct {
 	chunk
 	body    []byte
 	offsets []int64
-	began   time.Time
+	touched time.Time // when the last piece came
 }
 
 // add takes one record. It returns the whole message when this was the last
@@ -114,7 +114,7 @@ func (a *assembler) add(m Message, now time.Time) (message Message, offsets []in
 	switch {
 	case c.index == 0 && h == nil:
 		offsets = a.makeRoom(c.total)
-		h = &assembly{chunk: c, body: make([]byte, 0, c.total), began: now}
+		h = &assembly{chunk: c, body: make([]byte, 0, c.total)}
 		if a.held == nil {
 			a.held = map[string]*assembly{}
 		}
@@ -124,7 +124,7 @@ func (a *assembler) add(m Message, now time.Time) (message Message, offsets []in
 		return m, []int64{m.Offset}, false // its beginning is gone, or it is not the next
 	}
 	h.body = append(h.body, m.Body...)
-	h.offsets = append(h.offsets, m.Offset)
+	h.offsets, h.touched = append(h.offsets, m.Offset), now
 	if c.index < c.count-1 {
 		return m, offsets, false
 	}
@@ -148,11 +148,11 @@ func (a *assembler) makeRoom(total int) (given []int64) {
 	return given
 }
 
-// expire gives up messages whose first piece came before the given time: their
+// expire gives up messages no piece of which came since the given time: their
 // sender died half-way.
 func (a *assembler) expire(before time.Time) (given []int64) {
 	for id, h := range a.held {
-		if h.began.Before(before) {
+		if h.touched.Before(before) {
 			given = append(given, h.offsets...)
 			a.drop(id)
 		}
@@ -163,7 +163,7 @@ func (a *assembler) expire(before time.Time) (given []int64) {
 func (a *assembler) giveUpOldest() []int64 {
 	var oldest string
 	for id, h := range a.held {
-		if oldest == "" || h.began.Before(a.held[oldest].began) {
+		if oldest == "" || h.touched.Before(a.held[oldest].touched) {
 			oldest = id
 		}
 	}

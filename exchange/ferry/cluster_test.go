@@ -160,7 +160,7 @@ func (c *cluster) asker(t testing.TB, k Bus, change func(*AskerConfig)) *Asker {
 // serve runs a server for the test's front and waits until it has partitions.
 func (c *cluster) serve(t testing.TB, k Bus, handle func(context.Context, Message) (Answer, error), change func(*ServerConfig)) (*Server, func()) {
 	t.Helper()
-	config := ServerConfig{Front: c.front(), Handle: handle, HeartbeatEvery: 200 * time.Millisecond, Logger: quiet()}
+	config := ServerConfig{Front: c.front(), Handle: handle, HeartbeatEvery: time.Second, Logger: quiet()}
 	if change != nil {
 		change(&config)
 	}
@@ -193,4 +193,54 @@ func eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("never: %s", what)
 		}
 	}
+}
+
+// ready connects and creates the test's topics.
+func (c *cluster) ready(t testing.TB) *Kafka {
+	t.Helper()
+	k := c.open(t)
+	c.topics(t, k)
+	return k
+}
+
+// headers are those of a first attempt that nobody waits for.
+func (c *cluster) headers(a *Asker, exchange string, deadline time.Time) map[string]string {
+	return map[string]string{HeaderExchange: c.id + exchange, HeaderLeg: "1", HeaderAttempt: "1", HeaderDeadline: millis(deadline),
+		HeaderReplyTo: a.ReplyTopic(), HeaderEpoch: a.epoch}
+}
+
+func (c *cluster) publish(t testing.TB, k Bus, m Message) {
+	t.Helper()
+	if err := k.Publish(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (a *Asker) state(front string) FrontState {
+	for _, f := range a.Fronts() {
+		if f.Front == front {
+			return f
+		}
+	}
+	return FrontState{Front: front}
+}
+
+// deadLetters waits for n dead letters of the test's front.
+func (c *cluster) deadLetters(t testing.TB, k Bus, n int) []Message {
+	t.Helper()
+	var mu sync.Mutex
+	var found []Message
+	stop := running(t, func(ctx context.Context) error {
+		return k.ConsumeDirect(ctx, DirectConfig{Topic: TopicDeadLetter, Oldest: true}, func(_ context.Context, m Message) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if m.Headers[HeaderSource] == RequestTopic(c.front()) {
+				found = append(found, m)
+			}
+			return nil
+		})
+	})
+	eventually(t, "all dead letters", func() bool { mu.Lock(); defer mu.Unlock(); return len(found) == n })
+	stop()
+	return found
 }

@@ -13,7 +13,7 @@ import (
 const (
 	pauseAfter   = 250 * time.Millisecond // without a free place
 	handOverTime = time.Second            // for work in hand when a partition goes to another member
-	assemblyTime = 2 * time.Minute        // for all pieces of a message to arrive
+	assemblyTime = 30 * time.Second       // for the next piece of a message to arrive
 	rejoinPause  = 500 * time.Millisecond
 )
 
@@ -96,9 +96,13 @@ func (g *group) Setup(s sarama.ConsumerGroupSession) error {
 	since := time.Now().Add(-g.config.SkipOlder).UnixMilli()
 	for topic, partitions := range s.Claims() {
 		for _, p := range partitions {
-			offset, err := g.client.GetOffset(topic, p, since)
-			if err == nil && offset < 0 { // nothing is younger
-				offset, err = g.client.GetOffset(topic, p, sarama.OffsetNewest)
+			// The end is asked for first: what is published in between is young.
+			offset, err := g.client.GetOffset(topic, p, sarama.OffsetNewest)
+			if err == nil {
+				var young int64
+				if young, err = g.client.GetOffset(topic, p, since); young >= 0 {
+					offset = min(offset, young)
+				}
 			}
 			if err != nil {
 				return fmt.Errorf("find where to start in %s/%d: %w", topic, p, err)

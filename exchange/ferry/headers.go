@@ -24,6 +24,7 @@ const (
 	HeaderNonce     = "fy-nonce"     // random, known to the asked front only, echoed
 	HeaderTrace     = "traceparent"  // W3C Trace Context
 	HeaderRefused   = "fy-refused"   // on an answer without a body: a Reason
+	HeaderWorking   = "fy-working"   // a sign of life without a body: milliseconds until the next
 	HeaderReason    = "fy-reason"    // on xg.dlq: a Reason
 	HeaderDigest    = "fy-digest"    // on xg.dlq: lower hex SM3 of the body
 	HeaderSource    = "fy-source"    // on xg.dlq: the topic the request came from

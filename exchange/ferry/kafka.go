@@ -221,11 +221,8 @@ func (k *Kafka) Publish(ctx context.Context, m Message) error {
 		}
 	}
 	acks := make(chan error, len(pieces))
-	for _, piece := range pieces {
-		piece.Partition = m.Partition
-		if err := k.enqueue(ctx, record(piece, acks)); err != nil {
-			return err
-		}
+	if err := k.enqueue(ctx, pieces, m.Partition, acks); err != nil {
+		return err
 	}
 	for range pieces {
 		select {
@@ -282,20 +279,31 @@ func record(m Message, acks chan<- error) *sarama.ProducerMessage {
 	return p
 }
 
-func (k *Kafka) enqueue(ctx context.Context, p *sarama.ProducerMessage) error {
+// enqueue hands all pieces to the producer. Once the first is handed over ctx no
+// longer counts: half a message would hold up its partition's consumer until it
+// gives up waiting for the rest.
+func (k *Kafka) enqueue(ctx context.Context, pieces []Message, partition int32, acks chan<- error) error {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	if k.closed {
 		return ErrClosed
 	}
-	select {
-	case k.producer.Input() <- p:
-		return nil
-	case <-k.closing:
-		return ErrClosed
-	case <-ctx.Done():
-		return fmt.Errorf("publish to %s: %w", p.Topic, context.Cause(ctx))
+	for i, piece := range pieces {
+		piece.Partition = partition
+		p := record(piece, acks)
+		if i > 0 {
+			k.producer.Input() <- p // read until Close, which waits for mu
+			continue
+		}
+		select {
+		case k.producer.Input() <- p:
+		case <-k.closing:
+			return ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("publish to %s: %w", p.Topic, context.Cause(ctx))
+		}
 	}
+	return nil
 }
 
 func (k *Kafka) acknowledge() {

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +45,10 @@ type ServerConfig struct {
 	Deferred bool
 	// HeartbeatEvery is the interval of heartbeats; 0 means 5 s.
 	HeartbeatEvery time.Duration
+	// SignEvery is how often an asker is told that its live request is being
+	// worked on, first after a quarter of it, so that it need not ask another
+	// replica, and the department twice. 0 means 600 ms, < 0 never.
+	SignEvery time.Duration
 	// Skew is how far the clocks of gateways and front may differ; 0 means 2 s.
 	Skew time.Duration
 	// CacheBytes bounds the answers kept for repetition; 0 means 64 MiB.
@@ -88,6 +94,9 @@ func NewServer(bus Bus, c ServerConfig) (*Server, error) {
 	}
 	if c.HeartbeatEvery <= 0 {
 		c.HeartbeatEvery = 5 * time.Second
+	}
+	if c.SignEvery == 0 {
+		c.SignEvery = 600 * time.Millisecond
 	}
 	if c.Skew <= 0 {
 		c.Skew = 2 * time.Second
@@ -158,7 +167,9 @@ func (s *Server) serve(ctx context.Context, m Message, mayReply bool) error {
 	}
 	work, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
+	quiet := s.signs(work, m)
 	answer, repeated, err := s.answers.get(work, key, deadline, func() (Answer, error) { return s.try(work, m) })
+	quiet()
 	if err != nil {
 		return s.fail(ctx, work, m, err)
 	}
@@ -174,6 +185,47 @@ func (s *Server) serve(ctx context.Context, m Message, mayReply bool) error {
 		return s.refuse(ctx, m, ReasonTooLarge)
 	}
 	return s.reply(ctx, m, body, headers)
+}
+
+// signs tells the asker from time to time that its request is being worked on,
+// until quiet is called, which waits for the end of it.
+func (s *Server) signs(ctx context.Context, m Message) (quiet func()) {
+	every := s.config.SignEvery
+	if every < 0 || m.Headers[HeaderReplyTo] == TopicDeferredReply {
+		return func() {}
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	sign := func() {
+		for wait := every; ctx.Err() == nil; pause(ctx, wait) {
+			h := echoed(m, map[string]string{HeaderWorking: strconv.FormatInt(wait.Milliseconds(), 10)})
+			_ = s.bus.Publish(ctx, Message{Topic: m.Headers[HeaderReplyTo], Headers: h, Body: []byte{}}) // the next one may arrive
+		}
+	}
+	wg.Add(1)
+	timer := time.AfterFunc(every/4, func() { defer wg.Done(); sign() })
+	return func() {
+		stop()
+		if timer.Stop() {
+			wg.Done()
+		}
+		wg.Wait()
+	}
+}
+
+// echoed returns the headers of an answer to m: what identifies the question,
+// and what the answer adds.
+func echoed(m Message, add map[string]string) map[string]string {
+	h := make(map[string]string, 12)
+	for _, name := range []string{HeaderExchange, HeaderLeg, HeaderAttempt, HeaderEpoch, HeaderNonce, HeaderTrace} {
+		if v := m.Headers[name]; v != "" {
+			h[name] = v
+		}
+	}
+	for k, v := range add {
+		h[k] = v
+	}
+	return h
 }
 
 // fail ends a request whose handler failed.
@@ -233,16 +285,7 @@ func sealAnswer(a Answer, m Message) (body []byte, headers map[string]string, er
 
 // reply sends an answer where the request asks for it.
 func (s *Server) reply(ctx context.Context, m Message, body []byte, headers map[string]string) error {
-	h := map[string]string{HeaderExchange: m.Headers[HeaderExchange], HeaderLeg: m.Headers[HeaderLeg],
-		HeaderAttempt: m.Headers[HeaderAttempt]}
-	for _, name := range []string{HeaderEpoch, HeaderNonce, HeaderTrace} {
-		if v := m.Headers[name]; v != "" {
-			h[name] = v
-		}
-	}
-	for k, v := range headers {
-		h[k] = v
-	}
+	h := echoed(m, headers)
 	// Hours may be left of a deferred request's deadline, but not for one try.
 	ctx, cancel := context.WithTimeout(ctx, sendDeferred)
 	defer cancel()
