@@ -573,3 +573,24 @@ func TestProgressEndsWithTheExchange(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestDeletedWhileItsReleaseIsRecordedLeavesNothing(t *testing.T) {
+	c := newCity(t)
+	c.sources["si"].says(func(context.Context, Ask) (Answer, error) {
+		c.gate.mu.Lock()
+		return c.found("si"), nil
+	})
+	x := c.begin(c.request("ONE"))
+	for c.part(x, "SI-01").Legs[0].State != "ended" {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(150 * time.Millisecond) // rendered, sealed, and waiting for its record
+	c.ok(c.Forget(context.Background(), x))
+	c.gate.mu.Unlock()
+	if c.await(x); c.part(x, "SI-01").State != "withheld" {
+		t.Errorf("%+v", c.part(x, "SI-01"))
+	}
+	if _, err := c.Sealed(context.Background(), x, "SI-01"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("%v", err)
+	}
+}
