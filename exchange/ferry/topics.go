@@ -224,8 +224,12 @@ func (k *Kafka) apply(c Change) error {
 		for name, value := range c.wanted.Settings {
 			entries[name] = &value
 		}
-		return k.admin.CreateTopic(c.Topic, &sarama.TopicDetail{NumPartitions: int32(c.wanted.Partitions),
+		err := k.admin.CreateTopic(c.Topic, &sarama.TopicDetail{NumPartitions: int32(c.wanted.Partitions),
 			ReplicationFactor: int16(c.wanted.Replication), ConfigEntries: entries}, false)
+		if errors.Is(err, sarama.ErrTopicAlreadyExists) { // somebody else was faster; the next plan says what differs
+			return nil
+		}
+		return err
 	case c.What == "partitions":
 		return k.admin.CreatePartitions(c.Topic, int32(c.wanted.Partitions), nil, false)
 	}
