@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"errors"
+	"flag"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -47,6 +48,9 @@ func (w whims) carry(random *rand.Rand, from, to string) {
 // TestWhateverTheDeviceDoesEachMessageArrivesOnce draws a device, a load and
 // restarts of either side.
 func TestWhateverTheDeviceDoesEachMessageArrivesOnce(t *testing.T) {
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
+		checks.Value.Set("30") // a tenth of a second each
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		w := whims{
 			drop: rapid.IntRange(0, 50).Draw(t, "drop"), duplicate: rapid.IntRange(0, 40).Draw(t, "duplicate"),
