@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +38,7 @@ type Agent struct {
 	Config
 	mu    sync.Mutex
 	reads map[string]used // by nonce of the challenge
+	swept time.Time       // when reads was last rid of what is over
 }
 
 // used remembers which exchange a card read was used for.
@@ -102,16 +105,31 @@ func (a *Agent) ask(ctx context.Context, src catalog.Source, q Question) Reply {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return Reply{Refusal: TooLate}
 	case err != nil:
-		a.Logger.Warn("source failed", "exchange", q.Terms.Exchange, "source", src.ID, "err", err)
+		a.Logger.Warn("source failed", "exchange", q.Terms.Exchange, "source", src.ID, "err", discreet(err, q.Person))
 		return Reply{Refusal: Failed}
 	}
 	return a.granted(q, answer)
+}
+
+// discreet withholds the text of an adapter's error that, against the rule for
+// sources, tells whom it is about.
+func discreet(err error, p identity.Person) error {
+	old, _ := p.Number.Old15()
+	for _, secret := range []string{p.Number.Reveal(), p.Name.Reveal(), old} {
+		if secret != "" && strings.Contains(err.Error(), secret) {
+			return errors.New("its text held the person's data and is withheld")
+		}
+	}
+	return err
 }
 
 // granted holds the records to the proof's schema and keeps the granted fields,
 // and the one by which the issuer's seal is chosen.
 func (a *Agent) granted(q Question, answer exchange.Answer) Reply {
 	r := Reply{State: answer.State, DataTime: answer.DataTime}
+	if answer.State != exchange.StateFound {
+		return r
+	}
 	proof, _ := a.Release.Catalogue.Proof(q.Terms.Proof) // check found it
 	for _, rec := range answer.Records {
 		own, kept := make(map[string]any), make(map[string]any)
@@ -155,6 +173,8 @@ func (a *Agent) check(attrs envelope.Attributes, q Question) (catalog.Source, er
 		return catalog.Source{}, because("LEG_DIGEST", "leg digest is not that of the question")
 	case q.Terms.Release != a.Release.Number:
 		return catalog.Source{}, because("RELEASE", fmt.Sprintf("question under catalogue release %d, here %d", q.Terms.Release, a.Release.Number))
+	case !a.Now().Before(a.Release.Expires):
+		return catalog.Source{}, because("RELEASE", "the catalogue release has expired")
 	case !a.Now().Before(attrs.Deadline):
 		return catalog.Source{}, because("DEADLINE", "deadline is over")
 	}
@@ -205,15 +225,16 @@ func (a *Agent) checkRead(q Question) (identity.VerifiedRead, error) {
 	return v, a.once(h.Nonce, q.Terms.Exchange)
 }
 
+const sweepEvery = time.Minute
+
 // once refuses a card read that another exchange has used.
 func (a *Agent) once(nonce, exchange string) error {
 	now := a.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for n, u := range a.reads {
-		if now.After(u.until) {
-			delete(a.reads, n)
-		}
+	if now.Sub(a.swept) > sweepEvery {
+		maps.DeleteFunc(a.reads, func(_ string, u used) bool { return now.After(u.until) })
+		a.swept = now
 	}
 	if u, ok := a.reads[nonce]; ok && u.exchange != exchange {
 		return because("CARD_READ_REUSED", "card read was used for another exchange")
@@ -222,8 +243,13 @@ func (a *Agent) once(nonce, exchange string) error {
 	return nil
 }
 
-// checkGrant holds the question to the countersigned grant and the proof's demand for evidence.
+// checkGrant holds the question to the matter's purposes, the countersigned
+// grant and the proof's demand for evidence.
 func (a *Agent) checkGrant(q Question, proof catalog.Proof, read identity.VerifiedRead) error {
+	item, ok := a.Release.Catalogue.Item(q.Terms.Item)
+	if !ok || !slices.Contains(item.Purposes, q.Terms.Purpose) {
+		return because("PURPOSE", "the matter does not allow this purpose")
+	}
 	g, ok := a.Release.Catalogue.GrantFor(q.Caller, q.Terms.Item, q.Terms.Proof)
 	if !ok || !a.Now().Before(g.NotAfter) {
 		return because("NO_GRANT", "no grant")

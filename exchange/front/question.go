@@ -54,7 +54,24 @@ type Reply struct {
 	DataTime time.Time
 }
 
-var b64 = base64.RawURLEncoding
+// Format keeps person, salts and attestation out of every fmt verb.
+func (q Question) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "question %s %s", q.Terms.Exchange, q.Terms.Leg)
+}
+
+// MarshalJSON refuses: encode is the one place where a question becomes bytes.
+func (q Question) MarshalJSON() ([]byte, error) { return nil, errNotHere }
+
+// Format keeps the records out of every fmt verb, and what was found with them:
+// a proof may be sensitive.
+func (r Reply) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "reply") }
+
+// MarshalJSON refuses, as a Question's does.
+func (r Reply) MarshalJSON() ([]byte, error) { return nil, errNotHere }
+
+var errNotHere = errors.New("front: not to be encoded outside an envelope")
+
+var b64 = base64.RawURLEncoding.Strict()
 
 const version = 1
 
@@ -165,10 +182,13 @@ func (r Reply) encode() ([]byte, error) {
 
 func decodeReply(raw []byte) (Reply, error) {
 	var w replyJSON
-	if err := strict(raw, &w); err != nil || w.V != version || (w.State == "") == (w.Refusal == "") {
+	if err := strict(raw, &w); err != nil || w.V != version {
 		return Reply{}, ErrMessage
 	}
 	r := Reply{State: exchange.State(w.State), Refusal: Refusal(w.Refusal)}
+	if !r.known() || len(w.Records) > 0 && r.State != exchange.StateFound {
+		return Reply{}, ErrMessage
+	}
 	if w.DataTime != "" {
 		t, err := time.Parse(time.RFC3339Nano, w.DataTime)
 		if err != nil {
@@ -180,6 +200,17 @@ func decodeReply(raw []byte) (Reply, error) {
 		r.Records = append(r.Records, exchange.Record{Number: rec.Number, Name: rec.Name, Fields: rec.Fields})
 	}
 	return r, nil
+}
+
+// known reports whether r is either one of the states or one of the refusals.
+func (r Reply) known() bool {
+	switch r.State {
+	case exchange.StateFound, exchange.StateNotFound, exchange.StateMultiple, exchange.StatePending, exchange.StateNotIssuable:
+		return r.Refusal == ""
+	case "":
+		return r.Refusal == Denied || r.Refusal == TooLate || r.Refusal == Unreachable || r.Refusal == Failed
+	}
+	return false
 }
 
 // strict decodes exactly one JSON value without unknown members; numbers stay as they are written.

@@ -71,7 +71,7 @@ func (s *Source) Query(ctx context.Context, ask exchange.Ask) (exchange.Answer, 
 		Accept: func(m ferry.Message) (bool, error) {
 			r, err := s.open(ask, once, m)
 			reply = r
-			return err == nil, err
+			return err == nil || errors.Is(err, ErrMessage), err // what the front has signed ends the question, even if it is nonsense
 		},
 	})
 	if err != nil {
