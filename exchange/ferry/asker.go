@@ -42,6 +42,9 @@ type Question struct {
 	Leg      string
 	Deadline time.Time
 	Trace    string // traceparent, may be empty
+	// HedgeEvery overrides the asker's, if not 0. A front behind a gap should
+	// have < 0: every attempt would cross it.
+	HedgeEvery time.Duration
 	// Seal makes the envelope of an attempt, 1 for the first, and the headers
 	// that repeat its attributes. It is called once for each attempt, one at a
 	// time. Attributes' reply address is Asker.ReplyTopic, epoch Asker.Epoch.
@@ -211,13 +214,13 @@ func (a *Asker) converse(ctx context.Context, q Question, c *call) error {
 	if err := s.send(sending); err != nil {
 		return err
 	}
-	hedge := time.NewTimer(a.hedgeAfter())
+	hedge := time.NewTimer(a.hedgeAfter(q))
 	defer hedge.Stop()
 	for {
 		select {
 		case m := <-c.answers:
 			if sign := signOf(m); sign > 0 {
-				hedge.Reset(max(sign*missedSigns, a.hedgeAfter()))
+				hedge.Reset(max(sign*missedSigns, a.hedgeAfter(q)))
 				continue
 			}
 			done, err := a.judge(q, m)
@@ -228,13 +231,13 @@ func (a *Asker) converse(ctx context.Context, q Question, c *call) error {
 			if s.sent == partitions {
 				continue
 			}
-			hedge.Reset(a.hedgeAfter())
+			hedge.Reset(a.hedgeAfter(q))
 			a.counts.Hedged.Add(1)
 			if err := s.send(sending); err != nil {
 				a.log.Warn("hedge", "front", q.Front, "err", err)
 			}
 		case err := <-s.failed:
-			if s.unsent++; s.unsent == partitions || (s.unsent == s.sent && a.config.HedgeEvery < 0) {
+			if s.unsent++; s.unsent == partitions || (s.unsent == s.sent && a.hedgeAfter(q) == never) {
 				return fmt.Errorf("ask %s: %w: %w", q.Front, ErrNotSent, err)
 			}
 		case <-ctx.Done():
@@ -247,11 +250,17 @@ func (a *Asker) converse(ctx context.Context, q Question, c *call) error {
 // missedSigns is how many signs of life may be missing before others are asked.
 const missedSigns = 3
 
-func (a *Asker) hedgeAfter() time.Duration {
-	if a.config.HedgeEvery < 0 {
-		return 366 * 24 * time.Hour
+const never = 366 * 24 * time.Hour
+
+func (a *Asker) hedgeAfter(q Question) time.Duration {
+	every := a.config.HedgeEvery
+	if q.HedgeEvery != 0 {
+		every = q.HedgeEvery
 	}
-	return a.config.HedgeEvery
+	if every < 0 {
+		return never
+	}
+	return every
 }
 
 // signOf returns after what time a front at work will give another sign of

@@ -206,9 +206,11 @@ func lateAnswer(t *testing.T, c *cluster) {
 		<-release
 		return says([]byte("too late")), nil
 	}, nil)
-	a := c.asker(t, k, func(a *AskerConfig) { a.HedgeEvery = -1 })
+	a := c.asker(t, k, nil)
 	var got Message
-	err := a.Ask(t.Context(), c.question("L", []byte("x"), 2*time.Second, &got))
+	q := c.question("L", []byte("x"), 2*time.Second, &got)
+	q.HedgeEvery = -1
+	err := a.Ask(t.Context(), q)
 	close(release)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("ask ended with %v", err)

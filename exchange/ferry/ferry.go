@@ -128,6 +128,13 @@ func DeferredRequestTopic(front string) string { return "xg.req." + front + ".de
 // ReplyTopic is where the gateway of a slot ("00" to "99") is answered.
 func ReplyTopic(slot string) string { return "xg.rep.gw" + slot }
 
+// IsReplyTopic reports whether answers may go to a topic: live ones, or also
+// deferred ones. Whoever writes where a message tells it to (a front, a relay)
+// must ask.
+func IsReplyTopic(topic string, deferred bool) bool {
+	return replyTopic.MatchString(topic) || deferred && topic == TopicDeferredReply
+}
+
 // Errors a caller may want to tell apart.
 var (
 	// ErrTooLarge is returned for a body over MaxBody or a header over 1 KiB.

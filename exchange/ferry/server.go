@@ -134,7 +134,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // live handles a live request. It never asks for it again: the asker hedges.
 func (s *Server) live(ctx context.Context, m Message) error {
-	_ = s.serve(ctx, m, replyTopic.MatchString(m.Headers[HeaderReplyTo]))
+	_ = s.serve(ctx, m, IsReplyTopic(m.Headers[HeaderReplyTo], false))
 	return nil
 }
 
