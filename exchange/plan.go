@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"yizheng/catalog"
 	"yizheng/identity"
@@ -123,8 +122,8 @@ func (s *Service) authorise(who Principal, req Request, subjects []*subject) (*p
 	if p.situation, ok = item.Situation(req.Situation); !ok {
 		return nil, refuse(ReasonUnknownItem, "situation", "本事项没有这种情形", "the item has no such situation")
 	}
-	if n := utf8.RuneCountInString(req.Case); n == 0 || n > 64 {
-		return nil, refuse(ReasonInvalid, "case", "请填写办件编号（1–64 个字符）", "give the case number, 1 to 64 characters")
+	if !catalog.ValidCase(req.Case) {
+		return nil, refuse(ReasonInvalid, "case", "请填写办件编号：1–64 个可见字符，首尾无空格", "give the case number: 1 to 64 printable characters, no space around")
 	}
 	if !slices.Contains(item.Purposes, req.Purpose) {
 		return nil, refuse(ReasonPurpose, "purpose", "本事项不允许此用途", "the item does not allow this purpose")

@@ -334,8 +334,11 @@ func (s *Service) Last() *PublicView {
 	for i, part := range v.Parts {
 		sensitive := last.plan.parts[i].proof.Sensitive
 		public := func(c Code) string {
-			if part.State != "released" {
+			switch part.State {
+			case "running":
 				return "…"
+			case "withheld":
+				return "WITHHELD"
 			}
 			return c.Public(sensitive)
 		}

@@ -71,6 +71,17 @@ func TestQpdfFindsNothingWrong(t *testing.T) {
 	}
 }
 
+// TestAScannerReadsTheQRCode renders at the resolution of an office scanner.
+func TestAScannerReadsTheQRCode(t *testing.T) {
+	d := sampleDocument()
+	d.QR = "https://localhost:8443/v/6901002026112200V8K3WY3FFEF#1." + strings.Repeat("Ab3_", 140) // as long as a real one
+	picture := filepath.Join(t.TempDir(), "page")
+	execute(t, "pdftoppm", "-r", "200", "-png", "-singlefile", renderTo(t, d), picture)
+	if out := execute(t, "zbarimg", "--quiet", "--raw", "--nodbus", picture+".png"); strings.TrimSpace(out) != d.QR {
+		t.Errorf("the scanner read %q, want the payload", out)
+	}
+}
+
 func TestPdftotextGivesEveryValueExactly(t *testing.T) {
 	d := sampleDocument()
 	path := renderTo(t, d)

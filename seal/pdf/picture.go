@@ -74,8 +74,3 @@ func deflate(b []byte) []byte {
 }
 
 func (p Picture) empty() bool { return p.rgb == nil }
-
-func isDark(c color.Color) bool {
-	r, _, _, _ := c.RGBA()
-	return r < 0x8000
-}

@@ -3,17 +3,17 @@ package pdf
 import (
 	"fmt"
 
-	"github.com/boombuler/barcode/qr"
+	"rsc.io/qr"
 )
 
 // qr draws payload as a QR code (error correction level M) of the given side in
 // points, quiet zone of four modules included, lower left corner at x, y.
 func (c *content) qr(payload string, x, y, side float64) error {
-	code, err := qr.Encode(payload, qr.M, qr.Auto)
+	code, err := qr.Encode(payload, qr.M)
 	if err != nil {
 		return fmt.Errorf("%w: QR payload of %d bytes cannot be encoded", ErrDocument, len(payload))
 	}
-	n := code.Bounds().Dx()
+	n := code.Size
 	module := side / float64(n+8)
 	c.fill(x, y, side, side, shade{1, 1, 1})
 	c.b = append(c.b, "q 0 g\n"...)
@@ -23,7 +23,7 @@ func (c *content) qr(payload string, x, y, side float64) error {
 	for row := range n {
 		for col := 0; col < n; col++ {
 			from := col
-			for col < n && isDark(code.At(col, row)) {
+			for col < n && code.Black(col, row) {
 				col++
 			}
 			if col > from {
