@@ -14,8 +14,9 @@ const (
 
 // controller writes and reads control files and does what time demands.
 type controller struct {
-	link  *Link
-	epoch uint64 // of our control files: their sequence begins anew in each process
+	link     *Link
+	patience patience // only used by run's goroutine
+	epoch    uint64   // of our control files: their sequence begins anew in each process
 
 	mu       sync.Mutex
 	seq      uint64
@@ -54,6 +55,7 @@ func (c *controller) scan() error {
 		l.trouble("list in/", err)
 		return nil
 	}
+	c.patience.forget(found)
 	for _, n := range found {
 		if err := c.take(n); err != nil {
 			return err
@@ -67,9 +69,7 @@ func (c *controller) scan() error {
 func (c *controller) take(n name) error {
 	l := c.link
 	file := n.file(l.cfg.Device.Extension)
-	// Control files are small; a half-written one cannot be told from a bad
-	// one, so it gets the same patience as a data file.
-	if !l.cfg.Device.Atomic && !l.older(file) {
+	if !c.patience.over(file) {
 		return nil
 	}
 	f := l.read(n, file)

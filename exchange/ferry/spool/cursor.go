@@ -1,9 +1,6 @@
 package spool
 
-import (
-	"os"
-	"time"
-)
+import "time"
 
 // What a receiver says about its cursor, and what it is told.
 
@@ -141,10 +138,4 @@ func (w *window) named(seqs []uint64) {
 			g.tries = 1
 		}
 	}
-}
-
-// older reports whether a control file has rested long enough to be whole.
-func (l *Link) older(file string) bool {
-	info, err := os.Lstat(l.dir.path("in", file))
-	return err == nil && time.Since(info.ModTime()) >= l.cfg.Device.StableFor
 }

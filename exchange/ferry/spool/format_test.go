@@ -205,7 +205,7 @@ func TestJournalSurvivesACutAndRefusesDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := j.rewrite([]entry{{Op: opCursor, Epoch: 1, Seq: 9}}, func(e entry) bool { return e.Seq > 1 }); err != nil {
+	if err := j.rewrite([]entry{{Op: opCursor, Epoch: 1, Seq: 9}}, func(e *entry) bool { return e.Seq > 1 }); err != nil {
 		t.Fatal(err)
 	}
 	j.close()

@@ -7,7 +7,10 @@ import (
 	"time"
 )
 
-const rewriteAt = 16 << 20 // bytes of a journal that are worth a rewrite
+// idsUntil is the size of a sender's journal up to which it keeps the ids of
+// acknowledged records. Beyond, only files' numbers can be named if the other
+// side loses what it has acknowledged.
+const idsUntil = 64 << 20
 
 // quarantine takes a file that cannot be believed out of the way. Beyond the
 // caps the newest are deleted instead: the first ones tell most.
@@ -89,11 +92,16 @@ func (s *sender) shorten(old int64) error {
 		first[f.epoch] = f.seq
 	}
 	for p, f := range s.files {
-		if open, some := first[p.epoch]; f.state == stateAcked && f.created < old && (!some || p.seq < open) {
+		open, some := first[p.epoch]
+		before := old
+		if f.state != stateAcked { // its reason may be asked for
+			before = old - s.link.cfg.MaxAge.Milliseconds()
+		}
+		if f.state != stateOpen && f.created < before && (!some || p.seq < open) {
 			delete(s.files, p)
 		}
 	}
-	if s.journal.size < rewriteAt {
+	if !s.journal.long() {
 		return nil
 	}
 	head := []entry{{Op: opEpoch, Epoch: s.epoch, Seq: s.seq, Digest: s.tail[:], Boot: bootID()}}
@@ -102,19 +110,17 @@ func (s *sender) shorten(old int64) error {
 			head = append([]entry{{Op: opEpoch, Epoch: epoch, Seq: seq}}, head...)
 		}
 	}
-	err := s.journal.rewrite(head, func(e entry) bool {
-		switch e.Op {
-		case opSent:
-			return s.files[pos{e.Epoch, e.Seq}] != nil
-		case opAcked, opVoid:
-			return e.Epoch == s.epoch
+	large := s.journal.size > idsUntil
+	return s.journal.rewrite(head, func(e *entry) bool {
+		f := s.files[pos{e.Epoch, e.Seq}]
+		if e.Op != opSent || f == nil {
+			return false
 		}
-		return false
+		if e.State = f.state; f.state == stateAcked && large {
+			e.IDs = nil
+		}
+		return true
 	})
-	if err == nil && s.journal.size >= rewriteAt {
-		s.link.cfg.Logger.Info("spool: sender's journal stays long", "bytes", s.journal.size)
-	}
-	return err
 }
 
 // shorten rewrites the receiver's journal to its cursors, the files that are
@@ -125,7 +131,7 @@ func (r *receiver) shorten(old int64) error {
 	for _, w := range r.windows {
 		w.forget(old)
 	}
-	if r.journal.size < rewriteAt {
+	if !r.journal.long() {
 		return nil
 	}
 	var head []entry
@@ -137,12 +143,13 @@ func (r *receiver) shorten(old int64) error {
 	if err := r.journal.each(func(e entry) { surplus += len(e.Hashes) / 16 }); err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
-	return r.journal.rewrite(head, func(e entry) bool {
+	return r.journal.rewrite(head, func(e *entry) bool {
 		surplus -= len(e.Hashes) / 16
-		if surplus <= 0 && len(e.Hashes) > 0 {
-			return true
+		inWindow := surplus <= 0 && len(e.Hashes) > 0
+		if !inWindow {
+			e.Hashes = nil
 		}
 		w := r.windows[e.Epoch]
-		return w != nil && (e.Op == opReceived && w.files[e.Seq] != nil || e.Op == opVoid && e.To > w.contiguous)
+		return inWindow || w != nil && (e.Op == opReceived && w.files[e.Seq] != nil || e.Op == opVoid && e.To > w.contiguous)
 	})
 }

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -15,30 +16,39 @@ import (
 // u32 CRC-32C ‖ entry. A frame that was cut off by a crash is the last one and
 // is dropped when the journal is opened.
 type journal struct {
-	path string
-	f    *os.File
-	size int64
-	sync bool
+	path  string
+	f     *os.File
+	size  int64
+	last  int64 // size after the last rewrite
+	worth int64 // least size that is worth one
+	sync  bool
 }
+
+// rewriteAt is the worth of a journal outside tests.
+const rewriteAt = 16 << 20
+
+// long reports whether a rewrite is due: it must have doubled since the last.
+func (j *journal) long() bool { return j.size > max(j.worth, 2*j.last) }
 
 // entry is one line of either journal. The sender writes epoch, sent, acked and
 // void; the receiver received, void and, at the head of a rewritten journal,
 // cursor.
 type entry struct {
-	Op       string   `json:"op"`
-	Epoch    uint64   `json:"epoch"`
-	Seq      uint64   `json:"seq,omitempty"` // of the file; acked, cursor: highest contiguous
-	To       uint64   `json:"to,omitempty"`  // void: last of the range
-	Created  int64    `json:"created,omitempty"`
-	Count    int      `json:"count,omitempty"`
-	Reason   Reason   `json:"reason,omitempty"`
-	Digest   []byte   `json:"digest,omitempty"`
-	Previous []byte   `json:"prev,omitempty"`
-	Root     []byte   `json:"root,omitempty"`
-	IDs      []string `json:"ids,omitempty"`    // sent: the records' ids
-	Hashes   []byte   `json:"hashes,omitempty"` // received: 16 bytes of each id's SM3
-	Seqs     []uint64 `json:"seqs,omitempty"`   // acked: those above Seq
-	Boot     string   `json:"boot,omitempty"`   // epoch: of the machine
+	Op       string    `json:"op"`
+	Epoch    uint64    `json:"epoch"`
+	Seq      uint64    `json:"seq,omitempty"` // of the file; acked, cursor: highest contiguous
+	To       uint64    `json:"to,omitempty"`  // void: last of the range
+	Created  int64     `json:"created,omitempty"`
+	Count    int       `json:"count,omitempty"`
+	State    fileState `json:"state,omitempty"` // sent, in a rewritten journal: what acked and void have said
+	Reason   Reason    `json:"reason,omitempty"`
+	Digest   []byte    `json:"digest,omitempty"`
+	Previous []byte    `json:"prev,omitempty"`
+	Root     []byte    `json:"root,omitempty"`
+	IDs      []string  `json:"ids,omitempty"`    // sent: the records' ids
+	Hashes   []byte    `json:"hashes,omitempty"` // received: 16 bytes of each id's SM3
+	Seqs     []uint64  `json:"seqs,omitempty"`   // acked: those above Seq
+	Boot     string    `json:"boot,omitempty"`   // epoch: of the machine
 }
 
 const (
@@ -60,8 +70,8 @@ func openJournal(path string, sync bool, replay func(entry) error) (*journal, er
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
-	j := &journal{path: path, f: f, sync: sync}
-	j.size, err = readFrames(f, func(_ []byte, e entry) error { return replay(e) })
+	j := &journal{path: path, f: f, sync: sync, worth: rewriteAt}
+	j.size, err = readFrames(f, replay)
 	if err == nil {
 		err = f.Truncate(j.size)
 	}
@@ -80,39 +90,38 @@ func openJournal(path string, sync bool, replay func(entry) error) (*journal, er
 
 // readFrames calls fn for every whole frame and returns where they end. A
 // damaged frame with whole frames behind it is not a crash's doing: an error.
-func readFrames(f *os.File, fn func(frame []byte, e entry) error) (int64, error) {
+func readFrames(f *os.File, fn func(entry) error) (int64, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err
 	}
-	r := io.NewSectionReader(f, 0, info.Size())
+	r := bufio.NewReader(io.NewSectionReader(f, 0, info.Size()))
 	var end int64
-	buffered := make([]byte, 8)
+	head := make([]byte, 8)
 	for {
-		if _, err := io.ReadFull(r, buffered[:8]); err != nil {
+		if _, err := io.ReadFull(r, head); err != nil {
 			return end, nil // nothing or half a frame head is left
 		}
-		n := binary.BigEndian.Uint32(buffered)
-		sum := binary.BigEndian.Uint32(buffered[4:])
+		n := binary.BigEndian.Uint32(head)
+		sum := binary.BigEndian.Uint32(head[4:])
 		if n == 0 || n > maxEntry || end+8+int64(n) > info.Size() {
 			return end, nil
 		}
-		frame := make([]byte, 8+n)
-		copy(frame, buffered[:8])
-		if _, err := io.ReadFull(r, frame[8:]); err != nil {
+		body := make([]byte, n)
+		if _, err := io.ReadFull(r, body); err != nil {
 			return end, fmt.Errorf("read: %w", err)
 		}
 		var e entry
-		if crc32.Checksum(frame[8:], castagnoli) != sum || json.Unmarshal(frame[8:], &e) != nil {
-			if end+int64(len(frame)) < info.Size() {
+		if crc32.Checksum(body, castagnoli) != sum || json.Unmarshal(body, &e) != nil {
+			if end+8+int64(n) < info.Size() {
 				return end, fmt.Errorf("damaged at byte %d", end)
 			}
 			return end, nil
 		}
-		if err := fn(frame, e); err != nil {
+		if err := fn(e); err != nil {
 			return end, err
 		}
-		end += int64(len(frame))
+		end += 8 + int64(n)
 	}
 }
 
@@ -144,41 +153,45 @@ func encodeFrame(e entry) ([]byte, error) {
 }
 
 // rewrite replaces the journal by head and those entries that keep wants, in
-// their order. A crash leaves the old one or the new one.
-func (j *journal) rewrite(head []entry, keep func(entry) bool) error {
+// their order; keep may shorten them. A crash leaves the old one or the new one.
+func (j *journal) rewrite(head []entry, keep func(*entry) bool) error {
 	if err := j.writeNew(head, keep); err != nil {
 		return fmt.Errorf("%w: rewrite journal %s: %w", ErrState, filepath.Base(j.path), err)
 	}
+	j.last = j.size
 	return nil
 }
 
-func (j *journal) writeNew(head []entry, keep func(entry) bool) error {
+func (j *journal) writeNew(head []entry, keep func(*entry) bool) error {
 	fresh := j.path + ".new"
 	f, err := os.OpenFile(fresh, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	var size int64
-	write := func(frame []byte) error {
-		size += int64(len(frame))
-		_, err := f.Write(frame)
+	w := bufio.NewWriter(f)
+	write := func(e entry) error {
+		frame, err := encodeFrame(e)
+		if err == nil {
+			size += int64(len(frame))
+			_, err = w.Write(frame)
+		}
 		return err
 	}
 	for _, e := range head {
-		frame, err := encodeFrame(e)
-		if err == nil {
-			err = write(frame)
-		}
-		if err != nil {
-			return errors.Join(err, f.Close())
-		}
+		err = errors.Join(err, write(e))
 	}
-	_, err = readFrames(j.f, func(frame []byte, e entry) error {
-		if !keep(e) {
-			return nil
-		}
-		return write(frame)
-	})
+	if err == nil {
+		_, err = readFrames(j.f, func(e entry) error {
+			if !keep(&e) {
+				return nil
+			}
+			return write(e)
+		})
+	}
+	if err == nil {
+		err = w.Flush()
+	}
 	if err == nil && j.sync {
 		err = f.Sync()
 	}
@@ -198,7 +211,7 @@ func (j *journal) writeNew(head []entry, keep func(entry) bool) error {
 
 // each reads the journal from its beginning.
 func (j *journal) each(fn func(entry)) error {
-	_, err := readFrames(j.f, func(_ []byte, e entry) error { fn(e); return nil })
+	_, err := readFrames(j.f, func(e entry) error { fn(e); return nil })
 	return err
 }
 

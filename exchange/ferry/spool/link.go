@@ -41,7 +41,7 @@ func Open(cfg Config) (*Link, error) {
 	}
 	l := &Link{cfg: cfg, lock: held, stopped: make(chan struct{})}
 	l.dir = directory{root: cfg.Dir, mode: cfg.Device.mode(), sync: cfg.Durable, step: cfg.step}
-	l.control = controller{link: l, epoch: uint64(cfg.Now().UnixMilli()), last: map[Kind]string{}}
+	l.control = controller{link: l, patience: newPatience(l), epoch: uint64(cfg.Now().UnixMilli()), last: map[Kind]string{}}
 	if err := l.open(); err != nil {
 		l.closeFiles()
 		return nil, err

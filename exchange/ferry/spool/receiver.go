@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -26,10 +25,10 @@ type delivery struct {
 
 // receiver owns the incoming channel's data files and its cursor.
 type receiver struct {
-	link    *Link
-	journal *journal
-	jobs    chan delivery
-	stable  map[string]looked // only used by run's goroutine
+	link     *Link
+	journal  *journal
+	jobs     chan delivery
+	patience patience // only used by run's goroutine
 
 	mu       sync.Mutex
 	windows  map[uint64]*window // the newest two epochs
@@ -40,15 +39,8 @@ type receiver struct {
 	lastFile time.Time // zero: none yet in this process's life
 }
 
-// looked is what a file looked like when it was last seen.
-type looked struct {
-	size  int64
-	mtime time.Time
-	since time.Time
-}
-
 func openReceiver(l *Link) (*receiver, error) {
-	r := &receiver{link: l, jobs: make(chan delivery), stable: map[string]looked{}, windows: map[uint64]*window{}, ring: newRing(l.cfg.RecordWindow)}
+	r := &receiver{link: l, jobs: make(chan delivery), patience: newPatience(l), windows: map[uint64]*window{}, ring: newRing(l.cfg.RecordWindow)}
 	path := filepath.Join(l.cfg.StateDir, "in-"+l.cfg.In+".journal")
 	var err error
 	r.journal, err = openJournal(path, l.cfg.Durable, func(e entry) error { r.replay(e); return nil })
@@ -125,13 +117,13 @@ func (r *receiver) scan(ctx context.Context) error {
 		r.link.trouble("list in/", err)
 		return nil
 	}
-	r.forgetLooks(found)
+	r.patience.forget(found)
 	for _, n := range found {
 		if ctx.Err() != nil {
 			return nil
 		}
 		file := n.file(r.link.cfg.Device.Extension)
-		if !r.settled(file) {
+		if !r.patience.over(file) {
 			continue
 		}
 		if err := r.take(ctx, n, file); err != nil {
@@ -161,37 +153,6 @@ func (l *Link) incoming(want func(Kind) bool) ([]name, error) {
 		return cmpUint(a.seq, b.seq)
 	})
 	return found, nil
-}
-
-// settled reports whether a file has been left alone long enough to be whole.
-func (r *receiver) settled(file string) bool {
-	if r.link.cfg.Device.Atomic {
-		return true
-	}
-	info, err := os.Lstat(r.link.dir.path("in", file))
-	if err != nil {
-		return false
-	}
-	seen, known := r.stable[file]
-	if !known || seen.size != info.Size() || !seen.mtime.Equal(info.ModTime()) {
-		r.stable[file] = looked{info.Size(), info.ModTime(), time.Now()}
-		return false
-	}
-	return time.Since(seen.since) >= r.link.cfg.Device.StableFor
-}
-
-func (r *receiver) forgetLooks(found []name) {
-	if len(r.stable) <= 2*len(found)+64 {
-		return
-	}
-	keep := map[string]looked{}
-	for _, n := range found {
-		file := n.file(r.link.cfg.Device.Extension)
-		if seen, known := r.stable[file]; known {
-			keep[file] = seen
-		}
-	}
-	r.stable = keep
 }
 
 // read reads and verifies a file of in/. A file that cannot be believed is

@@ -98,19 +98,22 @@ func (s *sender) reconcile() {
 	period := cfg.Reconcile.Milliseconds()
 	now := cfg.Now().UnixMilli() - period/4
 	end := now - now%period
+	var due []reckoning
 	s.mu.Lock()
-	if s.settled != end {
-		k, some := s.reckon(s.epoch, end-period, end)
-		if !some {
-			s.settled = end
+	for epoch := range s.last {
+		if s.settled[epoch] == end {
+			continue
 		}
-		s.mu.Unlock()
-		if some {
-			s.link.control.post(Reconcile, k.marshal())
+		if k, some := s.reckon(epoch, end-period, end); some {
+			due = append(due, k)
+		} else {
+			s.settled[epoch] = end
 		}
-		return
 	}
 	s.mu.Unlock()
+	for _, k := range due { // what cannot be posted now is due again next time
+		s.link.control.post(Reconcile, k.marshal())
+	}
 }
 
 // onReconcile answers with what has been received of a period.
@@ -142,14 +145,14 @@ func (r *receiver) onReconcile(k reckoning) error {
 func (s *sender) onAccount(theirs reckoning) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.settled == theirs.end {
+	if s.settled[theirs.epoch] == theirs.end {
 		return nil // a repetition
 	}
 	mine, some := s.reckon(theirs.epoch, theirs.start, theirs.end)
 	if !some {
 		return nil
 	}
-	s.settled = theirs.end
+	s.settled[theirs.epoch] = theirs.end
 	if mine.agrees(theirs) {
 		s.link.count.reconciled.Add(1)
 		s.link.event(Event{Kind: EventReconciled, Channel: s.link.cfg.Out, Epoch: mine.epoch, Range: Range{mine.first, mine.last},

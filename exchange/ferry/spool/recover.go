@@ -16,21 +16,21 @@ import (
 // just before a crash; one that the journal knows as open and done/ lacks is
 // lost, and the other side will be told.
 func openSender(l *Link) (*sender, error) {
-	s := &sender{link: l, changed: make(chan struct{}), last: map[uint64]uint64{}, files: map[pos]*sentFile{}}
-	boot := ""
+	s := &sender{link: l, changed: make(chan struct{}), last: map[uint64]uint64{}, files: map[pos]*sentFile{}, settled: map[uint64]int64{}}
+	boot, unsettled := "", map[pos]*sentFile{}
 	path := filepath.Join(l.cfg.StateDir, "out-"+l.cfg.Out+".journal")
 	var err error
 	s.journal, err = openJournal(path, l.cfg.Durable, func(e entry) error {
 		if e.Op == opEpoch {
 			boot = e.Boot
 		}
-		s.replay(e)
+		s.replay(e, unsettled)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := s.readDone(); err != nil {
+	if err := s.readDone(unsettled); err != nil {
 		return nil, fmt.Errorf("%w: done/: %w", ErrState, err)
 	}
 	// A spool that need not survive the machine may have forgotten sequence
@@ -43,32 +43,38 @@ func openSender(l *Link) (*sender, error) {
 	return s, nil
 }
 
-func (s *sender) replay(e entry) {
+// replay takes one entry; unsettled holds the files that no entry has settled.
+func (s *sender) replay(e entry, unsettled map[pos]*sentFile) {
 	switch e.Op {
 	case opEpoch:
 		s.epoch, s.seq, s.tail = e.Epoch, e.Seq, [32]byte(padded(e.Digest))
 		s.last[e.Epoch] = max(s.last[e.Epoch], e.Seq)
 	case opSent:
-		f := &sentFile{pos: pos{e.Epoch, e.Seq}, count: e.Count, created: e.Created, digest: [32]byte(padded(e.Digest)), root: [32]byte(padded(e.Root)), state: stateLost}
-		s.files[f.pos] = f // lost unless done/ has it or it is known otherwise
+		f := &sentFile{pos: pos{e.Epoch, e.Seq}, count: e.Count, created: e.Created, digest: [32]byte(padded(e.Digest)), root: [32]byte(padded(e.Root)), state: e.State}
+		if f.state == stateOpen {
+			f.state = stateLost // unless done/ has it or it is known otherwise
+			unsettled[f.pos] = f
+		}
+		s.files[f.pos] = f
 		s.last[e.Epoch] = max(s.last[e.Epoch], e.Seq)
 		if e.Epoch == s.epoch && e.Seq > s.seq {
 			s.seq, s.tail = e.Seq, f.digest
 		}
 	case opAcked:
-		for _, f := range s.files {
-			if f.epoch == e.Epoch && (f.seq <= e.Seq || slices.Contains(e.Seqs, f.seq)) && f.state == stateLost {
+		for p, f := range unsettled {
+			if p.epoch == e.Epoch && (p.seq <= e.Seq || slices.Contains(e.Seqs, p.seq)) {
 				f.state = stateAcked
+				delete(unsettled, p)
 			}
 		}
 	case opVoid:
-		for seq := e.Seq; seq <= e.To; seq++ {
-			if f := s.files[pos{e.Epoch, seq}]; f != nil {
-				f.state = stateExpired
-				if e.Reason == Lost {
-					f.state = stateLost
-				}
-			}
+		f := unsettled[pos{e.Epoch, e.Seq}] // one file at a time
+		if f == nil {
+			return
+		}
+		delete(unsettled, f.pos)
+		if f.state = stateExpired; e.Reason == Lost {
+			f.state = stateLost
 		}
 	}
 }
@@ -76,7 +82,7 @@ func (s *sender) replay(e entry) {
 // padded makes a digest of whatever a journal holds.
 func padded(b []byte) []byte { return append(slices.Clone(b), make([]byte, 32)...)[:32] }
 
-func (s *sender) readDone() error {
+func (s *sender) readDone(unsettled map[pos]*sentFile) error {
 	dir := &s.link.dir
 	names, err := dir.names("done")
 	if err != nil {
@@ -89,7 +95,7 @@ func (s *sender) readDone() error {
 			continue
 		}
 		f := s.files[pos{n.epoch, n.seq}]
-		if f != nil && f.state != stateLost {
+		if f != nil && unsettled[f.pos] == nil {
 			if err := dir.remove("done", file); err != nil {
 				return err
 			}
@@ -103,7 +109,7 @@ func (s *sender) readDone() error {
 		if f.state == stateOpen {
 			s.open = append(s.open, f)
 			s.retained += f.size
-		} else if f.state == stateLost {
+		} else if unsettled[f.pos] != nil {
 			s.link.count.filesLost.Add(1)
 			s.link.event(Event{Kind: EventLost, Channel: s.link.cfg.Out, Epoch: f.epoch, Range: Range{f.seq, f.seq}})
 		}

@@ -66,7 +66,7 @@ type sender struct {
 	retained int64             // bytes of open
 	written  time.Time         // of the last data file
 	lagged   bool
-	settled  int64 // end of the last period that has been reconciled, ms
+	settled  map[uint64]int64 // by epoch: end of the last period that has been reconciled, ms
 }
 
 func (s *sender) broadcast() {

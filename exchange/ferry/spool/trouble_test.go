@@ -279,3 +279,50 @@ func TestNothingButNumbersIsInNamesAndLogs(t *testing.T) {
 		}
 	}
 }
+
+func TestShortenedJournalsForgetNothingThatMatters(t *testing.T) {
+	dirA, dirB := t.TempDir(), t.TempDir()
+	var held sync.Map // files of sequence 3 modulo 10 do not pass
+	wire(t, dirA, dirB, func(_, file string) bool {
+		n, _ := parseName(file, "dat")
+		if _, open := held.Load("open"); open || n.kind != Data || n.seq%10 != 3 {
+			return true
+		}
+		return false
+	})
+	atB := &inbox{seen: map[string]int{}}
+	const n = 60
+	var size [2]int64
+	for round := range 3 {
+		a, stopA := start(t, sideA(dirA))
+		b, stopB := start(t, sideB(dirB))
+		go b.Receive(t.Context(), atB.add)
+		for i := range n { // the same every time
+			if err := a.Put(t.Context(), message(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wait(t, "what passes", func() bool { return atB.count() >= n*8/10 && a.Metrics().Unacknowledged <= 3*n/10+1 })
+		for _, j := range []*journal{a.send.journal, b.receive.journal} {
+			j.worth = 0
+		}
+		far := time.Now().Add(time.Hour).UnixMilli()
+		if err := errors.Join(a.send.shorten(far), b.receive.shorten(far)); err != nil {
+			t.Fatal(err)
+		}
+		if round == 2 {
+			size = [2]int64{a.send.journal.last, b.receive.journal.last}
+			held.Store("open", true)
+			wait(t, "all", func() bool { return atB.count() == n && a.Metrics().Unacknowledged == 0 && b.Metrics().Missing == 0 })
+		}
+		if m := a.Metrics(); m.FilesLost > 0 {
+			t.Errorf("%d files lost", m.FilesLost)
+		}
+		stopA()
+		stopB()
+	}
+	if again := atB.repeated(); len(again) > 0 {
+		t.Errorf("delivered twice: %v", again)
+	}
+	t.Logf("journals after the last rewrite: %d and %d bytes", size[0], size[1])
+}
