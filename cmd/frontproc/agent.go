@@ -35,7 +35,7 @@ func runAgent(ctx context.Context, args []string, out io.Writer) error {
 		}
 		return errUsage
 	}
-	if *file == "" {
+	if *file == "" || f.NArg() > 0 {
 		f.Usage()
 		return errUsage
 	}
