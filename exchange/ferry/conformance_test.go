@@ -148,12 +148,12 @@ func workingFrontIsNotHedgedAround(t *testing.T, c *cluster) {
 		c.serve(t, c.open(t), func(ctx context.Context, m Message) (Answer, error) {
 			handled[i].Add(1)
 			if string(m.Body) == "slow" {
-				pause(ctx, 1500*time.Millisecond)
+				pause(ctx, 2500*time.Millisecond)
 			}
 			return says(m.Body), nil
 		}, func(s *ServerConfig) { s.SignEvery = 100 * time.Millisecond })
 	}
-	a := c.asker(t, k, func(a *AskerConfig) { a.HedgeEvery = 600 * time.Millisecond })
+	a := c.asker(t, k, func(a *AskerConfig) { a.HedgeEvery = 1500 * time.Millisecond })
 	asked := 0
 	eventually(t, "both replicas have partitions", func() bool {
 		return c.answers(t, a, &asked) && handled[0].Load() > 0 && handled[1].Load() > 0
@@ -566,13 +566,15 @@ func deferredRequests(t *testing.T, c *cluster) {
 			return nil
 		})
 	})
+	eventually(t, "the front has counted", func() bool { n := s.Counts(); return n.Answered == 5 && n.Misplaced == 0 })
 	eventually(t, "five answers", func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 5 })
+	mu.Lock()
+	defer mu.Unlock()
 	for i := range 5 {
 		if got[fmt.Sprint("D", i)] != fmt.Sprint("body ", i) {
 			t.Errorf("answers %v", got)
 		}
 	}
-	eventually(t, "the front has counted", func() bool { n := s.Counts(); return n.Answered == 5 && n.Misplaced == 0 })
 }
 
 // A relay whose spool is full gives an error; nothing may be lost by it.
@@ -598,6 +600,8 @@ func deferredAgain(t *testing.T, c *cluster) {
 			})
 	})
 	eventually(t, "all have been handled", func() bool { mu.Lock(); defer mu.Unlock(); return len(seen) == n })
+	mu.Lock()
+	defer mu.Unlock()
 	if refused != 3 {
 		t.Errorf("refused %d times", refused)
 	}
@@ -668,6 +672,8 @@ func deadBacklog(t *testing.T, c *cluster) {
 		defer mu.Unlock()
 		return len(seen) > 0 && seen[len(seen)-1] == "last"
 	})
+	mu.Lock()
+	defer mu.Unlock()
 	if seen[0] == "old" {
 		t.Errorf("seen %v", seen)
 	}
