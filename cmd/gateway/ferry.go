@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
+	"yizheng/catalog"
 	"yizheng/exchange"
 	"yizheng/exchange/ferry"
 	"yizheng/exchange/front"
@@ -42,11 +45,7 @@ func (g *gateway) openFerry(ctx context.Context, sources map[string]exchange.Sou
 
 // applyTopics makes the topics of the embedded broker; a cluster's are made by its administrator.
 func (g *gateway) applyTopics(ctx context.Context, bus *ferry.Kafka) error {
-	layout := ferry.Layout{Slots: []string{g.config.Slot}}
-	for _, f := range g.release.Catalogue.Fronts {
-		layout.Fronts = append(layout.Fronts, ferry.FrontLayout{Name: string(f.ID)})
-	}
-	topics, err := ferry.Topics(layout)
+	topics, err := ferry.Topics(layoutOf(g.release.Catalogue, g.config.Slot, 1))
 	if err != nil {
 		return err
 	}
@@ -57,12 +56,22 @@ func (g *gateway) applyTopics(ctx context.Context, bus *ferry.Kafka) error {
 	return bus.ApplyTopics(ctx, changes)
 }
 
+// layoutOf is what the topics follow from: the catalogue's fronts and the gateways' slots.
+func layoutOf(c *catalog.Catalogue, slot string, replication int) ferry.Layout {
+	l := ferry.Layout{Slots: []string{slot}, Replication: replication}
+	for _, f := range c.Fronts {
+		l.Fronts = append(l.Fronts, ferry.FrontLayout{Name: string(f.ID)})
+	}
+	return l
+}
+
 // askFronts runs the asker and registers a source for each front.
 func (g *gateway) askFronts(bus ferry.Bus, sources map[string]exchange.Source) error {
 	asker, err := ferry.NewAsker(bus, ferry.AskerConfig{Slot: g.config.Slot, Logger: g.log})
 	if err != nil {
 		return err
 	}
+	g.asker = asker
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- asker.Run(ctx) }()
@@ -86,4 +95,31 @@ func (g *gateway) askFronts(bus ferry.Bus, sources map[string]exchange.Source) e
 		sources["front:"+string(f.ID)] = s
 	}
 	return nil
+}
+
+// watchFronts says, in the log and on stdout, when a front processor is heard of
+// for the first time, when it falls silent and when it is back.
+func (g *gateway) watchFronts(ctx context.Context, out io.Writer) {
+	if g.asker == nil {
+		return
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	up := make(map[string]bool)
+	for {
+		for _, f := range g.asker.Fronts() {
+			if was, known := up[f.Front]; f.Up == was && (known || !f.Up) {
+				continue
+			}
+			up[f.Front] = f.Up
+			g.log.Info("front processor", "front", f.Front, "up", f.Up)
+			line, _ := json.Marshal(map[string]any{"event": "front", "front": f.Front, "up": f.Up}) // always encodes
+			fmt.Fprintln(out, string(line))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }

@@ -35,6 +35,7 @@ func commands() []command {
 		{"audit", "verify、prove：审计日志离线工具 / offline tools of the audit log", auditCommand},
 		{"catalog", "check、diff、sign、publish：目录 / the catalogue", catalogCommand},
 		{"init", "生成密钥、CA、印章与三员 / make keys, CA, seals and the three administrators", initialise},
+		{"topics", "apply：Kafka 主题与设置，先显示差别 / Kafka topics and settings; shows a diff first", topicsCommand},
 		{"health", "探测运行中的网关 / probe a running gateway", health},
 	}
 }
