@@ -20,6 +20,7 @@ import (
 	"yizheng/catalog"
 	"yizheng/cmd/internal/assembly"
 	"yizheng/exchange"
+	"yizheng/exchange/ferry"
 	"yizheng/exchange/reading"
 	"yizheng/exchange/store"
 	"yizheng/identity/jose"
@@ -66,6 +67,7 @@ type gateway struct {
 	exchanges *exchange.Service
 	server    *web.Server
 	brokers   []string // of the ferry
+	asker     *ferry.Asker
 }
 
 func (g *gateway) onClose(f func() error) { g.closers = append(g.closers, f) }
@@ -251,9 +253,15 @@ func (g *gateway) serve(ctx context.Context, out io.Writer) error {
 		}
 	}()
 	g.announce(out, l.Addr().String())
+	fronts := make(chan struct{})
+	go func() {
+		defer close(fronts)
+		g.watchFronts(ctx, out)
+	}()
 	err = g.server.Serve(ctx, l, certificate, clients, 10*time.Second)
 	cancel(nil)
 	<-watched
+	<-fronts
 	if errors.Is(context.Cause(ctx), errAudit) {
 		return fmt.Errorf("%w: %w", errAudit, g.audit.Err())
 	}
