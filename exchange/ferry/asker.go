@@ -387,8 +387,11 @@ func (a *Asker) Post(ctx context.Context, q Question) error {
 // CollectDeferred hands the answers to deferred requests to handle until ctx
 // ends. All gateways share them: each is handled at one of them, at least once.
 func CollectDeferred(ctx context.Context, bus Bus, handle Handler) error {
-	return bus.ConsumeGroup(ctx, GroupConfig{Group: "gateways", Topics: []string{TopicDeferredReply}, Erase: true}, handle)
+	return bus.ConsumeGroup(ctx, GroupConfig{Group: deferredGroup, Topics: []string{TopicDeferredReply}, Erase: true}, handle)
 }
+
+// deferredGroup is the consumer group that all gateways form.
+const deferredGroup = "gateways"
 
 // recent remembers the last few thousand legs that have ended, to tell a late
 // answer from a foreign one.

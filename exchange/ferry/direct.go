@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -33,7 +34,7 @@ func (k *Kafka) ConsumeDirect(ctx context.Context, c DirectConfig, handle Handle
 	if err != nil {
 		return fmt.Errorf("partitions of %s: %w", c.Topic, err)
 	}
-	d := &direct{config: c, handle: handle}
+	d := &direct{config: c, handle: handle, log: k.log}
 	if c.Erase {
 		d.erase = k.newEraser()
 		defer d.erase.stop()
@@ -62,6 +63,7 @@ type direct struct {
 	config  DirectConfig
 	handle  Handler
 	erase   *eraser
+	log     *slog.Logger
 	backlog sync.WaitGroup // partitions that have not yet reached where they ended at the start
 }
 
@@ -103,6 +105,13 @@ func (d *direct) read(ctx context.Context, pc sarama.PartitionConsumer, newest i
 		select {
 		case <-ctx.Done():
 			return nil
+		case e, ok := <-pc.Errors():
+			if ok && errors.Is(e, sarama.ErrTopicAuthorizationFailed) {
+				return fmt.Errorf("read %s: %w", d.config.Topic, e.Err)
+			}
+			if ok {
+				d.log.Warn("reading is interrupted", "topic", d.config.Topic, "err", e.Err) // the client tries again
+			}
 		case raw, ok := <-pc.Messages():
 			if !ok {
 				return fmt.Errorf("%s: %w", d.config.Topic, errFetch)

@@ -56,6 +56,13 @@ func (k *Kafka) ConsumeGroup(ctx context.Context, c GroupConfig, handle Handler)
 		g.erase = k.newEraser()
 		defer g.erase.stop()
 	}
+	var logging sync.WaitGroup
+	logging.Go(func() { // ends with Close
+		for err := range member.Errors() {
+			k.log.Warn("consume", "group", c.Group, "err", err)
+		}
+	})
+	defer logging.Wait()
 	g.run(ctx)
 	g.drain(stop)
 	if err := errors.Join(member.Close(), closeClient(client)); err != nil {

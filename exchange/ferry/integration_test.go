@@ -3,10 +3,12 @@
 package ferry
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // real uses the Apache Kafka that deploy/dev/kafka has started. Without it this
@@ -22,3 +24,59 @@ func real(t testing.TB) *cluster {
 }
 
 func TestApacheKafka(t *testing.T) { conform(t, real) }
+
+// A front whose certificate has the front's rights and no others can serve, and
+// can neither read another's requests nor any answers.
+func TestFrontNeedsNoMoreThanItsGrants(t *testing.T) {
+	t.Parallel()
+	c := real(t)
+	k := c.ready(t)
+	other := newNames(&cluster{brokers: c.brokers, files: c.files})
+	other.topics(t, k)
+	dir := os.Getenv("YIZHENG_TEST_KAFKA_TLS")
+	narrow := func(name string) *Kafka {
+		n := &cluster{brokers: c.brokers, files: Files{CA: c.files.CA, Certificate: filepath.Join(dir, name+".pem"), Key: filepath.Join(dir, name+".key")}}
+		return n.open(t)
+	}
+	l := Layout{Gateways: []string{"User:CN=gateway"}, Fronts: []FrontLayout{{Name: c.front(), Principals: []string{"User:CN=front"}}}}
+	changes, err := k.PlanAccess(t.Context(), l)
+	if err != nil || len(changes) == 0 {
+		t.Fatal(changes, err)
+	}
+	if err := k.ApplyTopics(t.Context(), changes); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "nothing is left to grant", func() bool {
+		changes, err := k.PlanAccess(t.Context(), l)
+		return err == nil && len(changes) == 0
+	})
+	front, gateway := narrow("front"), narrow("gateway")
+	s, _ := c.serve(t, front, echo, func(s *ServerConfig) { s.Deferred = true })
+	a := c.asker(t, gateway, nil)
+	asked := 0
+	eventually(t, "the front answers", func() bool { return c.answers(t, a, &asked) })
+	q := c.question("deferred", []byte("x"), time.Hour, nil)
+	if err := a.Post(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the front answers what was deferred", func() bool { return s.Counts().Answered > uint64(a.Counts().Answered) })
+	eventually(t, "the front is up", func() bool { return a.state(c.front()).Up && len(a.state(c.front()).Replicas) == 1 })
+
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	nothing := func(context.Context, Message) error { return nil }
+	for _, topic := range []string{RequestTopic(other.front()), a.ReplyTopic(), TopicDeferredReply} {
+		if err := front.ConsumeDirect(ctx, DirectConfig{Topic: topic, Oldest: true}, nothing); err == nil {
+			t.Errorf("the front may read %s", topic)
+		}
+	}
+	if err := front.Publish(ctx, Message{Topic: RequestTopic(c.front()), Body: []byte("x")}); err == nil {
+		t.Error("the front may ask")
+	}
+	if err := gateway.Publish(ctx, Message{Topic: a.ReplyTopic(), Body: []byte("x")}); err == nil {
+		t.Error("the gateway may answer")
+	}
+	if err := gateway.ConsumeDirect(ctx, DirectConfig{Topic: RequestTopic(c.front()), Oldest: true}, nothing); err == nil {
+		t.Error("the gateway may read requests")
+	}
+}

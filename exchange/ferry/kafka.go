@@ -142,6 +142,7 @@ func (c KafkaConfig) sarama() (*sarama.Config, error) {
 	s.Producer.Return.Successes = true
 	s.Producer.Timeout = 5 * time.Second
 
+	s.Consumer.Return.Errors = true
 	s.Consumer.Fetch.Min = 1
 	s.Consumer.MaxWaitTime = 250 * time.Millisecond
 	s.Consumer.Retry.Backoff = 200 * time.Millisecond

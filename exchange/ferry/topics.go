@@ -26,13 +26,15 @@ type Layout struct {
 	Fronts      []FrontLayout
 	Slots       []string // "00" to "99"
 	Replication int      // 0: 1. Two in-sync copies are demanded from 3 on.
+	Gateways    []string // Kafka principals of gateways, such as "User:CN=gateway", for PlanAccess
 }
 
 // FrontLayout is one front.
 type FrontLayout struct {
-	Name     string
-	Replicas int           // processes expected at most; 0: 2
-	Deferred time.Duration // longest deadline of deferred legs; 0: none are taken
+	Name       string
+	Replicas   int           // processes expected at most; 0: 2
+	Deferred   time.Duration // longest deadline of deferred legs; 0: none are taken
+	Principals []string      // its Kafka principals, for PlanAccess
 }
 
 const (
@@ -103,11 +105,12 @@ func ms(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10)
 // Change is one difference between the cluster and what is wanted.
 type Change struct {
 	Topic   string
-	What    string // "topic", "partitions" or the name of a setting
+	What    string // "topic", "partitions", "acl" or the name of a setting
 	Have    string // empty: it does not exist
 	Want    string
 	Problem string // not empty: it cannot be changed, and why
 	wanted  Topic
+	grant   *grant // of an "acl"
 }
 
 // String is one line of a diff.
@@ -115,6 +118,8 @@ func (c Change) String() string {
 	switch {
 	case c.Problem != "":
 		return fmt.Sprintf("! %s %s: %s, wanted %s (%s)", c.Topic, c.What, c.Have, c.Want, c.Problem)
+	case c.grant != nil:
+		return "+ acl: " + c.Want
 	case c.What == "topic":
 		return fmt.Sprintf("+ %s (%s)", c.Topic, c.Want)
 	}
@@ -200,7 +205,7 @@ func (k *Kafka) settings(topic string) (map[string]string, error) {
 	return out, nil
 }
 
-// ApplyTopics makes the changes of a plan. It goes on after a failure and
+// ApplyTopics makes the changes of PlanTopics or PlanAccess. It goes on after a failure and
 // returns all of them; a change with a Problem is a failure.
 func (k *Kafka) ApplyTopics(ctx context.Context, changes []Change) error {
 	var errs []error
@@ -219,6 +224,8 @@ func (k *Kafka) apply(c Change) error {
 	switch {
 	case c.Problem != "":
 		return errors.New(c.Problem)
+	case c.grant != nil:
+		return k.allow(*c.grant)
 	case c.What == "topic":
 		entries := map[string]*string{}
 		for name, value := range c.wanted.Settings {
