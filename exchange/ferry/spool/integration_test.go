@@ -96,21 +96,44 @@ func (d *device) data(channel string, events ...string) map[name]bool {
 }
 
 // named returns the files that events name as gaps, as repaired or as bad.
-func (l *log) named() map[pos]bool {
-	named := map[pos]bool{}
+func (l *log) named() map[posOf]bool {
+	named := map[posOf]bool{}
 	for _, kind := range []EventKind{EventGap, EventResent} {
 		for _, e := range l.of(kind) {
 			for seq := e.From; seq <= e.To; seq++ {
-				named[pos{e.Epoch, seq}] = true
+				named[posOf{e.Channel, pos{e.Epoch, seq}}] = true
 			}
 		}
 	}
 	for _, e := range l.of(EventQuarantined) {
 		if n, ok := parseName(e.File, "dat"); ok && n.kind == Data {
-			named[pos{n.epoch, n.seq}] = true
+			named[posOf{n.channel, pos{n.epoch, n.seq}}] = true
 		}
 	}
 	return named
+}
+
+// checkNamed fails for each data file that the device has harmed and no event
+// names.
+func checkNamed(t *testing.T, d *device, events *log, channels ...string) {
+	t.Helper()
+	named := events.named()
+	for _, channel := range channels {
+		whole := d.data(channel, "duplicate")
+		for n := range d.data(channel, "drop", "truncate") {
+			// A file cut off may have been replaced by its whole duplicate
+			// before anyone looked.
+			if !named[posOf{channel, pos{n.epoch, n.seq}}] && !whole[n] {
+				t.Errorf("file %s was harmed and never named", n.file("dat"))
+			}
+		}
+	}
+}
+
+// posOf names a file of either channel.
+type posOf struct {
+	channel string
+	pos
 }
 
 var badWeather = []string{"-scan", "10ms", "-drop", "30", "-duplicate", "15", "-reorder", "20", "-truncate", "5", "-seed", "42"}
@@ -147,14 +170,7 @@ func TestTenThousandEnvelopesThroughABadDevice(t *testing.T) {
 	if again := append(asked.repeated(), answers.repeated()...); len(again) > 0 {
 		t.Errorf("%d messages were delivered twice, for instance %s", len(again), again[0])
 	}
-	named, whole := events.named(), d.data(ca.Out, "duplicate")
-	for n := range d.data(ca.Out, "drop", "truncate") {
-		// A file cut off may have been replaced by its whole duplicate before
-		// anyone looked.
-		if !named[pos{n.epoch, n.seq}] && !whole[n] {
-			t.Errorf("file %s was harmed and never named", n.file("dat"))
-		}
-	}
+	checkNamed(t, d, &events, ca.Out, cb.Out)
 	if lost := append(events.of(EventLost), events.of(EventVoid)...); len(lost) > 0 {
 		t.Errorf("%d files were given up", len(lost))
 	}

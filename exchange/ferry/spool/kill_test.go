@@ -58,6 +58,13 @@ func relay(dir, side string) error {
 	}
 	c.Key, c.PeerKey = key, func(string) *ecdsa.PublicKey { return pub }
 	c.GapAfter, c.ResendAfter = 100*time.Millisecond, 500*time.Millisecond
+	events, err := os.OpenFile(dir+".events", os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	told := json.NewEncoder(events) // one write for each event: a kill does not take it back
+	var telling sync.Mutex
+	c.Events = func(e Event) { telling.Lock(); defer telling.Unlock(); told.Encode(e) }
 	l, err := Open(c)
 	if err != nil {
 		return err
@@ -320,7 +327,7 @@ func TestRelaysKilledAHundredTimesLoseNothing(t *testing.T) {
 		}
 	}
 	dirA, dirB := filepath.Join(root, "spool-a"), filepath.Join(root, "spool-b")
-	startDevice(t, dirA, dirB, badWeather...)
+	d := startDevice(t, dirA, dirB, badWeather...)
 	var a, b *mortal
 	a = newMortal(t, dirA, "a", func(Message) {})
 	b = newMortal(t, dirB, "b", func(m Message) {
@@ -354,6 +361,29 @@ func TestRelaysKilledAHundredTimesLoseNothing(t *testing.T) {
 	if a.again > MaxRecords*a.kills || b.again > MaxRecords*b.kills {
 		t.Errorf("more was repeated than one file for each kill: %d for %d, %d for %d", a.again, a.kills, b.again, b.kills)
 	}
+	var events log
+	readEvents(t, &events, dirA+".events", dirB+".events")
+	checkNamed(t, d, &events, "CITY_POLICE", "POLICE_CITY")
+	if lost := append(events.of(EventLost), events.of(EventVoid)...); len(lost) > 0 {
+		t.Errorf("%d files were given up, the first: %+v", len(lost), lost[0])
+	}
 	t.Logf("%d round trips in %v, %d+%d kills; handed over again after a kill, and dropped by id: %d+%d",
 		envelopes, took.Round(time.Millisecond), a.kills, b.kills, a.again, b.again)
+}
+
+func readEvents(t *testing.T, into *log, files ...string) {
+	t.Helper()
+	for _, file := range files {
+		f, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			var e Event
+			if json.Unmarshal(lines.Bytes(), &e) == nil { // a kill may have cut one off
+				into.add(e)
+			}
+		}
+		f.Close()
+	}
 }

@@ -335,11 +335,18 @@ func (s *sender) noteSent(f *sentFile, messages []Message) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.add(f)
-	s.seq, s.tail, s.written = f.seq, f.digest, time.Now()
-	return s.journal.append(entry{
+	s.written = time.Now()
+	err := s.journal.append(entry{
 		Op: opSent, Epoch: f.epoch, Seq: f.seq, Created: f.created, Count: f.count,
 		Digest: f.digest[:], Root: f.root[:], IDs: ids,
 	}, false)
+	if f.epoch == s.epoch {
+		s.seq, s.tail = f.seq, f.digest
+	} else { // rolled back while the file was being written
+		s.requeue(f)
+		s.broadcast()
+	}
+	return err
 }
 
 func (s *sender) add(f *sentFile) {

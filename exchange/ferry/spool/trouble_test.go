@@ -16,9 +16,8 @@ import (
 // copyTree makes or restores a backup of a spool.
 func copyTree(t *testing.T, from, to string) {
 	t.Helper()
-	if err := os.RemoveAll(to); err != nil {
-		t.Fatal(err)
-	}
+	// The device may put a file there meanwhile.
+	wait(t, "an empty place", func() bool { return os.RemoveAll(to) == nil })
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
