@@ -121,8 +121,8 @@ func TestDemoOnce(t *testing.T) {
 	first := startDemo(t, dir, "-once")
 	first.ends(0)
 	took := time.Since(began)
-	first.says("SI-01", "材料已齐", "✓ 审计日志", "NOT_FOUND")
-	for _, f := range []string{"SI-01.pdf", "SI-01.json", "SI-01.receipt", "MR-01.pdf", "DP-01.pdf"} {
+	first.says("SI-01", "材料已齐", "✓ 审计日志", "NOT_FOUND", "专有云", "✓ 前置机 hr-front 的审计日志")
+	for _, f := range []string{"SI-01.pdf", "SI-01.json", "SI-01.receipt", "MR-01.pdf", "DP-01.pdf", "UE-01.pdf"} {
 		if !slices.Contains(first.files(), f) {
 			t.Errorf("out has no %s: %v", f, first.files())
 		}
@@ -233,8 +233,8 @@ func TestDemoStops(t *testing.T) {
 			r := startDemo(t, dir, "-listen", "127.0.0.1:0", "-item", "DPS", "-situation", "NURSING", "-card", "liu-defu") // one leg takes two seconds
 			r.until(tt.after)
 			if tt.after == "Ctrl-C" {
-				if n := len(childrenOf(t, dir)); n != 5 { // itself, province, gateway, two agents
-					t.Errorf("%d processes while serving, want 5", n)
+				if n := len(childrenOf(t, dir)); n != 6 { // itself, province, gateway, front, two agents
+					t.Errorf("%d processes while serving, want 6", n)
 				}
 			}
 			began := time.Now()

@@ -185,7 +185,7 @@ func refusedCard(t *testing.T, clerk *demo.Clerk, person, reason string) {
 	}
 }
 
-// everyCode: every code that the two routes can give is in expect.yaml.
+// everyCode: every code that the routes can give is in expect.yaml.
 func everyCode(t *testing.T, seen map[exchange.Code]int) {
 	for _, code := range []exchange.Code{exchange.Found, exchange.NotFound, exchange.Multiple, exchange.Mismatch, exchange.Pending,
 		exchange.NotIssuable, exchange.Timeout, exchange.Unreachable, exchange.SourceError, exchange.Denied, exchange.GlyphMissing} {

@@ -1,6 +1,7 @@
 // Package demo runs a whole city on one machine: the provincial platform, the
-// city's own databases, a gateway and two read agents, each a process of its
-// own as in a real city, with sample keys and fictional people. It then does
+// city's own databases, a gateway with a broker in it, the front processors
+// behind that broker and two read agents, each a process of its own as in a
+// real city, with sample keys and fictional people. It then does
 // what a clerk does, through the same HTTPS API.
 //
 // Everything it writes lies in the state directory (keys, configurations,
@@ -23,6 +24,7 @@ import (
 	"syscall"
 	"time"
 
+	"yizheng/catalog"
 	"yizheng/cmd/gateway/setup"
 )
 
@@ -30,7 +32,7 @@ import (
 type Places struct {
 	State   string // keys, configurations and logs; made if missing
 	Configs string // configs/demo
-	Bin     string // directory with gateway, readeragent and province
+	Bin     string // directory with gateway, frontproc, readeragent and province
 	Font    string // body font; empty: where Debian's packages put it
 	Listen  string // the gateway's address; port 0 picks a free one
 	Log     io.Writer
@@ -41,6 +43,8 @@ type City struct {
 	Places
 	URL       string // the gateway's
 	Release   uint64 // number of the catalogue release
+	catalogue *catalog.Catalogue
+	brokers   string // addresses of the gateway's broker
 	processes []*process
 	agents    map[string]*agent // by workstation
 }
@@ -62,7 +66,7 @@ func Start(ctx context.Context, p Places) (*City, error) {
 	if err := c.prepare(o); err != nil {
 		return c, err
 	}
-	for _, step := range []func(context.Context) error{c.startProvince, c.startGateway, c.startAgents} {
+	for _, step := range []func(context.Context) error{c.startProvince, c.startGateway, c.startFronts, c.startAgents} {
 		if err := step(ctx); err != nil {
 			return c, err
 		}
@@ -77,10 +81,21 @@ func (c *City) prepare(o setup.Options) error {
 	if err := setup.Make(o); err != nil {
 		return err
 	}
-	if err := setup.IssueServer(o, "keys/tls/province", "province"); err != nil {
+	for _, name := range []string{"province", "broker"} {
+		if err := setup.IssueServer(o, "keys/tls/"+name, name); err != nil {
+			return err
+		}
+	}
+	if err := setup.IssueClient(o, "keys/tls/kafka-gw00", "gw00"); err != nil {
 		return err
 	}
 	var err error
+	if c.catalogue, err = catalog.Load(o.Catalog, catalog.Options{}); err != nil {
+		return err
+	}
+	if err := setup.MakeFronts(o); err != nil {
+		return err
+	}
 	if c.Release, err = setup.Publish(o); err != nil {
 		return fmt.Errorf("catalogue: %w", err)
 	}
@@ -109,7 +124,29 @@ func (c *City) startGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.URL = "https://" + e["addr"]
+	c.URL, c.brokers = "https://"+e["addr"], e["brokers"]
+	return nil
+}
+
+// startFronts starts the front processors and waits until the gateway has heard of each.
+func (c *City) startFronts(ctx context.Context) error {
+	gateway := c.processes[len(c.processes)-1]
+	for _, f := range c.catalogue.Fronts {
+		file, err := c.writeFrontConfig(f)
+		if err != nil {
+			return err
+		}
+		p, err := c.start(ctx, "frontproc", "agent", "-config", file)
+		if err != nil {
+			return err
+		}
+		if _, err := c.await(ctx, p, "serving"); err != nil {
+			return err
+		}
+		if _, err := c.await(ctx, gateway, "front"); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -8,8 +8,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"yizheng/catalog"
 )
 
 const requester = "690100-gateway" // our number on the provincial platform
@@ -74,6 +77,35 @@ func (c *City) writeGatewayConfig(province string) error {
 			"province": platform(province), "medical": platform(closed),
 			"housing-fund": local(), "realestate-city": local(),
 		},
+		"kafka": m{"embedded": true, "port": 0, "ca": "keys/tls/ca.crt", "certificate": "keys/tls/kafka-gw00.crt", "key": "keys/tls/kafka-gw00.key",
+			"broker_certificate": "keys/tls/broker.crt", "broker_key": "keys/tls/broker.key"},
+	})
+}
+
+// writeFrontConfig writes a front processor's configuration. Its own keys, log
+// and pseudonyms lie below fronts/<id>, as they would on its own machine.
+func (c *City) writeFrontConfig(f catalog.Front) (string, error) {
+	id := string(f.ID)
+	people, err := filepath.Abs(filepath.Join(c.Configs, "people.yaml"))
+	if err != nil {
+		return "", err
+	}
+	own := func(name string) string { return c.abs("fronts/" + id + "/" + name) }
+	connections := make(m)
+	for _, s := range c.catalogue.Sources {
+		if s.Front == f.ID {
+			connections[s.Connection] = m{"sql": m{"driver": "sqlite"}, "demo_tables": people}
+		}
+	}
+	name := "front-" + id + ".yaml"
+	return c.in(name), c.writeYAML(name, m{
+		"mode": "demo", "front": id, "key": c.abs("keys/fronts/" + id + ".key"),
+		"gateways": []m{{"name": "gw00", "key": c.abs("keys/gateway.pub.pem")}},
+		"kafka":    m{"brokers": strings.Split(c.brokers, ","), "ca": c.abs("keys/tls/ca.crt"), "certificate": own("kafka.crt"), "key": own("kafka.key")},
+		"catalog": m{"releases": c.abs("releases"), "min_number": c.Release,
+			"administrators": []string{c.abs("keys/admins/security-1.pub.pem"), c.abs("keys/admins/security-2.pub.pem")}},
+		"audit":       m{"dir": own("audit"), "key": own("audit-key.key"), "pseudonyms": own("pseudonyms")},
+		"connections": connections,
 	})
 }
 

@@ -55,7 +55,7 @@ func Run(ctx context.Context, o Options, w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "城市已启动：省平台、网关、读卡代理 ×%d（目录发布 %d，%s）\n", len(workstations), city.Release, round(time.Since(began)))
+	fmt.Fprintf(w, "城市已启动：省平台、网关、前置机 ×%d、读卡代理 ×%d（目录发布 %d，%s）\n", len(city.catalogue.Fronts), len(workstations), city.Release, round(time.Since(began)))
 	ok, err := exchangeOnce(ctx, city, c, o.Out, w)
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func Run(ctx context.Context, o Options, w io.Writer) (err error) {
 	if err := city.Stop(); err != nil { // the log is complete only once its process has closed it
 		return err
 	}
-	if !city.verifyLog(context.WithoutCancel(ctx), w) || !ok {
+	if !city.verifyLogs(context.WithoutCancel(ctx), w) || !ok {
 		return ErrNotVerified
 	}
 	return nil
@@ -266,25 +266,38 @@ func save(out string, r exchange.Result) error {
 	return nil
 }
 
-// verifyLog runs the offline auditor over the closed log.
-func (c *City) verifyLog(ctx context.Context, w io.Writer) bool {
-	key, err := jose.ReadPublicKey(c.in("keys/audit.pub.pem"))
+// verifyLogs runs the offline auditor over the closed logs: the gateway's, and each front processor's own.
+func (c *City) verifyLogs(ctx context.Context, w io.Writer) bool {
+	good := c.verifyLog(ctx, w, "审计日志", "audit", "keys/audit.pub.pem")
+	for _, f := range c.catalogue.Fronts {
+		own := "fronts/" + string(f.ID)
+		good = c.verifyLog(ctx, w, "前置机 "+string(f.ID)+" 的审计日志", own+"/audit", own+"/audit-key.pub.pem") && good
+	}
+	return good
+}
+
+// verifyLog verifies the newest shard of one log.
+func (c *City) verifyLog(ctx context.Context, w io.Writer, name, dir, keyFile string) bool {
+	r, err := func() (audit.Report, error) {
+		key, err := jose.ReadPublicKey(c.in(keyFile))
+		if err != nil {
+			return audit.Report{}, err
+		}
+		entries, err := os.ReadDir(c.in(dir))
+		if err != nil {
+			return audit.Report{}, err
+		}
+		slices.SortFunc(entries, func(a, b os.DirEntry) int { return strings.Compare(b.Name(), a.Name()) })
+		if len(entries) == 0 {
+			return audit.Report{}, fs.ErrNotExist
+		}
+		return audit.VerifyDir(ctx, filepath.Join(c.in(dir), entries[0].Name()), verifyOptions(key))
+	}()
 	if err != nil {
-		fmt.Fprintf(w, "  ✗ 审计日志：%v\n", err)
+		fmt.Fprintf(w, "  ✗ %s：%v\n", name, err)
 		return false
 	}
-	entries, err := os.ReadDir(c.in("audit"))
-	if err != nil {
-		fmt.Fprintf(w, "  ✗ 审计日志：%v\n", err)
-		return false
-	}
-	slices.SortFunc(entries, func(a, b os.DirEntry) int { return strings.Compare(b.Name(), a.Name()) })
-	r, err := audit.VerifyDir(ctx, filepath.Join(c.in("audit"), entries[0].Name()), verifyOptions(key))
-	if err != nil {
-		fmt.Fprintf(w, "  ✗ 审计日志：%v\n", err)
-		return false
-	}
-	fmt.Fprintf(w, "  ✓ 审计日志 %d 条，%d 批，逐字节核验通过\n", r.Entries, r.Frames)
+	fmt.Fprintf(w, "  ✓ %s %d 条，%d 批，逐字节核验通过\n", name, r.Entries, r.Frames)
 	return true
 }
 

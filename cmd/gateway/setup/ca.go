@@ -131,6 +131,16 @@ func writePair(base string, key *ecdsa.PrivateKey, der []byte) error {
 	return write(base+".crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
 }
 
+// IssueClient makes a client certificate: one with which a gateway or a front
+// processor connects to the demo city's broker.
+func IssueClient(o Options, base, name string) error {
+	ca, err := openCA(o)
+	if err != nil {
+		return err
+	}
+	return ca.issue(base, name, nil)
+}
+
 // IssueServer makes a server certificate for a simulator of the demo city.
 func IssueServer(o Options, base, name string) error {
 	ca, err := openCA(o)

@@ -8,7 +8,7 @@
 //	keys/gateway.key, audit.key          SM2, PEM PKCS#8 (encrypted with a passphrase); *.pub.pem beside them
 //	keys/token.key, store.key            raw secrets
 //	keys/admins/                         system, security-1, security-2, audit
-//	keys/departments/, agents/, tls/     what the catalogue refers to by ${keys}/…
+//	keys/departments/, agents/, fronts/, tls/  what the catalogue refers to by ${keys}/…
 //	seals/<id>/                          one directory a seal, for seal.OpenRegistry
 //	trust/roots/                         roots that vouch for seals and signers
 //	releases/                            published catalogue releases
@@ -47,7 +47,7 @@ var administrators = []string{"system", "security-1", "security-2", "audit"}
 
 // Make makes what is missing.
 func Make(o Options) error {
-	for _, d := range []string{"keys/admins", "keys/departments", "keys/agents", "keys/tls", "seals", "trust/roots", "releases", "pseudonyms", "audit"} {
+	for _, d := range []string{"keys/admins", "keys/departments", "keys/agents", "keys/fronts", "keys/tls", "seals", "trust/roots", "releases", "pseudonyms", "audit"} {
 		if err := os.MkdirAll(filepath.Join(o.Dir, d), 0o700); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}
