@@ -82,10 +82,6 @@ func (f *frontier) root() Hash {
 	return h
 }
 
-func (f *frontier) clone() frontier {
-	return frontier{size: f.size, roots: append([]Hash(nil), f.roots...)}
-}
-
 // nodeFunc returns the hash of a perfect node of the tree.
 type nodeFunc func(level uint, index uint64) (Hash, error)
 

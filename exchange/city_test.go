@@ -3,7 +3,6 @@ package exchange
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -453,12 +452,3 @@ func (c *city) entries(op audit.Op) []audit.Entry {
 
 // breakLog makes every further append fail, as when the disk goes away.
 func (c *city) breakLog() { c.ok(c.log.Close()) }
-
-func unb64(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := base64.StdEncoding.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
