@@ -61,7 +61,7 @@ func TestXMLFilesCrossAndMayBeIndented(t *testing.T) {
 		}
 		return true
 	})
-	if err := a.Put(t.Context(), message(1), Message{ID: "big", Body: make([]byte, 1<<20)}); err != nil {
+	if err := a.Put(t.Context(), message(1), Message{ID: "big", Body: make([]byte, 64<<10)}); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, "both messages", func() bool { return atB.count() == 2 })
