@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -44,7 +45,7 @@ type City struct {
 	URL       string // the gateway's
 	Release   uint64 // number of the catalogue release
 	catalogue *catalog.Catalogue
-	brokers   string // addresses of the gateway's broker
+	Brokers   string // addresses of the gateway's broker, comma separated
 	processes []*process
 	agents    map[string]*agent // by workstation
 }
@@ -124,7 +125,7 @@ func (c *City) startGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.URL, c.brokers = "https://"+e["addr"], e["brokers"]
+	c.URL, c.Brokers = "https://"+e["addr"], e["brokers"]
 	return nil
 }
 
@@ -182,6 +183,16 @@ func (c *City) Remove(workstation string) error {
 // StopAgent ends a workstation's read agent, as when its window closes.
 func (c *City) StopAgent(workstation string) error {
 	return c.agents[workstation].process.stop()
+}
+
+// StopFront ends a front processor, as when a department switches it off.
+func (c *City) StopFront(id string) error {
+	for _, p := range c.processes {
+		if p.name == "frontproc" && slices.Contains(p.cmd.Args, c.in("front-"+id+".yaml")) {
+			return p.stop()
+		}
+	}
+	return errEnded
 }
 
 // Gateway waits until the gateway has ended by itself and returns its exit code.

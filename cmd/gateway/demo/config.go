@@ -101,7 +101,7 @@ func (c *City) writeFrontConfig(f catalog.Front) (string, error) {
 	return c.in(name), c.writeYAML(name, m{
 		"mode": "demo", "front": id, "key": c.abs("keys/fronts/" + id + ".key"),
 		"gateways": []m{{"name": "gw00", "key": c.abs("keys/gateway.pub.pem")}},
-		"kafka":    m{"brokers": strings.Split(c.brokers, ","), "ca": c.abs("keys/tls/ca.crt"), "certificate": own("kafka.crt"), "key": own("kafka.key")},
+		"kafka":    m{"brokers": strings.Split(c.Brokers, ","), "ca": c.abs("keys/tls/ca.crt"), "certificate": own("kafka.crt"), "key": own("kafka.key")},
 		"catalog": m{"releases": c.abs("releases"), "min_number": c.Release,
 			"administrators": []string{c.abs("keys/admins/security-1.pub.pem"), c.abs("keys/admins/security-2.pub.pem")}},
 		"audit":       m{"dir": own("audit"), "key": own("audit-key.key"), "pseudonyms": own("pseudonyms")},
