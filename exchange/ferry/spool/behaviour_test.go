@@ -180,7 +180,9 @@ func TestBadFilesAreQuarantinedUpToTheCaps(t *testing.T) {
 	put(3, good)                                                       // under another's name
 	put(4, bytes.Replace(good, []byte("sealed"), []byte("SEALED"), 1)) // changed
 	put(5, nil)
-	wait(t, "five bad files", func() bool { return b.Metrics().BadFiles == 5 })
+	wait(t, "five bad files", func() bool { // the event comes after the count and after the file is moved
+		return b.Metrics().BadFiles == 5 && len(events.of(EventQuarantined))+len(events.of(EventFull)) == 5
+	})
 	kept, _ := os.ReadDir(filepath.Join(dirB, "quarantine"))
 	if len(kept) != 3 || len(events.of(EventQuarantined)) != 3 || len(events.of(EventFull)) != 2 {
 		t.Errorf("%d kept, %d quarantined, %d beyond the cap", len(kept), len(events.of(EventQuarantined)), len(events.of(EventFull)))
