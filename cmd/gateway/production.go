@@ -31,7 +31,11 @@ func (c *Config) strict() error {
 			bad(path, "私钥未加密，请用口令保护", "private key is not encrypted; protect it with a passphrase")
 		}
 	}
-	for _, path := range []string{c.TLS.Certificate, c.TLS.ClientCA} {
+	trusted := []string{c.TLS.Certificate, c.TLS.ClientCA}
+	if c.Kafka != nil {
+		trusted = append(trusted, c.Kafka.CA, c.Kafka.Certificate)
+	}
+	for _, path := range trusted {
 		if fromSampleCA(path) {
 			bad(path, "示例 CA 的证书", "certificate of the sample CA")
 		}
