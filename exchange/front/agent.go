@@ -90,8 +90,16 @@ func (a *Agent) Handle(ctx context.Context, attrs envelope.Attributes, body []by
 	return r.encode()
 }
 
-// ask calls the department's system and keeps only what was granted.
-func (a *Agent) ask(ctx context.Context, src catalog.Source, q Question) Reply {
+// ask calls the department's system and keeps only what was granted. An adapter
+// that panics is one that failed; what it panicked with may hold a resident's
+// data, so only its type is told.
+func (a *Agent) ask(ctx context.Context, src catalog.Source, q Question) (r Reply) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.Logger.Error("adapter panicked", "exchange", q.Terms.Exchange, "source", src.ID, "type", fmt.Sprintf("%T", p))
+			r = Reply{Refusal: Failed}
+		}
+	}()
 	source, ok := a.Sources[src.Connection]
 	if !ok {
 		a.Logger.Error("no such connection", "source", src.ID, "connection", src.Connection)

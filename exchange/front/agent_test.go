@@ -92,6 +92,7 @@ func TestAdaptersErrorsAreMapped(t *testing.T) {
 		"too late":                   {late, TooLate},
 		"nonsense":                   {failing(errors.New("HTTP 500")), Failed},
 		"an error that names people": {failing(errors.New("no row for " + liNumber + " " + liName)), Failed},
+		"a panic that names people":  {func(context.Context, exchange.Ask) (exchange.Answer, error) { panic(liNumber + liName) }, Failed},
 		"record without a member":    {func(context.Context, exchange.Ask) (exchange.Answer, error) { return found(missing), nil }, Failed},
 		"member of another type":     {func(context.Context, exchange.Ask) (exchange.Answer, error) { return found(wrong), nil }, Failed},
 	} {
