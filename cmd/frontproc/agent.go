@@ -10,37 +10,32 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"yizheng/audit"
 	"yizheng/catalog"
 	"yizheng/cmd/internal/assembly"
+	"yizheng/cmd/internal/process"
 	"yizheng/exchange"
 	"yizheng/exchange/ferry"
+	"yizheng/exchange/ferry/relay"
+	"yizheng/exchange/ferry/spool"
 	"yizheng/exchange/front"
 	"yizheng/identity/jose"
 )
 
 // runAgent answers questions until it is told to stop or its audit log fails.
 func runAgent(ctx context.Context, args []string, out io.Writer) error {
-	f := flag.NewFlagSet("frontproc agent", flag.ContinueOnError)
-	file := f.String("config", "", "配置文件 / configuration `file`")
-	f.Usage = func() {
-		fmt.Fprintln(f.Output(), "frontproc agent -config FILE\n例 / example: frontproc agent -config /etc/yizheng/frontproc.yaml")
-		f.PrintDefaults()
-	}
-	if err := f.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return errUsage
-	}
-	if *file == "" || f.NArg() > 0 {
-		f.Usage()
-		return errUsage
-	}
-	c, err := readConfig(*file)
+	file, err := configFlag("agent", "/etc/yizheng/frontproc.yaml", args)
 	if err != nil {
+		return err
+	}
+	c, err := readConfig(file)
+	if err != nil {
+		return err
+	}
+	if err := process.KeepInMemory(); err != nil {
 		return err
 	}
 	a := &agent{config: c, log: slog.New(slog.NewJSONHandler(os.Stderr, nil))}
@@ -51,6 +46,27 @@ func runAgent(ctx context.Context, args []string, out io.Writer) error {
 	return a.serve(ctx, out)
 }
 
+// configFlag reads a command's only flag.
+func configFlag(command, example string, args []string) (string, error) {
+	f := flag.NewFlagSet("frontproc "+command, flag.ContinueOnError)
+	file := f.String("config", "", "配置文件 / configuration `file`")
+	f.Usage = func() {
+		fmt.Fprintf(f.Output(), "frontproc %s -config FILE\n例 / example: frontproc %s -config %s\n", command, command, example)
+		f.PrintDefaults()
+	}
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return "", err
+		}
+		return "", errUsage
+	}
+	if *file == "" || f.NArg() > 0 {
+		f.Usage()
+		return "", errUsage
+	}
+	return *file, nil
+}
+
 // agent holds the parts of a running agent, in the order they are opened.
 type agent struct {
 	config  *Config
@@ -59,6 +75,7 @@ type agent struct {
 
 	audit  *audit.Log
 	server *ferry.Server
+	gap    <-chan error // what ended the spool; nil without one
 }
 
 func (a *agent) onClose(f func() error) { a.closers = append(a.closers, f) }
@@ -74,7 +91,7 @@ func (a *agent) close() {
 func (a *agent) open(ctx context.Context) error {
 	c := a.config
 	if c.Mode == "production" {
-		if err := protected(c.Key, c.Audit.Key); err != nil {
+		if err := protected(c.keys()...); err != nil {
 			return err
 		}
 	}
@@ -105,6 +122,15 @@ func (a *agent) open(ctx context.Context) error {
 	worker := front.NewAgent(front.Config{Front: known.ID, Release: release, GatewayKeys: gateways.byKey, Sources: sources, Audit: a.audit,
 		Pseudonyms: pseudonyms, AllowSimulated: c.Mode == "demo", Logger: a.log})
 	return a.openFerry(ctx, front.Door{Agent: worker, Key: key, Gateways: gateways.byName}, release.Number)
+}
+
+// keys are the private keys' files.
+func (c *Config) keys() []string {
+	keys := []string{c.Key, c.Audit.Key}
+	if c.Spool != nil {
+		keys = append(keys, c.Spool.Key)
+	}
+	return keys
 }
 
 func protected(keys ...string) error {
@@ -183,19 +209,44 @@ func (k gatewayKeys) byKey(keyID string) *ecdsa.PublicKey {
 }
 
 func (a *agent) openFerry(ctx context.Context, door front.Door, release uint64) error {
-	c := a.config.Kafka
-	bus, err := ferry.OpenKafka(ctx, ferry.KafkaConfig{Brokers: c.Brokers, ClientID: "front-" + a.config.Front, Logger: a.log,
-		TLS: ferry.Files{CA: c.CA, Certificate: c.Certificate, Key: c.Key}})
+	c := ferry.ServerConfig{Front: a.config.Front, Handle: door.Handle, Logger: a.log,
+		Describe: func(h *ferry.Heartbeat) { h.Release, h.Keys = release, []string{door.Key.ID()} }}
+	bus, err := a.openBus(ctx)
 	if err != nil {
-		return fmt.Errorf("kafka: %w", err)
+		return err
 	}
-	a.onClose(bus.Close)
-	a.server, err = ferry.NewServer(bus, ferry.ServerConfig{Front: a.config.Front, Handle: door.Handle, Logger: a.log,
-		Describe: func(h *ferry.Heartbeat) { h.Release, h.Keys = release, []string{door.Key.ID()} }})
+	if a.gap != nil {
+		c.SignEvery = -1 // nobody hedges across a gap
+	}
+	a.server, err = ferry.NewServer(bus, c)
 	return err
 }
 
-// serve answers until ctx ends. A failed audit log ends it at once: no log, no answer.
+func (a *agent) openBus(ctx context.Context) (ferry.Bus, error) {
+	if k := a.config.Kafka; k != nil {
+		bus, err := k.open(ctx, "front-"+a.config.Front, a.log)
+		if err != nil {
+			return nil, err
+		}
+		a.onClose(bus.Close)
+		return bus, nil
+	}
+	l, err := a.config.Spool.open(ctx, a.config.Passphrase, a.log)
+	if err != nil {
+		return nil, err
+	}
+	a.onClose(l.stop)
+	bus := relay.NewBus(l.Link, a.log)
+	receiving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = bus.Run(receiving) }) // fails only with the link, which reports
+	a.onClose(func() error { stop(); wg.Wait(); return nil })
+	a.gap = l.failed
+	return bus, nil
+}
+
+// serve answers until ctx ends. A failed audit log ends it at once: no log, no
+// answer. So does a spool that cannot be used.
 func (a *agent) serve(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -206,6 +257,8 @@ func (a *agent) serve(ctx context.Context, out io.Writer) error {
 		case <-ctx.Done():
 		case <-a.audit.Failed():
 			cancel(errAudit)
+		case err := <-a.gap:
+			cancel(err)
 		}
 	}()
 	line, err := json.Marshal(map[string]string{"event": "serving", "front": a.config.Front, "mode": a.config.Mode})
@@ -216,8 +269,11 @@ func (a *agent) serve(ctx context.Context, out io.Writer) error {
 	err = a.server.Run(ctx)
 	cancel(nil)
 	<-watched
-	if errors.Is(context.Cause(ctx), errAudit) {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errAudit):
 		return fmt.Errorf("%w: %w", errAudit, a.audit.Err())
+	case errors.Is(cause, spool.ErrState):
+		return cause
 	}
 	if errors.Is(err, context.Canceled) {
 		return nil

@@ -17,7 +17,7 @@ import (
 // Relative paths are relative to the file. Secrets are only ever named by path.
 type Config struct {
 	// Mode is "demo" or "production". Production refuses to start with sample
-	// keys, simulators, unprotected private keys or weak peers not listed in AllowWeak.
+	// keys, simulators, unprotected private keys, and keys others can read.
 	Mode string `yaml:"mode"`
 	// Listen is the address of the one HTTPS listener.
 	Listen string `yaml:"listen"`
@@ -25,8 +25,6 @@ type Config struct {
 	Slot string `yaml:"slot"`
 	// Origin names this gateway and its audit log: gw00.690100.example/audit.
 	Origin string `yaml:"origin"`
-	// AllowWeak names connections that may use weak protection (MD5 signatures). Shown on every start.
-	AllowWeak []string `yaml:"allow_weak"`
 
 	TLS     TLSConfig              `yaml:"tls"`
 	Keys    KeysConfig             `yaml:"keys"`

@@ -31,6 +31,11 @@ func (c *Config) strict() error {
 			bad(path, "私钥未加密，请用口令保护", "private key is not encrypted; protect it with a passphrase")
 		}
 	}
+	for _, path := range append([]string{c.Keys.Gateway, c.Keys.Token, c.Keys.Store, c.Keys.Passphrase, c.Audit.Key, c.TLS.Key, c.Store.DSNFile}, c.sealKeys()...) {
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+			bad(path, "其他用户可读写，请 chmod 600", "others can read or write it; chmod 600")
+		}
+	}
 	trusted := []string{c.TLS.Certificate, c.TLS.ClientCA}
 	if c.Kafka != nil {
 		trusted = append(trusted, c.Kafka.CA, c.Kafka.Certificate)

@@ -19,6 +19,7 @@ import (
 	"yizheng/audit"
 	"yizheng/catalog"
 	"yizheng/cmd/internal/assembly"
+	"yizheng/cmd/internal/process"
 	"yizheng/exchange"
 	"yizheng/exchange/ferry"
 	"yizheng/exchange/reading"
@@ -44,7 +45,7 @@ func serve(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := c.strict(); err != nil {
+	if err := errors.Join(c.strict(), process.KeepInMemory()); err != nil {
 		return err
 	}
 	g := &gateway{config: c, log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))}
@@ -277,6 +278,6 @@ func (g *gateway) announce(out io.Writer, addr string) {
 		note = "demo: one machine, sample keys, simulated readers, pseudonyms in process"
 	}
 	line, _ := json.Marshal(map[string]any{"event": "listening", "addr": addr, "mode": g.config.Mode, "release": g.release.Number, // strings and a number always encode
-		"note": note, "weak": g.config.AllowWeak, "brokers": strings.Join(g.brokers, ",")})
+		"note": note, "brokers": strings.Join(g.brokers, ",")})
 	fmt.Fprintln(out, string(line))
 }

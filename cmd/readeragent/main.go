@@ -22,6 +22,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"yizheng/cmd/internal/process"
 )
 
 // Exit codes.
@@ -87,6 +89,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitUsage
+	}
+	if err := process.KeepInMemory(); err != nil {
+		fmt.Fprintln(stderr, "readeragent:", err)
+		return exitFailed
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	a, err := newAgent(config, stdout, log)

@@ -45,7 +45,8 @@ type City struct {
 	URL       string // the gateway's
 	Release   uint64 // number of the catalogue release
 	catalogue *catalog.Catalogue
-	Brokers   string // addresses of the gateway's broker, comma separated
+	Brokers   string   // addresses of the gateway's broker, comma separated
+	locked    *os.File // holds the state directory
 	processes []*process
 	agents    map[string]*agent // by workstation
 }
@@ -59,6 +60,9 @@ type agent struct {
 // Start sets up what is missing and starts every process. Stop the city in any case.
 func Start(ctx context.Context, p Places) (*City, error) {
 	c := &City{Places: p, agents: make(map[string]*agent)}
+	if err := c.lock(); err != nil {
+		return c, err
+	}
 	if err := free(ctx, p.Listen); err != nil {
 		return c, err
 	}
@@ -218,7 +222,7 @@ func (c *City) Stop() error {
 		errs = append(errs, c.processes[i].stop())
 	}
 	c.processes = nil
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.unlock())...)
 }
 
 func (c *City) in(path string) string { return filepath.Join(c.State, path) }

@@ -62,7 +62,9 @@ func Run(ctx context.Context, o Options, w io.Writer) (err error) {
 	}
 	if !o.Once {
 		fmt.Fprintf(w, "\n继续服务 / serving: %s   接口 %s/openapi.json   Ctrl-C 停止\n", city.URL, city.URL)
-		<-ctx.Done()
+		if err := city.Watch(ctx); err != nil {
+			return err
+		}
 	}
 	if err := city.Stop(); err != nil { // the log is complete only once its process has closed it
 		return err
@@ -175,7 +177,7 @@ func exchangeOnce(ctx context.Context, city *City, c Case, out string, w io.Writ
 
 // collect fetches, writes and verifies every part's result.
 func (c *City) collect(ctx context.Context, clerk *Clerk, a Answer, out string, w io.Writer) (bool, error) {
-	if err := os.MkdirAll(out, 0o700); err != nil {
+	if err := errors.Join(os.MkdirAll(out, 0o700), clearOut(out)); err != nil {
 		return false, err
 	}
 	key, err := jose.ReadPublicKey(c.in("keys/audit.pub.pem"))
@@ -252,11 +254,6 @@ func save(out string, r exchange.Result) error {
 			return err
 		}
 		list[".json"], list[".jws"] = data, []byte(r.Data)
-	}
-	for _, ext := range []string{".pdf", ".json", ".jws"} { // of an earlier run, perhaps about somebody else
-		if err := os.Remove(base + ext); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
 	}
 	for ext, b := range list {
 		if err := os.WriteFile(base+ext, b, 0o600); err != nil {
