@@ -277,7 +277,7 @@ type Field struct {
 	Label string            `json:"label" yaml:"label"`                    // Chinese, printed
 	Type  string            `json:"type" yaml:"type"`                      // text, number, money, date, month, code
 	Codes map[string]string `json:"codes,omitempty" yaml:"codes,optional"` // for code: value -> Chinese
-	Mask  bool              `json:"mask,omitempty" yaml:"mask,optional"`   // print masked
+	Mask  bool              `json:"mask,omitempty" yaml:"mask,optional"`   // masked on the document; granted data carry it whole
 }
 
 // Validity is how long the document may be used and how it says so.
