@@ -150,6 +150,8 @@ var (
 	// ErrUndecodable is wrapped by a front's handler for a request that no
 	// repetition can make readable.
 	ErrUndecodable = errors.New("undecodable request")
+	// ErrNoTopic means that a topic does not exist.
+	ErrNoTopic = errors.New("no such topic")
 	// ErrClosed means that the bus has been closed.
 	ErrClosed = errors.New("bus is closed")
 )

@@ -325,6 +325,9 @@ func (k *Kafka) Partitions(topic string) (int, error) {
 	if err == nil && len(list) == 0 {
 		err = sarama.ErrUnknownTopicOrPartition
 	}
+	if errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
+		err = fmt.Errorf("%w: %w", ErrNoTopic, err)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("partitions of %s: %w", topic, err)
 	}
