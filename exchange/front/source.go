@@ -65,6 +65,7 @@ func (s *Source) Query(ctx context.Context, ask exchange.Ask) (exchange.Answer, 
 	var reply Reply
 	err = s.c.Asker.Ask(ctx, ferry.Question{
 		Front: string(s.c.Front.ID), Exchange: ask.Terms.Exchange, Leg: ask.Terms.Leg, Deadline: deadline,
+		HedgeEvery: hedging(ask.Source.Route),
 		Seal: func(attempt int) ([]byte, map[string]string, error) {
 			return s.seal(ask, once, deadline, attempt, body)
 		},
@@ -78,6 +79,15 @@ func (s *Source) Query(ctx context.Context, ask exchange.Ask) (exchange.Answer, 
 		return exchange.Answer{}, s.failure(err)
 	}
 	return reply.answer()
+}
+
+// hedging is how often to ask another replica. Behind a gap a lost file is sent
+// again by the gap itself, and every attempt would have to cross it.
+func hedging(r catalog.RouteClass) time.Duration {
+	if r == catalog.RouteGap {
+		return -1
+	}
+	return 0 // the asker's
 }
 
 // seal makes the envelope of one attempt; attempts differ in nothing but their number.
