@@ -3,10 +3,7 @@ package catalog
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 )
 
 // Catalogue is everything a city has agreed: who holds what, who may ask for
@@ -426,11 +423,3 @@ const (
 	OutputDocument Output = "document"
 	OutputBoth     Output = "both"
 )
-
-// ValidCase reports whether a case number can be taken: it is opaque (cities
-// number their cases as they like), 1 to 64 characters, all of them printable.
-func ValidCase(number string) bool {
-	n := utf8.RuneCountInString(number)
-	return n > 0 && n <= 64 && utf8.ValidString(number) && strings.TrimSpace(number) == number &&
-		!strings.ContainsFunc(number, func(r rune) bool { return !unicode.IsPrint(r) })
-}

@@ -76,9 +76,18 @@ func TestRequestIsRefused(t *testing.T) {
 		{"the spouse is missing", func(_ *city, r *Request) { r.Situation = "FAMILY" }, ReasonRole, "subjects"},
 		{"one too many", func(c *city, r *Request) {
 			claims := c.claims()
-			claims.Role = "spouse"
+			claims.Role, claims.Person = "spouse", person(c.t, wangNumber, wangName)
 			r.Subjects = append(r.Subjects, c.mint(claims))
 		}, ReasonRole, "subjects[1].role"},
+		{"one person in two roles", func(c *city, r *Request) {
+			claims := c.claims()
+			claims.Role = "spouse"
+			r.Situation, r.Subjects = "FAMILY", append(r.Subjects, c.mint(claims))
+		}, ReasonInvalid, "subjects[1]"},
+		{"an ID number for a case", func(c *city, r *Request) {
+			r.Case = "SJ-" + wangNumber[:6] + "-" + wangNumber[6:]
+			with(func(c *identity.SubjectClaims) { c.Case = r.Case })(c, r)
+		}, ReasonInvalid, "case"},
 		{"a proof of another situation", func(_ *city, r *Request) { r.Proofs = []catalog.ProofCode{"MR-01"} }, ReasonOutsideItem, "proofs"},
 		{"fields of another proof", func(_ *city, r *Request) { r.Fields = map[catalog.ProofCode][]string{"MR-01": {"state"}} }, ReasonOutsideItem, "fields"},
 		{"a field outside the grant", func(_ *city, r *Request) { r.Fields = map[catalog.ProofCode][]string{"SI-01": {"month", "spouse"}} }, ReasonOutsideGrant, "fields.SI-01"},

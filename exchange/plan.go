@@ -78,6 +78,10 @@ func (s *Service) identify(who Principal, req Request) ([]*subject, error) {
 			if o.role == t.Role || o.claims.JTI == claims.JTI {
 				return nil, refuse(ReasonInvalid, where, "同一身份或同一凭据出现两次", "the same role or token appears twice")
 			}
+			if o.claims.Person.Type == claims.Person.Type && o.claims.Person.Number.Equal(claims.Person.Number) {
+				return nil, refuse(ReasonInvalid, where, "两种身份刷的是同一人的证件，请为每人各刷本人的证件",
+					"one person's card was read for two roles; read each person's own card")
+			}
 		}
 		subjects = append(subjects, &subject{role: t.Role, claims: claims})
 	}
@@ -122,8 +126,8 @@ func (s *Service) authorise(who Principal, req Request, subjects []*subject) (*p
 	if p.situation, ok = item.Situation(req.Situation); !ok {
 		return nil, refuse(ReasonUnknownItem, "situation", "本事项没有这种情形", "the item has no such situation")
 	}
-	if !catalog.ValidCase(req.Case) {
-		return nil, refuse(ReasonInvalid, "case", "请填写办件编号：1–64 个可见字符，首尾无空格", "give the case number: 1 to 64 printable characters, no space around")
+	if chinese, english := catalog.CaseFault(req.Case); english != "" {
+		return nil, refuse(ReasonInvalid, "case", chinese, english)
 	}
 	if !slices.Contains(item.Purposes, req.Purpose) {
 		return nil, refuse(ReasonPurpose, "purpose", "本事项不允许此用途", "the item does not allow this purpose")

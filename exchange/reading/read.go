@@ -96,13 +96,14 @@ func (d *Desk) allowed(who Who, ask *Ask) error {
 		ask.Workstation = who.Workstations[0]
 	}
 	item, ok := d.Catalogue.Item(ask.Item)
+	chinese, english := catalog.CaseFault(ask.Case)
 	switch {
 	case !slices.Contains(who.Workstations, ask.Workstation):
 		return refuse(http.StatusForbidden, "WORKSTATION", "workstation", "会话未与该工位配对", "the session is not paired with that workstation")
 	case !ok:
 		return refuse(http.StatusNotFound, "UNKNOWN_ITEM", "item", "没有这个事项，请核对事项编码", "no such item; check the item code")
-	case !catalog.ValidCase(ask.Case):
-		return refuse(http.StatusUnprocessableEntity, "INVALID_REQUEST", "case", "请填写办件编号：1–64 个可见字符，首尾无空格", "give the case number: 1 to 64 printable characters, no space around")
+	case english != "":
+		return refuse(http.StatusUnprocessableEntity, "INVALID_REQUEST", "case", chinese, english)
 	case !slices.Contains(item.Purposes, ask.Purpose):
 		return refuse(http.StatusForbidden, "PURPOSE_NOT_ALLOWED", "purpose", "本事项不允许此用途", "the item does not allow this purpose")
 	case !slices.Contains(item.Roles, ask.Role):

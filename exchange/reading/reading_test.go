@@ -376,6 +376,7 @@ func TestReadIsNotStarted(t *testing.T) {
 		{"without a workstation", func(w *Who, _ *Ask) { w.Workstations = nil }, "WORKSTATION"},
 		{"for an unknown item", func(_ *Who, a *Ask) { a.Item = "NONE" }, "UNKNOWN_ITEM"},
 		{"without a case", func(_ *Who, a *Ask) { a.Case = "" }, "INVALID_REQUEST"},
+		{"with an ID number for a case", func(_ *Who, a *Ask) { a.Case = "690102-19850312-0016" }, "INVALID_REQUEST"},
 		{"for a purpose of another item", func(_ *Who, a *Ask) { a.Purpose = "P-OTHER" }, "PURPOSE_NOT_ALLOWED"},
 		{"for a role the item does not know", func(_ *Who, a *Ask) { a.Role = "child" }, "INVALID_REQUEST"},
 		{"while the agent is away", func(w *Who, a *Ask) { w.Workstations, a.Workstation = append(w.Workstations, "ws-02"), "ws-02" }, "AGENT_OFFLINE"},
