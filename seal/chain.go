@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 	"time"
@@ -11,6 +12,12 @@ import (
 // errUsage is returned for a certificate that may not sign.
 var errUsage = errors.New("key usage does not allow digital signatures")
 
+// errMaker is returned for a certificate that is none of a trusted seal maker.
+var errMaker = errors.New("not the certificate of a trusted seal maker (trust/makers)")
+
+// errSelfMade is returned for a seal whose maker and holder are one.
+var errSelfMade = errors.New("the seal was made by its own holder")
+
 // role says what a certificate is used for.
 type role int
 
@@ -18,6 +25,20 @@ const (
 	forSigner role = iota // contentCommitment alone is enough
 	forMaker              // digitalSignature, and no authority
 )
+
+// maker checks that cert is pinned as a seal maker's and held at a time, and returns
+// its issuer. A chain to a root is not enough: every holder has one.
+func (t *Trust) maker(cert *smx509.Certificate, at time.Time) (issuer *smx509.Certificate, err error) {
+	if t == nil || !t.makers[string(cert.Raw)] {
+		return nil, errMaker
+	}
+	return t.chain(cert, at, forMaker)
+}
+
+// oneKey reports whether two certificates have the same public key.
+func oneKey(a, b *smx509.Certificate) bool {
+	return bytes.Equal(a.RawSubjectPublicKeyInfo, b.RawSubjectPublicKeyInfo)
+}
 
 // chain checks that cert was valid at a time under the roots and may sign, and
 // returns its issuer. It does not look at revocation.

@@ -63,8 +63,11 @@ func (v *verification) checkSeal() {
 	case v.maker == nil:
 		v.r.set(CheckSeal, Fail, say("制章者证书无法解析", "the maker's certificate cannot be parsed"))
 		return
+	case v.signer != nil && oneKey(v.maker, v.signer):
+		v.r.set(CheckSeal, Fail, say("印章由签章者自己制作", "the signer made the seal itself"))
+		return
 	}
-	issuer, err := v.trust.chain(v.maker, p.Created, forMaker)
+	issuer, err := v.trust.maker(v.maker, p.Created)
 	if err != nil {
 		zh, en := chainFault(err)
 		v.r.set(CheckSeal, Fail, Text{"制章者证书在制章时不可信：" + zh, "the maker's certificate was not trustworthy when the seal was made: " + en})
@@ -79,9 +82,9 @@ func (v *verification) checkSeal() {
 
 // checkState looks the seal up in the status list.
 func (v *verification) checkState() {
-	list := v.trust.status
+	list := v.trust.statusOf(v.maker)
 	if list == nil {
-		v.r.set(CheckSeal, OK, say("印章在有效期内；离线核验，没有印章状态表，未查停用和撤销", "within its validity; offline without a status list: suspension and revocation were not looked up"))
+		v.r.set(CheckSeal, OK, say("印章在有效期内；离线核验，没有该制章者的印章状态表，未查停用和撤销", "within its validity; offline without a status list of its maker: suspension and revocation were not looked up"))
 		return
 	}
 	state, since := list.At(v.r.ESID, v.at)
@@ -162,7 +165,7 @@ func (v *verification) checkTime() {
 
 // outOfUse reports whether certificate or seal were revoked or suspended when used.
 func (v *verification) outOfUse() bool {
-	if l := v.trust.status; l != nil {
+	if l := v.trust.statusOf(v.maker); l != nil {
 		if state, _ := l.At(v.r.ESID, v.at); state != Issued {
 			return true
 		}
@@ -184,6 +187,8 @@ func chainFault(err error) (zh, en string) {
 	var unknown smx509.UnknownAuthorityError
 	var critical smx509.UnhandledCriticalExtension
 	switch {
+	case errors.Is(err, errMaker):
+		return "不是受信任制章者的证书", "it is not the certificate of a trusted seal maker"
 	case errors.Is(err, errUsage):
 		return "证书用途不是数字签名", "the certificate's key usage does not allow digital signatures"
 	case errors.As(err, &unknown):

@@ -61,6 +61,7 @@ func newCity(t testing.TB) *city {
 	c.seal = c.ok2(MakeSeal(c.maker, c.order()))
 	c.ok(WriteSealDir(c.dir, "mz", SealDir{Seal: c.seal, Holder: c.holder, Since: born}))
 	c.write("roots/root.crt", c.root.CertPEM())
+	c.write("makers/maker.crt", c.maker.CertPEM())
 	return &c
 }
 
@@ -195,6 +196,15 @@ func (c *city) crl(cert *smx509.Certificate, at time.Time) {
 	}, c.root.Cert, c.root.Key.SM2())
 	c.ok(err)
 	c.write("crl/root.crl", der)
+}
+
+// secondMaker is a trusted maker that made none of the city's seals.
+func (c *city) secondMaker() Credential {
+	c.t.Helper()
+	m, err := MakeMaker(c.root, Subject{Name: "云州市第二印章制作中心"}, years)
+	c.ok(err)
+	c.write("makers/second.crt", m.CertPEM())
+	return m
 }
 
 // statusList writes a status list with events about the seal.

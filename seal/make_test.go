@@ -47,7 +47,7 @@ func TestMakeSeal_HoldsWhatWasOrdered(t *testing.T) {
 		s.Info.Picture.Type != "GIF" || s.Info.Picture.Width != 42 || !p.ValidEnd.Equal(c.order().Validity.Until) {
 		t.Errorf("%+v", s.Info)
 	}
-	if err := checkSeal(s, c.trust()); err != nil {
+	if _, err := checkSeal(s, c.trust()); err != nil {
 		t.Error(err)
 	}
 	o := c.order()

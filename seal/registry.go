@@ -49,6 +49,7 @@ type Registry struct {
 type held struct {
 	id        string
 	seal      *ses.Seal
+	maker     *smx509.Certificate
 	cert      *smx509.Certificate
 	key       *jose.Key
 	protected bool // the key file is encrypted
@@ -99,7 +100,7 @@ func openSeal(dir string, o RegistryOptions) (*held, error) {
 	if h.seal, err = ses.ParseSeal(raw); err != nil {
 		return fault(sealFile, err)
 	}
-	if err := checkSeal(h.seal, o.Trust); err != nil {
+	if h.maker, err = checkSeal(h.seal, o.Trust); err != nil {
 		return fault(sealFile, err)
 	}
 	if h.picture, err = sealPicture(h.seal.Info.Picture); err != nil {
@@ -110,6 +111,9 @@ func openSeal(dir string, o RegistryOptions) (*held, error) {
 	}
 	if err := checkHolder(h.seal, h.cert, o.Trust); err != nil {
 		return fault(certFile, err)
+	}
+	if oneKey(h.maker, h.cert) {
+		return fault(sealFile, errSelfMade)
 	}
 	if h.key, err = jose.ReadKey(filepath.Join(dir, keyFile), o.PassphraseFile); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
@@ -126,27 +130,28 @@ func openSeal(dir string, o RegistryOptions) (*held, error) {
 	return h, nil
 }
 
-// checkSeal judges a seal by itself, and its maker by trust when there is one.
-func checkSeal(s *ses.Seal, trust *Trust) error {
+// checkSeal judges a seal by itself, and its maker by trust when there is one. It
+// returns the maker's certificate.
+func checkSeal(s *ses.Seal, trust *Trust) (*smx509.Certificate, error) {
 	if err := s.CheckFormat(); err != nil {
-		return err
+		return nil, err
 	}
 	if s.Version != ses.V4 {
-		return fmt.Errorf("a seal of version %d cannot sign here, only version 4 (GB/T 38540)", s.Version)
+		return nil, fmt.Errorf("a seal of version %d cannot sign here, only version 4 (GB/T 38540)", s.Version)
 	}
 	maker, err := parseCert(s.MakerCert)
 	if err != nil {
-		return fmt.Errorf("maker's certificate: %w", err)
+		return nil, fmt.Errorf("maker's certificate: %w", err)
 	}
 	if !s.Algorithm.Equal(ses.OIDSM2WithSM3) || !verifySM2(maker, s.Signed, s.Signature) {
-		return errors.New("the maker's signature does not fit the seal")
+		return nil, errors.New("the maker's signature does not fit the seal")
 	}
 	if trust != nil {
-		if _, err := trust.chain(maker, s.Info.Property.Created, forMaker); err != nil {
-			return fmt.Errorf("maker's certificate: %w", err)
+		if _, err := trust.maker(maker, s.Info.Property.Created); err != nil {
+			return nil, fmt.Errorf("maker's certificate: %w", err)
 		}
 	}
-	return nil
+	return maker, nil
 }
 
 func checkHolder(s *ses.Seal, cert *smx509.Certificate, trust *Trust) error {

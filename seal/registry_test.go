@@ -127,6 +127,25 @@ func TestOpenRegistry_WithTrustRefusesAStrangersSeal(t *testing.T) {
 	}
 }
 
+func TestOpenRegistry_RefusesASealItsHolderMade(t *testing.T) {
+	c := newCity(t)
+	for name, tt := range map[string]struct {
+		seal  []byte
+		trust *Trust
+		says  string
+	}{
+		"with trust":        {c.madeBy(c.holder, c.holder), c.trust(), "trusted seal maker"},
+		"without trust":     {c.madeBy(c.holder, c.holder), nil, "made by its own holder"},
+		"by a second maker": {c.madeBy(c.secondMaker(), c.holder), c.trust(), ""},
+	} {
+		c.ok(os.WriteFile(filepath.Join(c.dir, "mz", sealFile), tt.seal, 0o600))
+		_, err := OpenRegistry(c.dir, RegistryOptions{Trust: tt.trust})
+		if tt.says == "" && err != nil || tt.says != "" && (!errors.Is(err, ErrMaterial) || !strings.Contains(err.Error(), tt.says)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestWriteSealDir_ProtectsTheKeyAndNeverOverwrites(t *testing.T) {
 	c := newCity(t)
 	pass := filepath.Join(t.TempDir(), "pass")
@@ -166,6 +185,13 @@ func TestLoadTrust_NamesTheFault(t *testing.T) {
 		says    string
 	}{
 		{"no roots", func(c *city) { c.ok(os.RemoveAll(filepath.Join(c.trustDir, "roots"))) }, "no root certificate"},
+		{"no makers", func(c *city) { c.ok(os.RemoveAll(filepath.Join(c.trustDir, "makers"))) }, "no seal maker's certificate"},
+		{"makers of an empty directory", func(c *city) { c.ok(os.Remove(filepath.Join(c.trustDir, "makers", "maker.crt"))) }, "no seal maker's certificate"},
+		{"a maker that is an authority", func(c *city) { c.write("makers/x.crt", c.root.CertPEM()) }, "x.crt: the certificate of an authority"},
+		{"a maker that is no certificate", func(c *city) { c.write("makers/x.crt", []byte("x")) }, "x.crt"},
+		{"a status list of a holder", func(c *city) {
+			c.write("seals-status.json", c.ok2(SignStatusList(c.holder, StatusList{Issued: signed, Next: now})))
+		}, "its signer"},
 		{"a root that is no authority", func(c *city) { c.write("roots/x.crt", c.holder.CertPEM()) }, "x.crt: not the certificate of an authority"},
 		{"a file that is no certificate", func(c *city) { c.write("roots/x.crt", []byte("x")) }, "x.crt"},
 		{"a revocation list of nobody", func(c *city) { c.write("crl/x.crl", []byte("x")) }, "x.crl"},

@@ -13,7 +13,8 @@
 // Registry holds the seals that may be used here; Sign is the only way to use one
 // and takes a rendered document, never a bare digest. Verify answers with a Report
 // of eight checks (GB/T 39047 5.2.3.3 e), offline, from the file and a Trust
-// directory alone; none of them is skipped silently. The Make functions create a
+// directory alone; none of them is skipped silently. Who may make seals is pinned in
+// that directory: a holder's certificate makes none. The Make functions create a
 // root, a seal maker, holders' certificates and seals for a first set-up.
 //
 // What the package guarantees: a seal outside its validity, or one that is
@@ -36,6 +37,8 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 	"github.com/emmansun/gmsm/sm3"
 	"github.com/emmansun/gmsm/smx509"
+
+	"yizheng/identity/jose"
 )
 
 var (
@@ -90,6 +93,11 @@ func readCert(path string) (*smx509.Certificate, error) {
 		return nil, fmt.Errorf("%w: %s: %w", ErrMaterial, path, err)
 	}
 	return cert, nil
+}
+
+// keyID returns the key id (jose.KeyID) of a certificate from parseCert.
+func keyID(cert *smx509.Certificate) string {
+	return jose.KeyID(cert.PublicKey.(*ecdsa.PublicKey)) // parseCert returns no other
 }
 
 // parseCert parses a DER certificate and insists on an SM2 key.

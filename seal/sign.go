@@ -108,8 +108,8 @@ func (r *Registry) mayUse(h *held, at time.Time) error {
 	case r.trust == nil:
 		return nil
 	}
-	if r.trust.status != nil {
-		if s, _ := r.trust.status.At(h.seal.Info.ESID, at); s != Issued {
+	if list := r.trust.statusOf(h.maker); list != nil {
+		if s, _ := list.At(h.seal.Info.ESID, at); s != Issued {
 			return refuse("状态表列为 "+string(s), "the status list says "+string(s))
 		}
 	}

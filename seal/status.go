@@ -33,8 +33,9 @@ type Event struct {
 }
 
 // StatusList is what a seal maker publishes about the seals it made: every change
-// since a seal was issued. A seal without an event is issued. Its file
-// (seals-status.json) is
+// since a seal was issued. A seal without an event is issued; what it says about a
+// seal of another maker counts for nothing. Its file (seals-status.json, or
+// seals-status-NAME.json where there are several makers) is
 //
 //	{"certificate": base64 of the maker's certificate (DER), "list": JWS}
 //

@@ -49,6 +49,11 @@ func TestVerify_NamesTheFailedCheck(t *testing.T) {
 	c.ok(err)
 	colleague, err := MakeHolder(c.root, Subject{Name: "云州市公安局"}, years)
 	c.ok(err)
+	colleaguesOther, err := MakeHolder(c.root, Subject{Name: "云州市公安局"}, years)
+	c.ok(err)
+	unchained, err := MakeMaker(stranger, Subject{Name: "云州市印章制作中心"}, years)
+	c.ok(err)
+	c.write("makers/unchained.crt", unchained.CertPEM())
 	noUsage, err := makeEnd(c.root, Subject{Name: "只能加密"}, years, smx509.KeyUsageKeyEncipherment)
 	c.ok(err)
 	short, err := MakeHolder(c.root, Subject{Name: "云州市民政局"}, Validity{born, signed.Add(-time.Hour)})
@@ -69,8 +74,12 @@ func TestVerify_NamesTheFailedCheck(t *testing.T) {
 		{"seal changed after it was made", c.forge(forgery{seal: bytes.Replace(c.seal, []byte("业务"), []byte("财务"), 1)}), CheckSignature, Fail, "maker's signature"},
 		{"signed by another department", c.forge(forgery{signer: colleague}), CheckList, Fail, "not in the seal's list"},
 		{"seal expired", c.forge(forgery{seal: c.otherSeal(func(o *SealOrder) { o.Validity.Until = signed.Add(-time.Hour) })}), CheckSeal, Fail, "not within its validity"},
-		{"seal of an unknown maker", c.forge(forgery{seal: c.ok2(MakeSeal(strangersMaker, c.order()))}), CheckSeal, Fail, "not issued by a trusted"},
-		{"seal made by an authority itself", c.forge(forgery{seal: c.ok2(MakeSeal(c.root, c.order()))}), CheckSeal, Fail, "key usage"},
+		{"seal of an unknown maker", c.forge(forgery{seal: c.ok2(MakeSeal(strangersMaker, c.order()))}), CheckSeal, Fail, "not the certificate of a trusted seal maker"},
+		{"seal made by an authority itself", c.forge(forgery{seal: c.ok2(MakeSeal(c.root, c.order()))}), CheckSeal, Fail, "not the certificate of a trusted seal maker"},
+		{"seal of a pinned maker without a chain", c.forge(forgery{seal: c.ok2(MakeSeal(unchained, c.order()))}), CheckSeal, Fail, "not issued by a trusted"},
+		{"seal a department made itself in another's name", c.forge(forgery{signer: colleague, seal: c.madeBy(colleague, colleague)}), CheckSeal, Fail, "the signer made the seal itself"},
+		{"seal a department made for another certificate of its own", c.forge(forgery{signer: colleaguesOther, seal: c.madeBy(colleague, colleaguesOther)}), CheckSeal, Fail, "not the certificate of a trusted seal maker"},
+		{"seal a trusted maker made for itself", c.forge(forgery{signer: c.maker, seal: c.madeBy(c.maker, c.maker)}), CheckSeal, Fail, "the signer made the seal itself"},
 		{"certificate of an unknown authority", c.forge(forgery{signer: strangersHolder, seal: holding(strangersHolder)}), CheckCertificate, Fail, "not issued by a trusted"},
 		{"certificate that may not sign", c.forge(forgery{signer: noUsage, seal: holding(noUsage)}), CheckCertificate, Fail, "key usage"},
 		{"certificate expired when used", c.forge(forgery{signer: short, seal: holding(short)}), CheckCertificate, Fail, "not within its validity"},
@@ -109,6 +118,19 @@ func TestVerify_StatusListAndRevocation(t *testing.T) {
 		{"suspended and resumed before", func(c *city) { c.statusList(Event{esid, Suspended, born}, Event{esid, Issued, before}) }, true, CheckSeal, "neither"},
 		{"revoked before", func(c *city) { c.statusList(Event{esid, Revoked, before}, Event{esid, Issued, before}) }, false, CheckSeal, "revoked since"},
 		{"revoked after", func(c *city) { c.statusList(Event{esid, Revoked, after}) }, true, CheckSeal, "revoked later"},
+		{"revoked by a maker that did not make it", func(c *city) {
+			second := c.secondMaker()
+			c.write("seals-status-second.json", c.ok2(SignStatusList(second, StatusList{Issued: now.Add(-time.Hour), Next: now.Add(24 * time.Hour), Events: []Event{{esid, Revoked, before}}})))
+		}, true, CheckSeal, "without a status list of its maker"},
+		{"revoked by its maker, beside a list of another", func(c *city) {
+			second := c.secondMaker()
+			c.statusList(Event{esid, Revoked, before})
+			c.write("seals-status-second.json", c.ok2(SignStatusList(second, StatusList{Issued: now.Add(-time.Hour), Next: now.Add(24 * time.Hour)})))
+		}, false, CheckSeal, "revoked since"},
+		{"an older list does not undo a newer one", func(c *city) {
+			c.statusList(Event{esid, Revoked, before})
+			c.write("seals-status-old.json", c.ok2(SignStatusList(c.maker, StatusList{Issued: born, Next: now})))
+		}, false, CheckSeal, "revoked since"},
 		{"another seal revoked", func(c *city) { c.statusList(Event{"other", Revoked, before}) }, true, CheckSeal, "neither"},
 		{"certificate revoked before", func(c *city) { c.crl(c.holder.Cert, before) }, false, CheckCertificate, "had been revoked"},
 		{"certificate revoked before, by time", func(c *city) { c.crl(c.holder.Cert, before) }, false, CheckTime, "revocation or suspension"},
@@ -221,6 +243,14 @@ func (c *city) criticalSeal() []byte {
 	}
 	raw = bytes.Replace(raw, old, critical, 1)
 	return c.ok2(ses.MarshalSeal(raw, c.maker.Cert.Raw, c.ok2(signSM2(c.maker.Key.SM2(), raw))))
+}
+
+// madeBy is the city's seal as a maker of one's own would make it for a holder.
+func (c *city) madeBy(maker, holder Credential) []byte {
+	c.t.Helper()
+	o := c.order()
+	o.HolderCert = holder.Cert
+	return c.ok2(MakeSeal(maker, o))
 }
 
 func (c *city) garbage() []byte {

@@ -15,7 +15,7 @@ import (
 // verify runs the eight checks of GB/T 39047 5.2.3.3 e) on files, without any network.
 func verify(_ context.Context, args []string, out io.Writer) error {
 	f := flags("verify", "FILE.pdf…", "gateway verify -trust var/demo/trust out/SI-01.pdf")
-	trustDir := f.String("trust", "var/demo/trust", "信任目录（roots/*.crt、seals-status.json）/ directory of roots and status list")
+	trustDir := f.String("trust", "var/demo/trust", "信任目录（roots/*.crt、makers/*.crt、seals-status.json）/ directory of roots, seal makers and status lists")
 	asJSON := f.Bool("json", false, "输出 JSON / print JSON")
 	lang := f.String("lang", "zh", "zh 或 en / language of the report")
 	if err := parse(f, args, 1, 1000); err != nil {

@@ -39,10 +39,12 @@ func makeSeals(o Options) error {
 	if err != nil {
 		return err
 	}
-	// one root for each time seals are made: older seals stay valid under theirs
-	name := fmt.Sprintf("trust/roots/root-%s.crt", o.Now.UTC().Format("20060102T150405Z"))
-	if err := write(filepath.Join(o.Dir, name), root.CertPEM(), 0o644); err != nil {
-		return err
+	// one root and maker for each time seals are made: older seals stay valid under theirs
+	at := o.Now.UTC().Format("20060102T150405Z")
+	for name, cert := range map[string][]byte{"roots/root-": root.CertPEM(), "makers/maker-": maker.CertPEM()} {
+		if err := write(filepath.Join(o.Dir, "trust", name+at+".crt"), cert, 0o644); err != nil {
+			return err
+		}
 	}
 	for _, s := range c.Seals {
 		if err := makeSeal(o, c, s, root, maker, v); err != nil {

@@ -11,6 +11,7 @@
 //	keys/departments/, agents/, fronts/, tls/  what the catalogue refers to by ${keys}/…
 //	seals/<id>/                          one directory a seal, for seal.OpenRegistry
 //	trust/roots/                         roots that vouch for seals and signers
+//	trust/makers/                        seal makers that are trusted
 //	releases/                            published catalogue releases
 //	pseudonyms/, audit/                  of the audit log
 //
@@ -47,7 +48,7 @@ var administrators = []string{"system", "security-1", "security-2", "audit"}
 
 // Make makes what is missing.
 func Make(o Options) error {
-	for _, d := range []string{"keys/admins", "keys/departments", "keys/agents", "keys/fronts", "keys/tls", "seals", "trust/roots", "releases", "pseudonyms", "audit"} {
+	for _, d := range []string{"keys/admins", "keys/departments", "keys/agents", "keys/fronts", "keys/tls", "seals", "trust/roots", "trust/makers", "releases", "pseudonyms", "audit"} {
 		if err := os.MkdirAll(filepath.Join(o.Dir, d), 0o700); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}
