@@ -1,13 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
-
-	"github.com/goccy/go-yaml"
 
 	"yizheng/cmd/internal/assembly"
 )
@@ -26,8 +21,10 @@ type Config struct {
 	Passphrase string `yaml:"passphrase"`
 	// Gateways may ask: their names and public keys.
 	Gateways []GatewayConfig `yaml:"gateways"`
-	// Kafka is how questions arrive.
-	Kafka   KafkaConfig            `yaml:"kafka"`
+	// Kafka or Spool is how questions arrive: exactly one of them. Spool is for
+	// a front behind a gap; a relay is at the gap's other side.
+	Kafka   *KafkaConfig           `yaml:"kafka"`
+	Spool   *SpoolConfig           `yaml:"spool"`
 	Catalog assembly.CatalogConfig `yaml:"catalog"`
 	Audit   assembly.AuditConfig   `yaml:"audit"`
 	// Connections are the department's own systems.
@@ -40,25 +37,13 @@ type GatewayConfig struct {
 	Key  string `yaml:"key"` // PEM of its SM2 public key; also signs challenges
 }
 
-// KafkaConfig of the ferry. Everything is TLS with client certificates.
-type KafkaConfig struct {
-	Brokers     []string `yaml:"brokers"`
-	CA          string   `yaml:"ca"`
-	Certificate string   `yaml:"certificate"`
-	Key         string   `yaml:"key"`
-}
-
 func readConfig(path string) (*Config, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
 	c := &Config{}
-	if err := yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(c); err != nil {
-		return nil, fmt.Errorf("configuration %s: 配置有误，请按提示修改 / not valid, see below\n%s", path, yaml.FormatError(err, false, true))
+	if err := decode(path, c); err != nil {
+		return nil, err
 	}
-	paths := []*string{&c.Key, &c.Passphrase, &c.Kafka.CA, &c.Kafka.Certificate, &c.Kafka.Key, &c.Catalog.Releases,
-		&c.Audit.Dir, &c.Audit.Key, &c.Audit.Pseudonyms}
+	paths := []*string{&c.Key, &c.Passphrase, &c.Catalog.Releases, &c.Audit.Dir, &c.Audit.Key, &c.Audit.Pseudonyms}
+	paths = append(append(paths, c.Kafka.paths()...), c.Spool.paths()...)
 	for i := range c.Gateways {
 		paths = append(paths, &c.Gateways[i].Key)
 	}
@@ -72,24 +57,22 @@ func readConfig(path string) (*Config, error) {
 
 // check reports every missing or contradictory setting at once.
 func (c *Config) check(path string) error {
-	var errs []error
-	bad := func(key, zh, en string) { errs = append(errs, fmt.Errorf("%s: %s: %s / %s", path, key, zh, en)) }
-	if c.Mode != "demo" && c.Mode != "production" {
-		bad("mode", "须为 demo 或 production", "must be demo or production")
+	f := faults{file: path}
+	f.mode(c.Mode)
+	f.missing(map[string]string{"front": c.Front, "key": c.Key, "catalog.releases": c.Catalog.Releases,
+		"audit.dir": c.Audit.Dir, "audit.key": c.Audit.Key, "audit.pseudonyms": c.Audit.Pseudonyms})
+	if len(c.Gateways) == 0 {
+		f.add("gateways", "至少一个", "needs at least one")
 	}
-	for key, v := range map[string]string{"front": c.Front, "key": c.Key, "kafka.ca": c.Kafka.CA, "kafka.certificate": c.Kafka.Certificate,
-		"kafka.key": c.Kafka.Key, "catalog.releases": c.Catalog.Releases, "audit.dir": c.Audit.Dir, "audit.key": c.Audit.Key, "audit.pseudonyms": c.Audit.Pseudonyms} {
-		if v == "" {
-			bad(key, "缺少此项", "is missing")
-		}
+	if (c.Kafka == nil) == (c.Spool == nil) {
+		f.add("kafka, spool", "须二者取一", "need exactly one of the two")
 	}
-	if len(c.Gateways) == 0 || len(c.Kafka.Brokers) == 0 {
-		bad("gateways, kafka.brokers", "至少各一个", "need at least one each")
-	}
+	c.Kafka.check(&f)
+	c.Spool.check(&f)
 	if c.Mode == "production" {
 		for _, name := range c.Connections.Simulated() {
-			bad("connections."+name, "demo_tables 是模拟数据", "demo_tables are simulated data")
+			f.add("connections."+name, "demo_tables 是模拟数据", "demo_tables are simulated data")
 		}
 	}
-	return errors.Join(append(errs, c.Connections.Check(path))...)
+	return errors.Join(append(f.errs, c.Connections.Check(path))...)
 }

@@ -2,11 +2,15 @@
 // systems, or at a boundary, and belongs to that side.
 //
 //	frontproc agent -config FILE    answers questions that arrive by ferry
+//	frontproc relay -config FILE    carries sealed envelopes between Kafka and a gap
 //
 // The agent believes nobody: it checks every question with keys from the signed
 // catalogue it holds itself (package exchange/front), asks the department's
 // system through the same adapters a gateway uses, signs the answer and keeps
-// its own audit log.
+// its own audit log. Questions come over Kafka or, behind a gap, over a spool.
+//
+// The relay stands on the cloud's side of a gap and opens nothing: it has no key
+// of a gateway or a front. Each prints one JSON line when it works.
 //
 // Exit codes: 0 yes, 1 no, 2 wrong usage.
 package main
@@ -24,6 +28,12 @@ import (
 
 var errUsage = errors.New("usage")
 
+const usage = `frontproc agent -config FILE    回答数据查询 / answers questions
+frontproc relay -config FILE    在消息总线与网闸之间转运密封信封 / carries sealed envelopes between Kafka and a gap
+例 / example: frontproc agent -config /etc/yizheng/frontproc.yaml
+              frontproc relay -config /etc/yizheng/relay.yaml
+`
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -32,14 +42,15 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
-	if len(args) == 0 || args[0] != "agent" {
-		fmt.Fprintln(errOut, "frontproc agent -config FILE\n例 / example: frontproc agent -config /etc/yizheng/frontproc.yaml")
+	commands := map[string]func(context.Context, []string, io.Writer) error{"agent": runAgent, "relay": runRelay}
+	if len(args) == 0 || commands[args[0]] == nil {
+		fmt.Fprint(errOut, usage)
 		if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
 			return 0
 		}
 		return 2
 	}
-	err := runAgent(ctx, args[1:], out)
+	err := commands[args[0]](ctx, args[1:], out)
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 		return 0
