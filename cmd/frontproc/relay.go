@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"yizheng/cmd/internal/assembly"
+	"yizheng/cmd/internal/process"
 	"yizheng/exchange/ferry/relay"
 	"yizheng/exchange/ferry/spool"
 )
@@ -77,6 +78,9 @@ func runRelay(ctx context.Context, args []string, out io.Writer) error {
 		if err := protected(c.Spool.Key); err != nil {
 			return err
 		}
+	}
+	if err := process.KeepInMemory(); err != nil {
+		return err
 	}
 	return c.run(ctx, out, slog.New(slog.NewJSONHandler(os.Stderr, nil)))
 }

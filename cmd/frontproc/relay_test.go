@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"yizheng/exchange/ferry"
-	"yizheng/exchange/ferry/relay"
 	"yizheng/identity/jose"
 )
 
@@ -169,7 +168,9 @@ func TestRelayCarriesQuestionsAndAnswers(t *testing.T) {
 	inner := SpoolConfig{Dir: filepath.Join(dir, "inner"), Out: "POLICE_CITY", In: "CITY_POLICE", Key: filepath.Join(dir, "front-gap.key"),
 		PeerKeys: []string{filepath.Join(dir, "relay.pub.pem")}, Scan: 5 * time.Millisecond}
 	inner.Device.Atomic = true
-	gap, err := inner.open(t.Context(), "", log)
+	agent := &agent{config: &Config{Front: "police-front", Spool: &inner}, log: log}
+	defer agent.close()
+	local, err := agent.openBus(t.Context())
 	ok(err)
 
 	ctx, stop := context.WithCancel(t.Context())
@@ -181,7 +182,6 @@ func TestRelayCarriesQuestionsAndAnswers(t *testing.T) {
 	ok(bus.EnsureTopics(ctx, ferry.Layout{Slots: []string{"00"}, Fronts: []ferry.FrontLayout{{Name: "police-front"}}}))
 	asker, err := ferry.NewAsker(bus, ferry.AskerConfig{Slot: "00", HedgeEvery: -1, Logger: log})
 	ok(err)
-	local := relay.NewBus(gap.Link, log)
 	server, err := ferry.NewServer(local, ferry.ServerConfig{Front: "police-front", SignEvery: -1, Logger: log,
 		Handle: func(_ context.Context, m ferry.Message) (ferry.Answer, error) {
 			return ferry.Answer{Seal: func(ferry.Message) ([]byte, map[string]string, error) { return m.Body, nil, nil }}, nil
@@ -190,7 +190,7 @@ func TestRelayCarriesQuestionsAndAnswers(t *testing.T) {
 	code := make(chan int, 1)
 	var out, errOut bytes.Buffer
 	running.Go(func() { code <- run(ctx, []string{"relay", "-config", file}, &out, &errOut) })
-	for _, f := range []func(context.Context) error{asker.Run, server.Run, local.Run} {
+	for _, f := range []func(context.Context) error{asker.Run, server.Run} {
 		running.Go(func() { _ = f(ctx) })
 	}
 	running.Go(func() { carry(ctx, filepath.Join(dir, "spool"), inner.Dir) })
@@ -209,7 +209,6 @@ func TestRelayCarriesQuestionsAndAnswers(t *testing.T) {
 		t.Errorf("ended with %d, said %s%s", c, &out, &errOut)
 	}
 	running.Wait()
-	ok(gap.stop())
 	ok(bus.Close())
 }
 
