@@ -214,6 +214,8 @@ var (
 	ErrClosed = errors.New("audit: log is closed")
 	// ErrSealed: the shard ended with log.close and takes no entry any more.
 	ErrSealed = errors.New("audit: shard is sealed")
+	// ErrNotSealed: the shard does not end with log.close, so it may still grow.
+	ErrNotSealed = errors.New("audit: shard is not sealed")
 	// ErrEntry: an entry cannot be recorded as it is (no operation, too large).
 	ErrEntry = errors.New("audit: bad entry")
 	// ErrSignature: a head or receipt is not signed by the expected key.

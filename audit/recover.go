@@ -47,6 +47,9 @@ func (r *recovery) run(ctx context.Context) ([]Entry, error) {
 		return nil, fmt.Errorf("%w: heads/last and checkpoint are missing", ErrDamaged)
 	}
 	if r.lastOp == OpLogClose {
+		if err := r.finishSealed(count, good); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: %s", ErrSealed, r.meta.Origin)
 	}
 	if err := r.prepareSpare(); err != nil {
@@ -305,6 +308,45 @@ func (r *recovery) trimCheckpoints(good int64) error {
 		return fmt.Errorf("audit: cutting checkpoints.log: %w", err)
 	}
 	return nil
+}
+
+// finishSealed writes what a crash between the durable log.close and the last
+// publication has left out, so that the shard is complete to the byte. Nothing
+// can be recorded any more, so a torn last checkpoint is replaced, not
+// quarantined: the frames hold what it said. A complete shard is not touched.
+func (r *recovery) finishSealed(count uint64, good int64) error {
+	note, err := r.l.head.Load().MarshalText()
+	if err != nil {
+		return err
+	}
+	if err := r.prepareSpare(); err != nil {
+		return err
+	}
+	if _, err := r.l.tiles.restore(r.chain.last.Size); err != nil {
+		return err
+	}
+	fsys, dir := r.l.cfg.files, r.l.cfg.Dir
+	records, err := fsys.ReadFile(filepath.Join(dir, nameCheckpoints))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("audit: reading checkpoints.log: %w", err)
+	}
+	whole := records[:good:good]
+	if !bytes.HasSuffix(whole, note) {
+		whole = append(whole, checkpointRecord(count, note)...)
+	}
+	for _, f := range []struct {
+		name    string
+		content []byte
+	}{{nameLastHead, note}, {nameCheckpoints, whole}, {nameCheckpoint, note}} {
+		name := filepath.Join(dir, f.name)
+		if have, err := fsys.ReadFile(name); err == nil && bytes.Equal(have, f.content) {
+			continue
+		}
+		if err := writeWhole(fsys, name, f.content); err != nil {
+			return fmt.Errorf("audit: writing %s: %w", f.name, err)
+		}
+	}
+	return errors.Join(fsys.SyncDir(dir), fsys.SyncDir(filepath.Join(dir, filepath.Dir(nameLastHead))))
 }
 
 // prepareSpare keeps an existing spare if it is whole, and makes one if a

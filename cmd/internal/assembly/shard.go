@@ -2,57 +2,128 @@ package assembly
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"time"
 
 	"yizheng/audit"
 )
 
+// issuedFor is how long the documents of earlier quarters can still be looked
+// up: longer than any document is valid.
+const issuedFor = 400 * 24 * time.Hour
+
+// ErrClock: the directory holds shards that a clock running right cannot have left.
+var ErrClock = errors.New("时钟与审计日志不符，请校时 / clock and audit log disagree; set the clock right")
+
 // OpenShard opens the log of the present quarter below dir, one directory a
 // quarter. When a quarter begins, the last one is sealed and the new one's
 // first entry carries its final checkpoint, so that the shards form a chain.
+// A crash at any point of that is made good by the next start.
+//
+// A shard later than now is refused, and so is a present one that is already
+// sealed: the clock is, or was, wrong. Both wrap ErrClock.
+//
 // A process that runs across the turn of a quarter keeps its shard until it is restarted.
 func OpenShard(ctx context.Context, dir, origin string, now time.Time, c audit.Config) (*audit.Log, error) {
-	c.Dir, c.Origin = filepath.Join(dir, audit.Quarter(now)), audit.ShardOrigin(origin, now)
-	if _, err := os.Stat(c.Dir); err == nil {
-		return audit.OpenLog(ctx, c)
-	}
-	earlier, err := Shards(dir)
-	if err != nil {
+	present := audit.Quarter(now)
+	shards, err := Shards(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	if n := len(earlier); n > 0 {
+	last := ""
+	if n := len(shards); n > 0 {
+		last = shards[n-1]
+	}
+	if last > present {
+		return nil, fmt.Errorf("%w: 现在是 %s，但已有 %s 的日志 / it is %s, but there is a log of %s", ErrClock, present, last, present, last)
+	}
+	if last != "" && last < present {
 		old := c
-		old.Dir = filepath.Join(dir, earlier[n-1])
-		old.Origin = origin + "/" + earlier[n-1]
+		old.Dir, old.Origin = filepath.Join(dir, last), origin+"/"+last
 		if c.Previous, err = sealShard(ctx, old); err != nil {
 			return nil, fmt.Errorf("seal the shard before: %w", err)
 		}
 	}
-	return audit.OpenLog(ctx, c)
+	c.Dir, c.Origin = filepath.Join(dir, present), audit.ShardOrigin(origin, now)
+	l, err := audit.OpenLog(ctx, c)
+	if errors.Is(err, audit.ErrSealed) {
+		return nil, fmt.Errorf("%w: %s 的日志已封存，下一季度开始前不能再写 / the log of %s is sealed and takes nothing before the next quarter: %w", ErrClock, present, present, err)
+	}
+	return l, err
 }
 
-// Shards lists the quarters below dir, oldest first.
+// Shards lists the quarters below dir that have a log, oldest first.
 func Shards(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+	entries, err := os.ReadDir(dir) // sorts by name
 	if err != nil {
 		return nil, fmt.Errorf("audit directory: %w", err)
 	}
+	quarter := regexp.MustCompile(`^[0-9]{4}q[1-4]$`)
 	var list []string
 	for _, e := range entries {
-		if e.IsDir() {
+		if !quarter.MatchString(e.Name()) {
+			continue
+		}
+		there, err := isShard(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("audit directory: %w", err)
+		}
+		if there {
 			list = append(list, e.Name())
 		}
 	}
-	slices.Sort(list)
 	return list, nil
 }
 
+// isShard tells a log from a directory whose making was cut short: log.json
+// comes first of all. A log that has lost it is still one, and damaged.
+func isShard(dir string) (bool, error) {
+	for _, name := range []string{"log.json", "checkpoint", "checkpoints.log", "heads/last"} {
+		_, err := os.Lstat(filepath.Join(dir, name))
+		if !errors.Is(err, os.ErrNotExist) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// EarlierShards opens the sealed quarters before the present one whose
+// documents may still be valid, oldest first.
+func EarlierShards(ctx context.Context, dir string, now time.Time, keys ...*ecdsa.PublicKey) ([]*audit.Archive, error) {
+	shards, err := Shards(dir)
+	if err != nil {
+		return nil, err
+	}
+	var list []*audit.Archive
+	for _, name := range shards {
+		if name < audit.Quarter(now.Add(-issuedFor)) || name >= audit.Quarter(now) {
+			continue
+		}
+		a, err := audit.OpenArchive(ctx, filepath.Join(dir, name), keys...)
+		if err != nil {
+			return nil, fmt.Errorf("%s 季度的审计日志读不了，请先用 gateway audit verify 查明 / the audit log of %s cannot be read, see gateway audit verify: %w", name, name, err)
+		}
+		list = append(list, a)
+	}
+	return list, nil
+}
+
+// sealShard ends a shard and returns its final checkpoint. One that a start
+// before this one has sealed already is only read.
 func sealShard(ctx context.Context, c audit.Config) ([]byte, error) {
 	l, err := audit.OpenLog(ctx, c)
+	if errors.Is(err, audit.ErrSealed) {
+		a, err := audit.OpenArchive(ctx, c.Dir, c.Signer.Public())
+		if err != nil {
+			return nil, err
+		}
+		return a.Head().MarshalText()
+	}
 	if err != nil {
 		return nil, err
 	}
