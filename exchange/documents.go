@@ -2,40 +2,94 @@ package exchange
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"yizheng/audit"
 )
 
-// documents finds the issue leaf of a certificate number. It is derived from
-// the log and holds nothing that the leaves do not say.
+// documents finds the issue leaf of a certificate number, in this quarter's
+// shard and the earlier ones. It is derived from the logs and holds nothing
+// that the leaves do not say.
 type documents struct {
+	log     *audit.Log
+	earlier []*audit.Archive
+
 	mu    sync.RWMutex
-	index map[string]uint64
+	index map[string]leaf
 }
 
-func (d *documents) load(ctx context.Context, log *audit.Log) error {
-	d.index = make(map[string]uint64)
+// leaf is an entry's place.
+type leaf struct {
+	shard int // in earlier; running for the running log
+	index uint64
+}
+
+const running = -1
+
+// load reads the issue leaves of all shards.
+func (d *documents) load(ctx context.Context, log *audit.Log, earlier []*audit.Archive) error {
+	d.log, d.earlier, d.index = log, earlier, make(map[string]leaf)
+	for i, shard := range earlier {
+		err := shard.Find(ctx, audit.OpIssue, func(index uint64, e audit.Stored) error {
+			d.index[e.Entry.Open.Number] = leaf{i, index}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", shard.Origin(), err)
+		}
+	}
 	return log.Read(ctx, 0, log.Head().Size, func(index uint64, e audit.Stored) error {
 		if e.Entry.Open.Op == audit.OpIssue {
-			d.index[e.Entry.Open.Number] = index
+			d.index[e.Entry.Open.Number] = leaf{running, index}
 		}
 		return nil
 	})
 }
 
+// add notes a document that the running log has recorded.
 func (d *documents) add(number string, index uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.index[number] = index
+	d.index[number] = leaf{running, index}
 }
 
-func (d *documents) find(number string) (uint64, bool) {
+func (d *documents) find(number string) (leaf, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	i, ok := d.index[number]
-	return i, ok
+	l, ok := d.index[number]
+	return l, ok
 }
 
-// Issued returns the log index of the issue leaf of a certificate number.
-func (s *Service) Issued(number string) (index uint64, ok bool) { return s.documents.find(number) }
+// read reads a leaf back from its shard, with its proof under that shard's
+// present or final head.
+func (d *documents) read(ctx context.Context, l leaf) (audit.Open, audit.Receipt, error) {
+	if l.shard != running {
+		s, receipt, err := d.earlier[l.shard].Entry(ctx, l.index)
+		return s.Entry.Open, receipt, err
+	}
+	var open audit.Open
+	err := d.log.Read(ctx, l.index, l.index+1, func(_ uint64, e audit.Stored) error {
+		open = e.Entry.Open
+		return nil
+	})
+	if err != nil {
+		return open, audit.Receipt{}, err
+	}
+	receipt, err := d.log.Receipt(l.index)
+	return open, receipt, err
+}
+
+// IssueRecord returns the public record of a certificate number, issued by
+// this gateway in this quarter or an earlier one, and its inclusion proof. ok
+// is false if there is none.
+func (s *Service) IssueRecord(ctx context.Context, number string) (open audit.Open, receipt audit.Receipt, ok bool, err error) {
+	l, ok := s.documents.find(number)
+	if !ok {
+		return open, receipt, false, nil
+	}
+	if open, receipt, err = s.documents.read(ctx, l); err != nil {
+		return open, receipt, false, fmt.Errorf("read issue leaf: %w", err)
+	}
+	return open, receipt, true, nil
+}

@@ -99,7 +99,7 @@ func (c *city) traces(x *Exchange) (tr traces) {
 	for _, e := range c.entries("") {
 		o := e.Open
 		if o.Op == audit.OpIssue {
-			if _, ok := c.Issued(o.Number); !ok || len(o.Number) != len(shared.release.Catalogue.City.Code)+21 || len(o.Digest) != 44 {
+			if _, _, ok, _ := c.IssueRecord(c.t.Context(), o.Number); !ok || len(o.Number) != len(shared.release.Catalogue.City.Code)+21 || len(o.Digest) != 44 {
 				c.t.Errorf("issue leaf %+v", o)
 			}
 		}

@@ -19,7 +19,7 @@ import (
 	"yizheng/seal/pdf"
 )
 
-// Config is what a Service is made of. All of it is required but Now and Logger.
+// Config is what a Service is made of. All of it is required but Earlier, Now and Logger.
 type Config struct {
 	Slot       string // two digits, this gateway's
 	Key        *jose.Key
@@ -29,6 +29,7 @@ type Config struct {
 	Seals      *seal.Registry
 	Renderer   *pdf.Renderer
 	Audit      *audit.Log
+	Earlier    []*audit.Archive // earlier quarters of Audit, whose documents can still be looked up
 	Pseudonyms *audit.Pseudonyms
 	Store      *store.Store
 	Lifetime   time.Duration // how long a result can be fetched and a leg retried
@@ -67,8 +68,8 @@ type Service struct {
 	limits    map[catalog.CallerID]*rate.Limiter
 }
 
-// New makes a Service and reads the issue leaves of the log, so that documents
-// issued before a restart can still be looked up.
+// New makes a Service and reads the issue leaves of the log and its earlier
+// quarters, so that documents issued before a restart can still be looked up.
 func New(ctx context.Context, c Config) (*Service, error) {
 	if len(c.Slot) != 2 || strings.Trim(c.Slot, "0123456789") != "" {
 		return nil, errors.New("exchange: slot must be two digits")
@@ -91,7 +92,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	if s.lifetime <= 0 {
 		s.lifetime = 10 * time.Minute
 	}
-	if err := s.documents.load(ctx, s.audit); err != nil {
+	if err := s.documents.load(ctx, s.audit, c.Earlier); err != nil {
 		return nil, fmt.Errorf("exchange: read issued documents: %w", err)
 	}
 	s.base, s.stop = context.WithCancel(context.Background())

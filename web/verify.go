@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"encoding/base64"
-	"fmt"
 	"net/http"
 	"regexp"
 	"time"
@@ -29,45 +28,38 @@ type issueRecord struct {
 // holds the document: digest is its salted digest, empty if nothing was shown.
 func (s *Server) lookUp(ctx context.Context, number, digest string) (issueRecord, error) {
 	r := issueRecord{Number: number, State: "unknown"}
-	index, ok := s.exchanges.Issued(number)
-	if !ok {
-		return r, nil
-	}
-	e, receipt, err := s.issueLeaf(ctx, index)
-	if err != nil {
+	issued, receipt, ok, err := s.exchanges.IssueRecord(ctx, number)
+	if err != nil || !ok {
 		return r, err
 	}
 	r.State = "valid"
-	if time.Now().In(beijing).Format(time.DateOnly) > e.Open.Valid {
+	if time.Now().In(beijing).Format(time.DateOnly) > issued.Valid {
 		r.State = "expired"
 	}
 	if digest == "" {
 		return r, nil
 	}
-	same := digest == e.Open.Digest
+	same := digest == issued.Digest
 	r.Matches = &same
 	if same {
 		text, err := receipt.MarshalText()
 		if err != nil {
 			return r, err
 		}
-		r.Issued, r.Until, r.Receipt = e.Open.Date, e.Open.Valid, string(text)
+		r.Issued, r.Until, r.Receipt = issued.Date, issued.Valid, string(text)
 	}
 	return r, nil
 }
 
-// issueLeaf reads a leaf back from the log with its proof under the present head.
-func (s *Server) issueLeaf(ctx context.Context, index uint64) (audit.Entry, audit.Receipt, error) {
-	var entry audit.Entry
-	err := s.audit.Read(ctx, index, index+1, func(_ uint64, e audit.Stored) error {
-		entry = e.Entry
-		return nil
-	})
-	if err != nil {
-		return entry, audit.Receipt{}, fmt.Errorf("read issue leaf: %w", err)
+// looked is what the log keeps of a look-up: the number, unless it came from
+// outside and is not ours. It is in the closed half. Nobody can show a document
+// that bears the number of a blank, so that who reads the open half would learn
+// of a sensitive proof that something was found.
+func (r issueRecord) looked() audit.Entry {
+	if r.State == "unknown" {
+		return audit.Entry{}
 	}
-	receipt, err := s.audit.Receipt(index)
-	return entry, receipt, err
+	return audit.Entry{Closed: audit.Closed{Object: r.Number}}
 }
 
 var beijing = time.FixedZone("CST", 8*3600)
@@ -100,8 +92,8 @@ func (s *Server) verifyDocument(ctx context.Context, r *request) (reply, error) 
 		answer.Record = &rec
 	}
 	a, err := jsonReply(http.StatusOK, answer)
-	if answer.Record != nil && answer.Record.Matches != nil { // never log a number that came from outside unless it is ours
-		a.subject = audit.Entry{Open: audit.Open{Number: answer.Record.Number}}
+	if answer.Record != nil {
+		a.subject = answer.Record.looked()
 	}
 	return a, err
 }
@@ -124,7 +116,9 @@ func (s *Server) verifyDigest(ctx context.Context, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return jsonReply(http.StatusOK, map[string]any{"record": rec})
+	a, err := jsonReply(http.StatusOK, map[string]any{"record": rec})
+	a.subject = rec.looked()
+	return a, err
 }
 
 // verifyNumber tells a number's status only: a number is no secret and proves nothing.
@@ -133,7 +127,9 @@ func (s *Server) verifyNumber(ctx context.Context, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return jsonReply(http.StatusOK, map[string]any{"record": rec})
+	a, err := jsonReply(http.StatusOK, map[string]any{"record": rec})
+	a.subject = rec.looked()
+	return a, err
 }
 
 // status looks up the number in the path. Only what has a number's form is looked up, or ever shown back.

@@ -65,6 +65,7 @@ type gateway struct {
 	key       *jose.Key
 	release   *catalog.Release
 	audit     *audit.Log
+	earlier   []*audit.Archive
 	exchanges *exchange.Service
 	server    *web.Server
 	brokers   []string // of the ferry
@@ -126,7 +127,7 @@ func (g *gateway) open(ctx context.Context) error {
 	}
 	const tokenKeyID = "fleet"
 	g.exchanges, err = exchange.New(ctx, exchange.Config{
-		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: seals, Renderer: renderer, Audit: g.audit,
+		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: seals, Renderer: renderer, Audit: g.audit, Earlier: g.earlier,
 		Pseudonyms: pseudonyms, Store: st, Logger: g.log,
 		TokenKey: func(kid string) []byte {
 			if kid == tokenKeyID {
@@ -150,7 +151,8 @@ func (g *gateway) open(ctx context.Context) error {
 	return err
 }
 
-// openAudit opens this quarter's shard; a new one is chained to the last.
+// openAudit opens this quarter's shard, chained to the last if it is new, and
+// the earlier ones for reading.
 func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	c := g.config.Audit
 	key, err := jose.ReadKey(c.Key, g.config.Keys.Passphrase)
@@ -161,10 +163,14 @@ func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	if g.config.Mode == "demo" {
 		conf.SegmentSize = 4 << 20 // a laptop need not set 128 MiB aside
 	}
-	if g.audit, err = assembly.OpenShard(ctx, c.Dir, g.config.Origin, time.Now(), conf); err != nil {
+	now := time.Now()
+	if g.audit, err = assembly.OpenShard(ctx, c.Dir, g.config.Origin, now, conf); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	g.onClose(g.audit.Close)
+	if g.earlier, err = assembly.EarlierShards(ctx, c.Dir, now, key.Public()); err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
 	p, err := audit.OpenPseudonyms(c.Pseudonyms)
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
