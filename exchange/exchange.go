@@ -100,9 +100,9 @@ func (s *Service) longest(x *Exchange) time.Duration {
 
 // serve takes one proof from its questions to its release.
 func (s *Service) serve(ctx context.Context, x *Exchange, pt *part, legs []*leg) {
-	began := s.now()
+	began, asked := s.now(), time.Now()
 	s.gather(ctx, x, pt, legs)
-	answered := time.Now()
+	answered := time.Since(asked)
 	v := s.judge(pt)
 	is, err := s.seal(ctx, x, pt, &v)
 	if err != nil {
@@ -112,10 +112,16 @@ func (s *Service) serve(ctx context.Context, x *Exchange, pt *part, legs []*leg)
 	}
 	defer is.wipe()
 	if err == nil && pt.proof.Sensitive && !pt.denied {
-		mask(ctx, answered)
+		mask(ctx, asked, answered)
 	}
-	if err == nil {
-		err = s.handOver(ctx, x, pt, v, is, s.now().Sub(began))
+	if err == nil && x.isForgotten() {
+		err = errForgotten
+	}
+	switch {
+	case err == nil:
+		err = s.handOver(ctx, x, pt, legs, v, is, s.now().Sub(began))
+	case pt.proof.Sensitive: // without a release record to come with
+		s.recordLegs(x, pt, legs)
 	}
 	if err != nil {
 		s.log.Error("nothing released", "exchange", x.Number, "part", pt.id, "err", err)
@@ -124,11 +130,8 @@ func (s *Service) serve(ctx context.Context, x *Exchange, pt *part, legs []*leg)
 }
 
 // handOver hands one proof over, after its record is durable.
-func (s *Service) handOver(ctx context.Context, x *Exchange, pt *part, v verdict, is *issued, took time.Duration) error {
-	if x.isForgotten() {
-		return errForgotten
-	}
-	receipts, err := s.recordRelease(ctx, x, pt, v, is, took) // second durable wait
+func (s *Service) handOver(ctx context.Context, x *Exchange, pt *part, legs []*leg, v verdict, is *issued, took time.Duration) error {
+	receipts, err := s.recordRelease(ctx, x, pt, legs, v, is, took) // second durable wait
 	if err != nil {
 		return err
 	}
@@ -142,14 +145,25 @@ func ours(v verdict) verdict {
 	return verdict{code: SourceError, leg: v.leg, name: v.name, wording: Wording{Department: "本平台"}}
 }
 
-// maskStep is the grid on which sensitive proofs are released.
-const maskStep = 25 * time.Millisecond
+// maskStep is the grid on which sensitive proofs are released. It costs each of
+// them between one and two steps.
+const maskStep = 100 * time.Millisecond
 
-// mask waits for the next step of the grid. Rendering and sealing take time;
-// without it the times of two records in the log would tell whether a sensitive
-// proof led to a document.
-func mask(ctx context.Context, since time.Time) {
-	t := time.NewTimer(maskStep - time.Since(since)%maskStep)
+// maskedUntil is when a sensitive proof is released, counted from its first
+// question: the sources' time is rounded up to a step, and making a document has
+// a whole step, used or not. Otherwise the times of two records in the log would
+// tell whether something was found, since looking, rendering and sealing take time.
+func maskedUntil(answered, ready time.Duration) time.Duration {
+	due := answered.Truncate(maskStep) + 2*maskStep
+	for due < ready { // an overloaded machine
+		due += maskStep
+	}
+	return due
+}
+
+// mask waits until then.
+func mask(ctx context.Context, asked time.Time, answered time.Duration) {
+	t := time.NewTimer(maskedUntil(answered, time.Since(asked)) - time.Since(asked))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -177,7 +191,9 @@ func (s *Service) gather(ctx context.Context, x *Exchange, pt *part, legs []*leg
 			a := s.ask(ctx, x, pt, l)
 			x.answered(l, a, s.now().Sub(began))
 			s.logLeg(x, pt, l)
-			s.recordLeg(x, pt, l)
+			if !pt.proof.Sensitive { // when a leg ended, too, would tell; see recordRelease
+				s.recordLegs(x, pt, []*leg{l})
+			}
 			x.event(Event{Kind: "leg.ended", Part: pt.id, Leg: l.id, Millis: l.millis})
 		})
 	}

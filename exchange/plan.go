@@ -39,8 +39,12 @@ type part struct {
 	fields  []string // granted, and asked for if the request narrowed them
 	legs    []*leg
 	result  *result
-	manual  string // 受理号, once the part has one
+	manual  string                      // 受理号, once the part has one
+	seen    map[catalog.OperatorID]bool // a view of the result is recorded for them
 }
+
+// mayIssue reports whether a document can come of the part.
+func (pt *part) mayIssue() bool { return !pt.denied && pt.grant.Output != catalog.OutputData }
 
 // leg is one question to one source.
 type leg struct {

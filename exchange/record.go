@@ -5,12 +5,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/emmansun/gmsm/sm3"
 
 	"yizheng/audit"
-	"yizheng/catalog"
 )
 
 // append makes entries durable even if the caller has hung up: a lost caller
@@ -50,6 +51,17 @@ func (x *Exchange) about(e audit.Entry) audit.Entry {
 	return e
 }
 
+// workstations are those at which the cards were read, in the order of the subjects.
+func (x *Exchange) workstations() []string {
+	var list []string
+	for _, sub := range x.subjects() {
+		if w := sub.claims.Workstation; !slices.Contains(list, w) {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
 func (s *Service) ref(sub *subject) (audit.SubjectRef, error) {
 	p := sub.claims.Person
 	r, err := s.pseudonyms.Of(string(p.Type), p.Number.Reveal(), s.now())
@@ -71,6 +83,7 @@ func (s *Service) recordIntent(ctx context.Context, x *Exchange) error {
 		}
 		e.Open.Subjects = append(e.Open.Subjects, r)
 	}
+	e.Closed.Workstation = strings.Join(x.workstations(), ",")
 	for _, pt := range x.plan.parts {
 		for _, f := range pt.fields {
 			if !pt.proof.Sensitive { // the legs' digests cover them
@@ -104,8 +117,17 @@ func (s *Service) recordRetry(ctx context.Context, x *Exchange, pt *part, l *leg
 	return err
 }
 
-// recordLeg notes a leg's end. It does not wait: the release record's head covers it.
-func (s *Service) recordLeg(x *Exchange, pt *part, l *leg) {
+// recordLegs notes that legs have ended. It does not wait: the release record's head covers it.
+func (s *Service) recordLegs(x *Exchange, pt *part, legs []*leg) {
+	for _, l := range legs {
+		if err := s.audit.AppendAsync(s.legEnd(x, pt, l)); err != nil {
+			s.log.Error("leg not recorded", "exchange", x.Number, "leg", l.id, "err", err)
+		}
+	}
+}
+
+// legEnd is the record of a leg's end.
+func (s *Service) legEnd(x *Exchange, pt *part, l *leg) audit.Entry {
 	e := x.about(s.entry(audit.OpSourceCall, audit.PhaseDone, x.who))
 	e.Open.Leg, e.Open.Proof, e.Open.Source = l.id, string(pt.proof.Code), string(l.source.ID)
 	e.Open.Provider, e.Open.Route = string(l.source.Department), string(l.source.Route)
@@ -115,14 +137,14 @@ func (s *Service) recordLeg(x *Exchange, pt *part, l *leg) {
 		e.Open.Authenticity, e.Open.Millis = "", 0 // both differ with what was found
 	}
 	e.Open.Prev = &x.intentIndex
-	if err := s.audit.AppendAsync(e); err != nil {
-		s.log.Error("leg not recorded", "exchange", x.Number, "leg", l.id, "err", err)
-	}
+	return e
 }
 
 // recordRelease writes what is about to leave: the release record and, for a
 // document, its public issue leaf, in one batch; and waits until both are durable.
-func (s *Service) recordRelease(ctx context.Context, x *Exchange, pt *part, v verdict, is *issued, took time.Duration) ([]audit.Receipt, error) {
+// Of a sensitive proof the ends of its legs come with them, no earlier. The
+// receipts are those of the release record and, if there is one, the issue leaf.
+func (s *Service) recordRelease(ctx context.Context, x *Exchange, pt *part, legs []*leg, v verdict, is *issued, took time.Duration) ([]audit.Receipt, error) {
 	ref, err := s.ref(pt.subject)
 	if err != nil {
 		return nil, err
@@ -134,11 +156,21 @@ func (s *Service) recordRelease(ctx context.Context, x *Exchange, pt *part, v ve
 	if !pt.proof.Sensitive {
 		e.Open.Authenticity, e.Open.Millis = string(v.auth), took.Milliseconds()
 	}
-	receipts, err := s.append(ctx, s.commit(pt, v, is, e)...)
-	if len(receipts) > 1 { // blanks too: a number of the log that nobody knew would be a blank
+	entries := s.commit(pt, v, is, e)
+	own := len(entries)
+	if pt.proof.Sensitive {
+		for _, l := range legs {
+			entries = append(entries, s.legEnd(x, pt, l))
+		}
+	}
+	receipts, err := s.append(ctx, entries...)
+	if err != nil {
+		return nil, err
+	}
+	if own > 1 { // blanks too: a number of the log that nobody knew would be a blank
 		s.documents.add(is.number, receipts[1].Index)
 	}
-	return receipts, err
+	return receipts[:own], nil
 }
 
 // commit adds the salted commitments and the issue leaf. A sensitive proof gets
@@ -163,7 +195,7 @@ func (s *Service) commit(pt *part, v verdict, is *issued, release audit.Entry) [
 		}
 		release.Closed.Digests = map[string]string{"manual": manualDigest(manual)}
 	}
-	if pt.denied || pt.grant.Output == catalog.OutputData || is.file == nil && !pt.proof.Sensitive {
+	if !pt.mayIssue() || is.file == nil && !pt.proof.Sensitive {
 		return []audit.Entry{release}
 	}
 	digest := b64(DocumentDigest(seed, is.file))
@@ -187,6 +219,26 @@ func (s *Service) issueLeaf(pt *part, number string, until time.Time, digest str
 		Number: number, Date: s.now().In(beijing).Format(time.DateOnly), Valid: until.In(beijing).Format(time.DateOnly),
 		Status: "valid", Digest: digest,
 	}}
+}
+
+// RecordView makes durable that who is about to see the outcome of sensitive
+// parts of an exchange in v. Each release is recorded once for each of them.
+func (s *Service) RecordView(ctx context.Context, who Principal, x *Exchange, v View) error {
+	var entries []audit.Entry
+	shown := x.unseen(who, v)
+	for _, pt := range shown {
+		e := x.about(s.entry(audit.OpDocView, audit.PhaseDone, who))
+		e.Open.Leg, e.Open.Proof = pt.id, string(pt.proof.Code)
+		entries = append(entries, e)
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	if _, err := s.append(ctx, entries...); err != nil {
+		return err
+	}
+	x.saw(who, shown)
+	return nil
 }
 
 // recordClose ends the exchange: the sufficiency of what was found stays with the caller, only the time is open.

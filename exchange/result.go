@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,6 +40,7 @@ type Result struct {
 	Receipt      string               `json:"receipt"`            // of the release record, shape of c2sp.org/tlog-proof
 	IssueReceipt string               `json:"issue_receipt,omitempty"`
 	ManualNumber string               `json:"manual_number,omitempty"` // 受理号
+	Pad          string               `json:"pad,omitempty"`           // of sensitive proofs, see padded; readers ignore it
 }
 
 // Data is the payload of Result.Data.
@@ -90,6 +92,11 @@ func (s *Service) hand(ctx context.Context, x *Exchange, pt *part, v verdict, is
 	if err != nil {
 		return errors.New("hand over: result has no JSON form")
 	}
+	if pt.proof.Sensitive {
+		bare := plain
+		plain = padded(bare, padStep(pt))
+		clear(bare)
+	}
 	sealed, err := x.plan.reply.Encrypt(TypeResult, plain)
 	clear(plain)
 	if err != nil {
@@ -103,6 +110,32 @@ func (s *Service) hand(ctx context.Context, x *Exchange, pt *part, v verdict, is
 	}
 	x.released(pt, &result{code: v.code.Shown(), sentence: r.Sentence, number: r.Number, manual: r.ManualNumber, millis: took.Milliseconds()})
 	return nil
+}
+
+// Sensitive results come in steps of this many bytes, so that their size does
+// not tell whether something was found. A document of a page or two is some
+// 200 KiB, in base64 a third more.
+const (
+	padDocument = 512 << 10
+	padData     = 16 << 10
+)
+
+func padStep(pt *part) int {
+	if pt.mayIssue() {
+		return padDocument
+	}
+	return padData
+}
+
+// padded adds the member pad to a result that has none, up to the next whole
+// number of steps. What it is made of does not matter under the encryption.
+func padded(result []byte, step int) []byte {
+	const head, tail = `,"pad":"`, `"}`
+	n := len(result) - 1 + len(head) + len(tail)
+	p := make([]byte, 0, (n+step-1)/step*step)
+	p = append(append(p, result[:len(result)-1]...), head...)
+	p = append(p, bytes.Repeat([]byte("0"), cap(p)-n)...)
+	return append(p, tail...)
 }
 
 // fillIn adds what the grant lets out of a found proof, and the seed of every commitment.

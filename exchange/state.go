@@ -83,7 +83,7 @@ func (x *Exchange) answered(l *leg, a checked, took time.Duration) {
 func (x *Exchange) released(pt *part, r *result) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	pt.result = r
+	pt.result, pt.seen = r, nil
 	x.add(Event{Kind: "part.released", Part: pt.id, Millis: r.millis})
 }
 
@@ -203,6 +203,31 @@ type View struct {
 	Sufficient *bool      `json:"sufficient,omitempty"`
 	Expires    time.Time  `json:"expires"`
 	Parts      []PartView `json:"parts"`
+}
+
+// unseen are the sensitive parts whose outcome v tells and who has not seen.
+func (x *Exchange) unseen(who Principal, v View) []*part {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var list []*part
+	for _, pt := range x.plan.parts {
+		told := slices.ContainsFunc(v.Parts, func(p PartView) bool { return p.Part == pt.id && p.State == "released" })
+		if told && pt.proof.Sensitive && !pt.seen[who.Operator] {
+			list = append(list, pt)
+		}
+	}
+	return list
+}
+
+func (x *Exchange) saw(who Principal, parts []*part) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, pt := range parts {
+		if pt.seen == nil {
+			pt.seen = make(map[catalog.OperatorID]bool)
+		}
+		pt.seen[who.Operator] = true
+	}
 }
 
 // PartView is one proof's progress.

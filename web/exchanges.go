@@ -49,7 +49,7 @@ func (s *Server) startExchange(ctx context.Context, r *request) (reply, error) {
 	}
 	wait := preferWait(r.Request, time.Duration(s.catalogue.Deadlines.SyncWait))
 	s.awaitEnd(ctx, x, wait)
-	return s.exchangeReply(ctx, x, true)
+	return s.exchangeReply(ctx, r, x, true)
 }
 
 // awaitEnd waits for the exchange to end, for at most wait.
@@ -67,8 +67,11 @@ func (s *Server) awaitEnd(ctx context.Context, x *exchange.Exchange, wait time.D
 
 // exchangeReply is the state of an exchange. To the asker who waits it is 200
 // with all results when it has ended, else 202 with where to ask.
-func (s *Server) exchangeReply(ctx context.Context, x *exchange.Exchange, withResults bool) (reply, error) {
+func (s *Server) exchangeReply(ctx context.Context, r *request, x *exchange.Exchange, withResults bool) (reply, error) {
 	a := exchangeAnswer{View: s.exchanges.View(x), Results: map[string]string{}}
+	if err := s.exchanges.RecordView(ctx, r.who, x, a.View); err != nil {
+		return reply{}, err
+	}
 	status := http.StatusOK
 	if withResults && a.State != "ended" {
 		status = http.StatusAccepted
@@ -96,7 +99,7 @@ func (s *Server) getExchange(ctx context.Context, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return s.exchangeReply(ctx, x, false)
+	return s.exchangeReply(ctx, r, x, false)
 }
 
 // exchangeEvents streams progress until the exchange ends; Last-Event-ID resumes.
@@ -109,16 +112,20 @@ func (s *Server) exchangeEvents(_ context.Context, r *request) (reply, error) {
 	if last, err := strconv.Atoi(r.Header.Get("Last-Event-ID")); err == nil {
 		next = last + 1
 	}
-	return eventStream(func(ctx context.Context, w *stream) error { return s.follow(ctx, w, x, next) }), nil
+	return eventStream(func(ctx context.Context, w *stream) error { return s.follow(ctx, w, r.who, x, next) }), nil
 }
 
-func (s *Server) follow(ctx context.Context, w *stream, x *exchange.Exchange, next int) error {
+func (s *Server) follow(ctx context.Context, w *stream, who exchange.Principal, x *exchange.Exchange, next int) error {
 	all, _, _ := x.Events(0)
 	next = min(max(next, 0), len(all))
 	for {
 		events, changed, ended := x.Events(next)
 		for _, e := range events {
-			if err := w.send(e.Seq, e.Kind, s.progress(x, e)); err != nil {
+			now, err := s.progress(ctx, who, x, e)
+			if err != nil {
+				return err
+			}
+			if err := w.send(e.Seq, e.Kind, now); err != nil {
 				return err
 			}
 			next = e.Seq + 1
@@ -144,17 +151,24 @@ func (s *Server) follow(ctx context.Context, w *stream, x *exchange.Exchange, ne
 	}
 }
 
-// progress is an event with the view of its part, so that a page need not ask again.
-func (s *Server) progress(x *exchange.Exchange, e exchange.Event) any {
-	for _, p := range s.exchanges.View(x).Parts {
-		if p.Part == e.Part {
-			return struct {
-				exchange.Event
-				Now exchange.PartView `json:"now"`
-			}{e, p}
+// progress is an event with the view of its part as it is now, which for an
+// event sent again may be later, so that a page need not ask again.
+func (s *Server) progress(ctx context.Context, who exchange.Principal, x *exchange.Exchange, e exchange.Event) (any, error) {
+	v := s.exchanges.View(x)
+	for i, p := range v.Parts {
+		if p.Part != e.Part {
+			continue
 		}
+		v.Parts = v.Parts[i : i+1]
+		if err := s.exchanges.RecordView(ctx, who, x, v); err != nil {
+			return nil, err
+		}
+		return struct {
+			exchange.Event
+			Now exchange.PartView `json:"now"`
+		}{e, p}, nil
 	}
-	return e
+	return e, nil
 }
 
 // getResult hands one result over as ciphertext; the middleware records the view first.
@@ -176,7 +190,7 @@ func (s *Server) retryLeg(ctx context.Context, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	a, err := s.exchangeReply(ctx, x, false)
+	a, err := s.exchangeReply(ctx, r, x, false)
 	a.status = http.StatusAccepted
 	return a, err
 }

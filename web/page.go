@@ -67,7 +67,9 @@ func (s *Server) paperPage(ctx context.Context, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return page("paper.html", rec)
+	a, err := page("paper.html", rec)
+	a.subject = rec.looked()
+	return a, err
 }
 
 // asset serves the pages' style sheet; pages use nothing from elsewhere.
