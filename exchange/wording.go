@@ -42,7 +42,7 @@ func authenticityText(a catalog.Authenticity) string {
 	case catalog.AuthPeerMAC:
 		return "数据经平台报文鉴别码验证"
 	default:
-		return "数据经双向认证通道取得"
+		return "数据经受控通道取得，未附来源签名"
 	}
 }
 
