@@ -1,0 +1,87 @@
+package web_test
+
+import (
+	"net/http"
+	"testing"
+
+	"yizheng/audit"
+)
+
+// TestRoutesThatRecordInsideDoSo makes one good call to each route of class
+// "inside" that does something, and looks for what it promises in the log. The
+// routes that only show progress are below.
+func TestRoutesThatRecordInsideDoSo(t *testing.T) {
+	g := start(t, nil)
+	a := g.connect("ws-01", "381204")
+	var clerk *client
+	var token, number, read string
+	reply := newReplyKey(t)
+	called := map[string]bool{}
+	for _, step := range []struct {
+		route string
+		op    audit.Op
+		call  func()
+	}{
+		{"POST /v1/sessions", audit.OpLogin, func() { clerk = g.login("clerk-01", a) }},
+		{"POST /v1/read-sessions/:id/failure", audit.OpCardRead, func() {
+			var v struct {
+				ID string `json:"read_session"`
+			}
+			clerk.call(http.MethodPost, "/v1/read-sessions", ask).into(t, &v)
+			<-a.challenges
+			want(t, a.call(http.MethodPost, "/v1/read-sessions/"+v.ID+"/failure", map[string]string{"code": "NO_CARD"}), http.StatusNoContent, "")
+		}},
+		{"POST /v1/read-sessions/:id/attestation", audit.OpCardRead, func() {
+			v := clerk.read(a)
+			token, read = v.Token, v.ReadSession
+		}},
+		{"POST /v1/exchanges", audit.OpRelease, func() {
+			var x answer
+			clerk.call(http.MethodPost, "/v1/exchanges", question(reply, token), "Prefer", "wait=10").into(t, &x)
+			number = x.Exchange
+		}},
+		{"POST /v1/exchanges", audit.OpDeny, func() {
+			clerk.call(http.MethodPost, "/v1/exchanges", question(reply, token))
+		}},
+		{"POST /v1/exchanges/:no/legs/:leg/retry", audit.OpDeny, func() {
+			want(t, clerk.call(http.MethodPost, "/v1/exchanges/"+number+"/legs/RE-01.1/retry", nil), http.StatusConflict, "NOT_RETRYABLE")
+		}},
+		{"DELETE /v1/sessions/:id", audit.OpLogout, func() {
+			want(t, clerk.call(http.MethodDelete, "/v1/sessions/"+clerk.session, nil), http.StatusNoContent, "")
+		}},
+	} {
+		before := g.count(step.op)
+		step.call()
+		if g.count(step.op) != before+1 {
+			t.Errorf("%s: no record %s", step.route, step.op)
+		}
+		called[step.route] = true
+	}
+	if read == "" || number == "" {
+		t.Error("a call gave nothing")
+	}
+	// These show what is in the log already: the card read to who asked for it,
+	// and progress, of sensitive proofs with a record of its own (exchange.Service.RecordView).
+	for _, rt := range []string{"GET /v1/read-sessions/:id", "GET /v1/exchanges/:no", "GET /v1/exchanges/:no/events"} {
+		called[rt] = true
+	}
+	for _, rt := range g.server.RouteTable() {
+		if name := rt.Method + " " + rt.Path; rt.Class == "inside" && !called[name] {
+			t.Errorf("%s: nobody looked for its record", name)
+		}
+	}
+}
+
+// count is how many entries of an operation the log has, once all that was queued is durable.
+func (g *gateway) count(op audit.Op) int {
+	_, err := g.audit.Append(g.t.Context(), audit.Entry{Open: audit.Open{Op: audit.OpAdmin}})
+	ok(g.t, err)
+	n := 0
+	ok(g.t, g.audit.Read(g.t.Context(), 0, g.audit.Head().Size, func(_ uint64, e audit.Stored) error {
+		if e.Entry.Open.Op == op {
+			n++
+		}
+		return nil
+	}))
+	return n
+}
