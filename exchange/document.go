@@ -146,7 +146,11 @@ func (s *Service) document(x *Exchange, pt *part, v verdict, is *issued, at time
 		d.Rows = rows(pt, v.records[0])
 	case len(pt.fields) > widestTable:
 		for i, r := range v.records {
-			d.Records = append(d.Records, pdf.Record{Caption: fmt.Sprintf("第 %d 项，共 %d 项", i+1, len(v.records)), Rows: rows(pt, r)})
+			caption := fmt.Sprintf("第 %d 项，共 %d 项", i+1, len(v.records))
+			if len(v.records) == 1 {
+				caption = "" // the opening sentence says that there is one
+			}
+			d.Records = append(d.Records, pdf.Record{Caption: caption, Rows: rows(pt, r)})
 		}
 	default:
 		d.Tables = []pdf.Table{table(pt, v.records)}
