@@ -32,7 +32,7 @@ var ErrClock = errors.New("时钟与审计日志不符，请校时 / clock and a
 func OpenShard(ctx context.Context, dir, origin string, now time.Time, c audit.Config) (*audit.Log, error) {
 	present := audit.Quarter(now)
 	shards, err := Shards(dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err != nil { // one that is missing, too: a mistyped path must not begin a second log
 		return nil, err
 	}
 	last := ""
@@ -61,7 +61,7 @@ func OpenShard(ctx context.Context, dir, origin string, now time.Time, c audit.C
 func Shards(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir) // sorts by name
 	if err != nil {
-		return nil, fmt.Errorf("audit directory: %w", err)
+		return nil, fmt.Errorf("审计目录读不了，须先建好 / audit directory, which has to exist: %w", err)
 	}
 	quarter := regexp.MustCompile(`^[0-9]{4}q[1-4]$`)
 	var list []string
