@@ -3,7 +3,6 @@ package exchange
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -15,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/image/font/gofont/goregular"
-
 	"yizheng/audit"
 	"yizheng/catalog"
 	"yizheng/exchange/store"
@@ -24,6 +21,7 @@ import (
 	"yizheng/identity/jose"
 	"yizheng/seal"
 	"yizheng/seal/pdf"
+	"yizheng/seal/pdf/pdftest"
 )
 
 // The persons of the tests are fictional (province 69 does not exist).
@@ -66,7 +64,7 @@ func newFixture(dir string) (f fixture, err error) {
 		return f, err
 	}
 	font := filepath.Join(dir, "test.ttf")
-	if err = os.WriteFile(font, testFont(), 0o600); err != nil {
+	if err = os.WriteFile(font, pdftest.Font(), 0o600); err != nil {
 		return f, err
 	}
 	if f.seals, err = newSeals(filepath.Join(dir, "seals"), font, f.release.Catalogue); err != nil {
@@ -151,43 +149,6 @@ func newSeals(dir, font string, c *catalog.Catalogue) (*seal.Registry, error) {
 		}
 	}
 	return seal.OpenRegistry(dir, seal.RegistryOptions{})
-}
-
-// testFont draws Han characters as Latin letters: documents need Chinese text,
-// the quick tests no font of the machine.
-func testFont() []byte {
-	font := append([]byte(nil), goregular.TTF...)
-	for len(font)%4 != 0 {
-		font = append(font, 0)
-	}
-	const letters, size = 36, 26
-	var groups []byte
-	count := uint32(0)
-	add := func(first, last rune, glyph uint32) {
-		for _, v := range []uint32{uint32(first), uint32(last), glyph} {
-			groups = binary.BigEndian.AppendUint32(groups, v)
-		}
-		count++
-	}
-	add(0x20, 0x7e, 3)
-	add(0xa0, 0xff, letters)
-	add(0x2000, 0x206f, letters)
-	add(0x3000, 0x303f, letters)
-	for r := rune(0x4e00); r < 0xa000; r += size {
-		add(r, r+size-1, letters)
-	}
-	add(0xff00, 0xffef, letters)
-	table := []byte{0, 0, 0, 1, 0, 3, 0, 10, 0, 0, 0, 12, 0, 12, 0, 0} // cmap, one subtable of format 12
-	table = binary.BigEndian.AppendUint32(table, uint32(16+len(groups)))
-	table = binary.BigEndian.AppendUint32(table, 0)
-	table = append(binary.BigEndian.AppendUint32(table, count), groups...)
-	for i := range int(binary.BigEndian.Uint16(font[4:])) {
-		if rec := font[12+16*i:]; string(rec[:4]) == "cmap" {
-			binary.BigEndian.PutUint32(rec[8:], uint32(len(font)))
-			binary.BigEndian.PutUint32(rec[12:], uint32(len(table)))
-		}
-	}
-	return append(font, table...)
 }
 
 // fake is a source in memory: it answers what it is told to.

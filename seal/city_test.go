@@ -13,6 +13,7 @@ import (
 	"github.com/emmansun/gmsm/smx509"
 
 	"yizheng/seal/pdf"
+	"yizheng/seal/pdf/pdftest"
 	"yizheng/seal/ses"
 )
 
@@ -56,7 +57,7 @@ var parts = sync.OnceValue(func() (c city) {
 func newCity(t testing.TB) *city {
 	t.Helper()
 	c := parts()
-	c.t, c.font, c.dir, c.trustDir = t, testFont(t), t.TempDir(), t.TempDir()
+	c.t, c.font, c.dir, c.trustDir = t, pdftest.WriteFont(t, t.TempDir()), t.TempDir(), t.TempDir()
 	c.picture = c.ok2(DrawRoundSeal(RoundSeal{FontPath: c.font, Name: "云州市民政局", Purpose: "业务专用章", Code: esid, DPI: 100}))
 	c.seal = c.ok2(MakeSeal(c.maker, c.order()))
 	c.ok(WriteSealDir(c.dir, "mz", SealDir{Seal: c.seal, Holder: c.holder, Since: born}))

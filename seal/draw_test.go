@@ -13,11 +13,12 @@ import (
 
 	"golang.org/x/image/bmp"
 
+	"yizheng/seal/pdf/pdftest"
 	"yizheng/seal/ses"
 )
 
 func TestDrawRoundSeal_IsRoundRedAndTransparent(t *testing.T) {
-	raw, err := DrawRoundSeal(RoundSeal{FontPath: testFont(t), Name: "云州市民政局", Purpose: "业务专用章", Code: esid})
+	raw, err := DrawRoundSeal(RoundSeal{FontPath: pdftest.WriteFont(t, t.TempDir()), Name: "云州市民政局", Purpose: "业务专用章", Code: esid})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +52,7 @@ func TestDrawRoundSeal_IsRoundRedAndTransparent(t *testing.T) {
 }
 
 func TestDrawRoundSeal_SaysWhatIsWrong(t *testing.T) {
-	font := testFont(t)
+	font := pdftest.WriteFont(t, t.TempDir())
 	for _, tt := range []struct {
 		name, says string
 		seal       RoundSeal

@@ -23,6 +23,7 @@ import (
 	"yizheng/identity/jose"
 	"yizheng/seal"
 	"yizheng/seal/pdf"
+	"yizheng/seal/pdf/pdftest"
 	"yizheng/web"
 )
 
@@ -106,7 +107,7 @@ func start(t *testing.T, answers department) *gateway {
 
 func startWith(t *testing.T, answers department, change func(*web.Server)) *gateway {
 	t.Helper()
-	testFont(t, cityDir)
+	pdftest.WriteFont(t, cityDir)
 	c, err := theCity()
 	ok(t, err)
 	g := &gateway{city: c, t: t, logs: filepath.Join(t.TempDir(), "audit")}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"yizheng/seal/pdf/pdftest"
 )
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"gateway": main}) }
@@ -18,7 +19,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"gateway": ma
 // Inside them $REPO is the project, and "exits N COMMAND…" runs a command that has to end with N.
 // $FONT is a font that can draw seals.
 func TestScripts(t *testing.T) {
-	runScripts(t, "testdata/script", map[string]string{"FONT": testFont(t)})
+	runScripts(t, "testdata/script", map[string]string{"FONT": pdftest.WriteFont(t, t.TempDir())})
 }
 
 func runScripts(t *testing.T, dir string, env map[string]string) {

@@ -1,4 +1,6 @@
-package seal
+// Package pdftest makes a font for tests: the quick ones need Chinese documents
+// and seals, but no font of the machine.
+package pdftest
 
 import (
 	"encoding/binary"
@@ -9,31 +11,32 @@ import (
 	"golang.org/x/image/font/gofont/goregular"
 )
 
-// testFont writes a font that draws Han characters as Latin letters:
-// the quick tests need Chinese documents but no font of the machine.
-func testFont(t testing.TB) string {
+// WriteFont writes Font as dir/test.ttf and returns its path.
+func WriteFont(t testing.TB, dir string) string {
 	t.Helper()
-	base := goregular.TTF
-	font := append([]byte(nil), base...)
+	path := filepath.Join(dir, "test.ttf")
+	if err := os.WriteFile(path, Font(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Font is a TrueType font that draws Han characters as Latin letters.
+func Font() []byte {
+	font := append([]byte(nil), goregular.TTF...)
 	for len(font)%4 != 0 {
 		font = append(font, 0)
 	}
 	table := hanCmap()
 	at := len(font)
 	font = append(font, table...)
-	n := int(binary.BigEndian.Uint16(font[4:]))
-	for i := range n {
-		rec := font[12+16*i:]
-		if string(rec[:4]) == "cmap" {
+	for i := range int(binary.BigEndian.Uint16(font[4:])) {
+		if rec := font[12+16*i:]; string(rec[:4]) == "cmap" {
 			binary.BigEndian.PutUint32(rec[8:], uint32(at))
 			binary.BigEndian.PutUint32(rec[12:], uint32(len(table)))
 		}
 	}
-	path := filepath.Join(t.TempDir(), "test.ttf")
-	if err := os.WriteFile(path, font, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return font
 }
 
 // hanCmap is a cmap with one subtable of format 12, whose groups all start over at
