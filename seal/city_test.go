@@ -169,7 +169,7 @@ func (c *city) forge(f forgery) []byte {
 	if f.digest == nil {
 		f.digest = d.Digest()
 	}
-	tbs := c.ok2(ses.MarshalTBS(f.seal, f.at, f.digest, propertyInfo(d.ByteRange()), nil))
+	tbs := c.ok2(ses.MarshalTBS(f.seal, f.signer.Cert.Raw, f.at, f.digest, propertyInfo(d.ByteRange()), nil))
 	value := c.ok2(signSM2(f.signer.Key.SM2(), tbs))
 	if f.sigEdit != nil {
 		f.sigEdit(value)

@@ -135,9 +135,10 @@ type SealOrder struct {
 	Created    time.Time
 	Validity   Validity
 	HolderCert *smx509.Certificate
+	Version    ses.Version // 0: V4; V1 for the profile db37
 }
 
-// MakeSeal makes a unit's SESeal of V4 that lists the holder's certificate, signed
+// MakeSeal makes a unit's SESeal that lists the holder's certificate, signed
 // by the maker. The result is DER.
 func MakeSeal(maker Credential, o SealOrder) ([]byte, error) {
 	return makeSeal(rand.Reader, maker, o)
@@ -148,7 +149,7 @@ func makeSeal(random io.Reader, maker Credential, o SealOrder) ([]byte, error) {
 		return nil, errors.New("seal: a seal needs its holder's certificate")
 	}
 	info, err := ses.MarshalSealInfo(ses.SealInfo{
-		Header: ses.Header{VendorID: o.VendorID},
+		Header: ses.Header{VendorID: o.VendorID, Version: int(o.Version)},
 		ESID:   o.ESID,
 		Property: ses.Property{
 			Kind: ses.Unit, Name: o.Name, ListType: ses.Certificates, Certs: [][]byte{o.HolderCert.Raw},
@@ -159,11 +160,15 @@ func makeSeal(random io.Reader, maker Credential, o SealOrder) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
-	signature, err := maker.Key.SM2().Sign(random, info, sm2.DefaultSM2SignerOpts)
+	toSign, err := ses.SealToSign(info, maker.Cert.Raw)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	signature, err := maker.Key.SM2().Sign(random, toSign, sm2.DefaultSM2SignerOpts)
 	if err != nil {
 		return nil, fmt.Errorf("seal: maker's signature: %w", err)
 	}
-	return ses.MarshalSeal(info, maker.Cert.Raw, signature)
+	return ses.MarshalSeal(info, maker.Cert.Raw, signature, nil)
 }
 
 // samePublicKey reports whether the certificate belongs to the key.

@@ -36,6 +36,26 @@ type RegistryOptions struct {
 	// Trust, when set, makes OpenRegistry refuse seals it does not vouch for, and
 	// Sign refuse seals its status list names suspended or revoked.
 	Trust *Trust
+	// Profile names a local standard that the seals must keep, "" for none.
+	Profile Profile
+}
+
+// Profile is a local standard that narrows which seals sign documents.
+type Profile string
+
+// ProfileDB37 is DB37/T 3448.1, which cites GM/T 0031-2014: seals of V1, and so
+// signatures of V1. Such a seal is made with SealOrder.Version.
+const ProfileDB37 Profile = "db37"
+
+// admits returns why a seal of a version does not keep the profile.
+func (p Profile) admits(v ses.Version) error {
+	switch {
+	case p == "" || p == ProfileDB37 && v == ses.V1:
+		return nil
+	case p == ProfileDB37:
+		return fmt.Errorf("profile db37 needs a seal of GM/T 0031-2014, this one is of %s; have it made again in that version (请按 GM/T 0031-2014 重新制章)", v.Standard())
+	}
+	return fmt.Errorf("unknown profile %q; there is db37 (没有这个配置档)", string(p))
 }
 
 // Registry holds the seals of one directory, a sub-directory per seal named by the
@@ -100,6 +120,9 @@ func openSeal(dir string, o RegistryOptions) (*held, error) {
 	if h.seal, err = ses.ParseSeal(raw); err != nil {
 		return fault(sealFile, err)
 	}
+	if err := o.Profile.admits(h.seal.Version); err != nil {
+		return fault(sealFile, err)
+	}
 	if h.maker, err = checkSeal(h.seal, o.Trust); err != nil {
 		return fault(sealFile, err)
 	}
@@ -135,9 +158,6 @@ func openSeal(dir string, o RegistryOptions) (*held, error) {
 func checkSeal(s *ses.Seal, trust *Trust) (*smx509.Certificate, error) {
 	if err := s.CheckFormat(); err != nil {
 		return nil, err
-	}
-	if s.Version != ses.V4 {
-		return nil, fmt.Errorf("a seal of version %d cannot sign here, only version 4 (GB/T 38540)", s.Version)
 	}
 	maker, err := parseCert(s.MakerCert)
 	if err != nil {

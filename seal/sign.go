@@ -155,7 +155,7 @@ func (r *Registry) Sign(ctx context.Context, id string, d *pdf.Draft, at time.Ti
 
 // sign returns the SES_Signature of a draft.
 func (h *held) sign(d *pdf.Draft, at time.Time) ([]byte, error) {
-	tbs, err := ses.MarshalTBS(h.seal.Raw, at, d.Digest(), propertyInfo(d.ByteRange()), nil)
+	tbs, err := ses.MarshalTBS(h.seal.Raw, h.cert.Raw, at, d.Digest(), propertyInfo(d.ByteRange()), nil)
 	if err != nil {
 		return nil, err
 	}

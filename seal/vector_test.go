@@ -63,7 +63,7 @@ func sealVector(t *testing.T) (seal, signature []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tbs, err := ses.MarshalTBS(seal, time.Date(2026, 3, 1, 1, 30, 0, 0, time.UTC), digest([]byte("abc")), propertyInfo([4]int{0, 1000, 9000, 500}), nil)
+	tbs, err := ses.MarshalTBS(seal, holder.Cert.Raw, time.Date(2026, 3, 1, 1, 30, 0, 0, time.UTC), digest([]byte("abc")), propertyInfo([4]int{0, 1000, 9000, 500}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

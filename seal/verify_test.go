@@ -242,7 +242,7 @@ func (c *city) criticalSeal() []byte {
 		c.t.Fatal("extension not found")
 	}
 	raw = bytes.Replace(raw, old, critical, 1)
-	return c.ok2(ses.MarshalSeal(raw, c.maker.Cert.Raw, c.ok2(signSM2(c.maker.Key.SM2(), raw))))
+	return c.ok2(ses.MarshalSeal(raw, c.maker.Cert.Raw, c.ok2(signSM2(c.maker.Key.SM2(), raw)), nil))
 }
 
 // madeBy is the city's seal as a maker of one's own would make it for a holder.

@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"yizheng/cmd/internal/assembly"
+	"yizheng/seal"
 )
 
 // Config is the gateway's one configuration file. Unknown keys are errors.
@@ -60,6 +61,9 @@ type KeysConfig struct {
 type SealsConfig struct {
 	Dir   string `yaml:"dir"`   // one directory a seal
 	Trust string `yaml:"trust"` // roots and status list for verification
+	// Profile is a local standard all seals must keep: db37 (DB37/T 3448.1, seals of
+	// GM/T 0031-2014). Without it seals of every version sign.
+	Profile seal.Profile `yaml:"profile"`
 }
 
 // StoreConfig of the state store: nonces, idempotency, results encrypted to their callers.

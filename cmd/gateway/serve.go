@@ -117,7 +117,7 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("seal trust: %w", err)
 	}
-	seals, err := seal.OpenRegistry(c.Seals.Dir, seal.RegistryOptions{PassphraseFile: c.Keys.Passphrase, Trust: trust})
+	seals, err := seal.OpenRegistry(c.Seals.Dir, seal.RegistryOptions{PassphraseFile: c.Keys.Passphrase, Trust: trust, Profile: c.Seals.Profile})
 	if err != nil {
 		return fmt.Errorf("seals: %w", err)
 	}

@@ -1,6 +1,7 @@
 package ses
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 )
@@ -29,6 +30,8 @@ func (s *Seal) CheckFormat() error {
 		return fmt.Errorf("%w: picture type is not one of version %d", ErrFormat, s.Version)
 	case len(i.Picture.Data) == 0 || i.Picture.Width == 0 || i.Picture.Height == 0:
 		return fmt.Errorf("%w: the seal's picture is empty or without size", ErrFormat)
+	case !bytes.HasPrefix(i.Picture.Data, pictureMarks[i.Picture.Type]):
+		return fmt.Errorf("%w: the seal's picture is not of the type it names", ErrFormat)
 	}
 	return checkCritical(i.Extensions)
 }
@@ -55,6 +58,11 @@ func checkCritical(list []Extension) error {
 		}
 	}
 	return nil
+}
+
+// pictureMarks are the first octets of the picture types that have such.
+var pictureMarks = map[string][]byte{
+	"GIF": []byte("GIF8"), "BMP": []byte("BM"), "JPG": {0xff, 0xd8, 0xff}, "PNG": []byte("\x89PNG\r\n\x1a\n"), "OFD": []byte("PK"),
 }
 
 // pictureTypes returns the picture types a version allows. Lower case is refused:

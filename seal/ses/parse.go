@@ -154,6 +154,31 @@ func (r *reader) sealV4(out *Seal, elements int) {
 	out.TimeStamp = r.timeStamp()
 }
 
+// sealVersion tells the version of a SESeal without reading all of it.
+func sealVersion(rawSeal []byte) (Version, error) {
+	r := newReader(rawSeal)
+	s, _ := r.sequence("SESeal")
+	v := V4
+	switch n := s.count(); {
+	case n == 2:
+		v = V1
+	case n == 5 || s.headerVersion() == int(V5):
+		v = V5
+	case r.ok() && n != 4:
+		s.fail("elements", fmt.Sprintf("%d elements, expected 2, 4 or 5", n))
+	}
+	return v, *r.err
+}
+
+// infoVersion tells the version that the header of a SES_SealInfo names.
+func infoVersion(rawInfo []byte) (Version, error) {
+	v := Version(newReader(rawInfo).headerVersion())
+	if v.Standard() == "?" {
+		return 0, fmt.Errorf("%w: seal information without a known version", ErrFormat)
+	}
+	return v, nil
+}
+
 // headerVersion looks ahead at sealInfo.header.version; 0 when it is not there.
 func (r *reader) headerVersion() int {
 	ahead := &reader{s: r.s, path: r.path, err: new(error)}

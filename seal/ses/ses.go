@@ -3,8 +3,9 @@
 // (SES_Signature).
 //
 // Three versions are in the field and all are read: V1 (GM/T 0031-2014), V4
-// (GB/T 38540-2020) and V5 (GM/T 0031-2025). V4 is written. The version is told by
-// the number of elements, and where that is ambiguous by the header of the seal:
+// (GB/T 38540-2020) and V5 (GM/T 0031-2025). V4 is written unless another is asked
+// for; a signature is always of its seal's version. The version is told by the number
+// of elements, and where that is ambiguous by the header of the seal:
 //
 //	SESeal         2 elements → V1, 5 → V5, 4 → V5 if header.version is 5, else V4
 //	SES_Signature  2 elements → V1, 4 or 5 → the version of the seal inside

@@ -128,12 +128,15 @@ func raw(b []byte) asn1.RawValue   { return asn1.RawValue{FullBytes: b} }
 func bits(b []byte) asn1.BitString { return asn1.BitString{Bytes: b, BitLength: 8 * len(b)} }
 
 func infoV(t testing.TB, version int, property any, picture string, ext []byte) []byte {
-	i := infoASN{Header: headerASN{"ES", version, "vendor"}, ESID: "69000000000001", Property: raw(der(t, property)), Picture: pictureASN{picture, []byte("pix"), 42, 42}}
+	i := infoASN{Header: headerASN{"ES", version, "vendor"}, ESID: "69000000000001", Property: raw(der(t, property)), Picture: pictureASN{picture, pix(picture), 42, 42}}
 	if ext != nil {
 		i.Ext = raw(ext)
 	}
 	return der(t, i)
 }
+
+// pix is the beginning of a picture.
+func pix(kind string) []byte { return append(bytes.Clone(pictureMarks[kind]), "pix"...) }
 
 func propV4() propertyV4 {
 	return propertyV4{1, "某局业务专用章", 1, [][]byte{cert}, day, day, day.AddDate(5, 0, 0)}
@@ -270,7 +273,7 @@ func TestMarshal_IsWhatTheStandardDescribes(t *testing.T) {
 	rawInfo, err := MarshalSealInfo(SealInfo{
 		Header: Header{VendorID: "vendor"}, ESID: "69000000000001",
 		Property: Property{Kind: Unit, Name: "某局业务专用章", ListType: Certificates, Certs: [][]byte{cert}, Created: day, ValidStart: day, ValidEnd: day.AddDate(5, 0, 0)},
-		Picture:  Picture{"GIF", []byte("pix"), 42, 42},
+		Picture:  Picture{"GIF", pix("GIF"), 42, 42},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -278,11 +281,11 @@ func TestMarshal_IsWhatTheStandardDescribes(t *testing.T) {
 	if want := infoV(t, 4, propV4(), "GIF", nil); !bytes.Equal(rawInfo, want) {
 		t.Fatalf("sealInfo\n got %x\nwant %x", rawInfo, want)
 	}
-	seal, err := MarshalSeal(rawInfo, cert, value)
+	seal, err := MarshalSeal(rawInfo, cert, value, nil)
 	if err != nil || !bytes.Equal(seal, sealV4(t, rawInfo)) {
 		t.Fatalf("seal %x, %v", seal, err)
 	}
-	tbs, err := MarshalTBS(seal, day.Add(400*time.Millisecond), hash, "/ByteRange", nil)
+	tbs, err := MarshalTBS(seal, cert, day.Add(400*time.Millisecond), hash, "/ByteRange", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +315,7 @@ func TestCheckFormat_NamesTheFault(t *testing.T) {
 	critical := []byte("\x30\x0c\x30\x0a\x06\x02\x2a\x03\x01\x01\xff\x04\x01\x01")
 	noCerts, kind3, backwards := propV4(), propV4(), propV4()
 	noCerts.Certs, kind3.Type, backwards.Until = nil, 3, day.AddDate(-1, 0, 0)
-	other := der(t, infoASN{Header: headerASN{"XX", 4, "v"}, ESID: "1", Property: raw(der(t, propV4())), Picture: pictureASN{"GIF", []byte("p"), 1, 1}})
+	other := der(t, infoASN{Header: headerASN{"XX", 4, "v"}, ESID: "1", Property: raw(der(t, propV4())), Picture: pictureASN{"GIF", pix("GIF"), 1, 1}})
 	for _, tt := range []struct {
 		name, want string
 		info       []byte
@@ -324,6 +327,7 @@ func TestCheckFormat_NamesTheFault(t *testing.T) {
 		{"empty list", "list is empty", infoV(t, 4, noCerts, "GIF", nil)},
 		{"validity backwards", "ends before", infoV(t, 4, backwards, "GIF", nil)},
 		{"PNG in V4", "picture type", infoV(t, 4, propV4(), "PNG", nil)},
+		{"picture of another type than named", "not of the type", bytes.Replace(infoV(t, 4, propV4(), "GIF", nil), []byte("GIF8"), []byte("PK\x03\x04"), 1)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, err := ParseSignature(signatureOver(t, sealV4(t, tt.info), 4))
