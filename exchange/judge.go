@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"yizheng/catalog"
+	"yizheng/exchange/certificate"
 )
 
 // verdict is what the answers of a proof's sources amount to together.
@@ -121,12 +122,12 @@ func (s *Service) word(v *verdict, pt *part) {
 	switch {
 	case v.code == NotFound && v.undated:
 		v.dataTime = time.Time{}
-		v.wording.DataTime = "答复时（" + chineseTime(s.now()) + "，来源未注明数据时间）"
+		v.wording.DataTime = "答复时（" + certificate.Time(s.now()) + "，来源未注明数据时间）"
 	case !v.dataTime.IsZero():
-		v.wording.DataTime = chineseTime(v.dataTime)
+		v.wording.DataTime = certificate.Time(v.dataTime)
 	}
 	if t := v.leg.answer.since; !t.IsZero() {
-		v.wording.Since = chineseTime(t)
+		v.wording.Since = certificate.Time(t)
 	}
 	if v.code.Retryable() {
 		for _, l := range pt.legs {

@@ -13,6 +13,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/catalog"
+	"yizheng/exchange/certificate"
 	"yizheng/exchange/store"
 	"yizheng/identity/jose"
 	"yizheng/seal"
@@ -44,8 +45,7 @@ type Service struct {
 	tokenKey   func(kid string) []byte
 	release    *catalog.Release
 	sources    map[string]Source
-	seals      *seal.Registry
-	renderer   *pdf.Renderer
+	press      certificate.Press
 	audit      *audit.Log
 	pseudonyms *audit.Pseudonyms
 	store      *store.Store
@@ -78,8 +78,8 @@ func New(ctx context.Context, c Config) (*Service, error) {
 		return nil, errors.New("exchange: configuration is not complete")
 	}
 	s := &Service{
-		slot: c.Slot, key: c.Key, tokenKey: c.TokenKey, release: c.Release, sources: c.Sources, seals: c.Seals,
-		renderer: c.Renderer, audit: c.Audit, pseudonyms: c.Pseudonyms, store: c.Store, lifetime: c.Lifetime,
+		slot: c.Slot, key: c.Key, tokenKey: c.TokenKey, release: c.Release, sources: c.Sources,
+		press: certificate.Press{Key: c.Key, Renderer: c.Renderer, Seals: c.Seals}, audit: c.Audit, pseudonyms: c.Pseudonyms, store: c.Store, lifetime: c.Lifetime,
 		now: c.Now, log: c.Logger, exchanges: make(map[string]*Exchange), keys: make(map[string]*begun),
 		limits: make(map[catalog.CallerID]*rate.Limiter),
 	}

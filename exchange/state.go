@@ -7,6 +7,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/catalog"
+	"yizheng/exchange/certificate"
 	"yizheng/identity"
 )
 
@@ -355,7 +356,7 @@ func (s *Service) Last() *PublicView {
 		return nil
 	}
 	v := s.View(last)
-	p := &PublicView{Exchange: v.Exchange, Item: last.plan.item.Name, Began: chineseTime(last.Began), State: v.State}
+	p := &PublicView{Exchange: v.Exchange, Item: last.plan.item.Name, Began: certificate.Time(last.Began), State: v.State}
 	for i, part := range v.Parts {
 		sensitive := last.plan.parts[i].proof.Sensitive
 		public := func(c Code) string {

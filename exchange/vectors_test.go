@@ -14,6 +14,7 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 
 	"yizheng/catalog"
+	"yizheng/exchange/certificate"
 	"yizheng/identity"
 	"yizheng/identity/jose"
 )
@@ -255,22 +256,23 @@ func TestNumbersAndQRCodeHaveNotDrifted(t *testing.T) {
 	c := newCity(t)
 	c.key = fixedKey(t, strings.Repeat("11", 32))
 	v.Gateway, v.Secret = strings.Repeat("11", 32), strings.Repeat("5a", 16)
-	pt := c.partOf("SI-01")
-	issued := &issued{number: v.Certificate, issuer: "示例市社会保险事业服务中心", secret: Secret(bytes.Repeat([]byte{0x5A}, 16)),
-		until: time.Date(2027, 2, 22, 0, 0, 0, 0, beijing), root: bytes.Repeat([]byte{0x3C}, 32)}
-	link, err := c.qr(pt, verdict{name: liName}, issued, time.Date(2026, 11, 22, 10, 0, 0, 0, beijing))
+	proof, _ := c.release.Catalogue.Proof("SI-01")
+	doc := certificate.Certificate{City: c.release.Catalogue.City, Proof: proof, Number: v.Certificate, Issuer: "示例市社会保险事业服务中心",
+		Person: person(t, liNumber, liName), Name: liName, Secret: Secret(bytes.Repeat([]byte{0x5A}, 16)),
+		Root: bytes.Repeat([]byte{0x3C}, 32), IssuedAt: time.Date(2026, 11, 22, 10, 0, 0, 0, beijing)}
+	link, err := doc.SignQR(c.key)
 	c.ok(err)
 	prefix := "https://yz.example.cn/v/" + v.Certificate + "#1." + base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0x5A}, 16)) + "."
 	token, ok := strings.CutPrefix(link, prefix)
 	if !ok {
 		t.Fatalf("the link is %s", link)
 	}
-	if v.Facts, _, err = jose.Verify(token, TypeQR, publicOf(c.key)); err != nil {
+	if v.Facts, _, err = jose.Verify(token, certificate.TypeQR, publicOf(c.key)); err != nil {
 		t.Fatal(err)
 	}
 	v.URL = once(t, old.URL, func() (string, error) { return link, nil })
 	committed, ok := strings.CutPrefix(v.URL, prefix)
-	if facts, _, err := jose.Verify(committed, TypeQR, publicOf(c.key)); !ok || err != nil || !bytes.Equal(facts, v.Facts) {
+	if facts, _, err := jose.Verify(committed, certificate.TypeQR, publicOf(c.key)); !ok || err != nil || !bytes.Equal(facts, v.Facts) {
 		t.Errorf("the committed link: %v\n%s\nnow %s", err, facts, v.Facts)
 	}
 	same(t, "certificate-number.json", v)

@@ -1,4 +1,4 @@
-package exchange
+package certificate
 
 import (
 	"encoding/json"
@@ -9,24 +9,27 @@ import (
 	"yizheng/catalog"
 )
 
-// chineseDate writes 2025年3月5日: Arabic numerals, no leading zeros (GB/T 9704-2012 7.3.5.4).
-func chineseDate(t time.Time) string {
+var beijing = time.FixedZone("CST", 8*3600)
+
+// Date writes 2025年3月5日: Arabic numerals, no leading zeros (GB/T 9704-2012 7.3.5.4).
+func Date(t time.Time) string {
 	t = t.In(beijing)
 	return fmt.Sprintf("%d年%d月%d日", t.Year(), t.Month(), t.Day())
 }
 
-func chineseTime(t time.Time) string {
+// Time writes 2025年3月5日14时07分.
+func Time(t time.Time) string {
 	t = t.In(beijing)
-	return chineseDate(t) + t.Format("15时04分")
+	return Date(t) + t.Format("15时04分")
 }
 
 // watermark is the sentence of 国办函〔2016〕108号 for the trust level, word for word.
 func watermark(level, issuer string, until time.Time) string {
 	switch level {
 	case "A":
-		return "此件由" + issuer + "提供，仅供办理政务服务事项时使用，有效期至" + chineseDate(until)
+		return "此件由" + issuer + "提供，仅供办理政务服务事项时使用，有效期至" + Date(until)
 	case "B":
-		return "此件经与原件核对无误，仅供办理政务服务事项时使用，有效期至" + chineseDate(until)
+		return "此件经与原件核对无误，仅供办理政务服务事项时使用，有效期至" + Date(until)
 	case "C":
 		return "此件由本用户按原件上传，请政务服务窗口人员受理时与原件核对"
 	default:
