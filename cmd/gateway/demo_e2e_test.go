@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"yizheng/cmd/gateway/setup"
 )
 
 // demoRun is `gateway demo` as a visitor runs it.
@@ -121,7 +123,11 @@ func TestDemoOnce(t *testing.T) {
 	first := startDemo(t, dir, "-once")
 	first.ends(0)
 	took := time.Since(began)
-	first.says("SI-01", "材料已齐", "✓ 审计日志", "NOT_FOUND", "专有云", "✓ 前置机 hr-front 的审计日志")
+	first.says("SI-01", "材料已齐", "✓ 审计日志", "NOT_FOUND")
+	first.says("本地", "省平台", "专有云", "摆渡") // all four kinds of route
+	for _, f := range demoCatalogue(t).Fronts {
+		first.says("✓ 前置机 " + string(f.ID) + " 的审计日志")
+	}
 	for _, f := range []string{"SI-01.pdf", "SI-01.json", "SI-01.receipt", "MR-01.pdf", "DP-01.pdf", "UE-01.pdf"} {
 		if !slices.Contains(first.files(), f) {
 			t.Errorf("out has no %s: %v", f, first.files())
@@ -233,8 +239,10 @@ func TestDemoStops(t *testing.T) {
 			r := startDemo(t, dir, "-listen", "127.0.0.1:0", "-item", "DPS", "-situation", "NURSING", "-card", "liu-defu") // one leg takes two seconds
 			r.until(tt.after)
 			if tt.after == "Ctrl-C" {
-				if n := len(childrenOf(t, dir)); n != 6 { // itself, province, gateway, front, two agents
-					t.Errorf("%d processes while serving, want 6", n)
+				c := demoCatalogue(t)
+				want := 5 + len(c.Fronts) + 2*len(setup.FrontsBehindGap(c)) // itself, province, gateway, two read agents; relay and device of each gap
+				if n := len(childrenOf(t, dir)); n != want {
+					t.Errorf("%d processes while serving, want %d", n, want)
 				}
 			}
 			began := time.Now()

@@ -46,7 +46,7 @@ func TestFrontBelievesNobody(t *testing.T) {
 		}
 	}
 	taken.stop()
-	if err := city.StopFront("hr-front"); err != nil {
+	if err := city.StopProgram(demo.Agent, "hr-front"); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()

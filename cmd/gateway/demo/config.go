@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/goccy/go-yaml"
 
@@ -47,79 +46,65 @@ type fontPaths struct {
 
 type m = map[string]any
 
-// writeGatewayConfig writes the demo gateway's configuration. The connection
-// "medical" leads to a port where nobody listens: the city's one dead line.
-func (c *City) writeGatewayConfig(province string) error {
-	closed, err := closedPort()
-	if err != nil {
-		return err
+// people is where the simulators learn what they know.
+func (c *City) people() string {
+	p := filepath.Join(c.Configs, "people.yaml")
+	if abs, err := filepath.Abs(p); err == nil { // fails only without a working directory
+		return abs
 	}
-	platform := func(addr string) m {
-		return m{"platform": m{"url": "https://" + addr, "ca": c.abs("keys/tls/ca.crt"), "server_name": "localhost", "rid": requester,
-			"app_key_file": c.abs("keys/province.appkey"), "answer_mac": true}}
+	return p
+}
+
+// connections are the ways to the sources that are asked from behind a front,
+// or with an empty id from the gateway: to a database that people.yaml fills,
+// to the provincial platform, and else to a platform that is down.
+func (c *City) connections(f catalog.FrontID) m {
+	ways := make(m)
+	for _, s := range c.catalogue.Sources {
+		if s.Front != f {
+			continue
+		}
+		switch {
+		case c.local[s.Connection]:
+			ways[s.Connection] = m{"sql": m{"driver": "sqlite"}, "demo_tables": c.people()}
+		case s.Connection == "province":
+			ways[s.Connection] = c.platform(c.province)
+		default:
+			ways[s.Connection] = c.platform(c.closed)
+		}
 	}
-	people, err := filepath.Abs(filepath.Join(c.Configs, "people.yaml"))
-	if err != nil {
-		return err
-	}
-	local := func() m { return m{"sql": m{"driver": "sqlite"}, "demo_tables": people} }
+	return ways
+}
+
+func (c *City) platform(addr string) m {
+	return m{"platform": m{"url": "https://" + addr, "ca": c.abs("keys/tls/ca.crt"), "server_name": "localhost", "rid": requester,
+		"app_key_file": c.abs("keys/province.appkey"), "answer_mac": true}}
+}
+
+func (c *City) writeGatewayConfig() error {
 	return c.writeYAML("gateway.yaml", m{
 		"mode": "demo", "listen": c.Listen, "slot": "00", "origin": "gw00.690100.example/audit",
 		"tls":  m{"certificate": "keys/tls/gateway.crt", "key": "keys/tls/gateway.key", "client_ca": "keys/tls/ca.crt"},
 		"keys": m{"gateway": "keys/gateway.key", "token": "keys/token.key", "store": "keys/store.key"},
 		"catalog": m{"releases": "releases",
 			"administrators": []string{"keys/admins/security-1.pub.pem", "keys/admins/security-2.pub.pem"}, "min_number": c.Release},
-		"seals": m{"dir": "seals", "trust": "trust"},
-		"audit": m{"dir": "audit", "key": "keys/audit.key", "pseudonyms": "pseudonyms"},
-		"store": m{"driver": "sqlite", "dsn": "state.db"},
-		"fonts": c.fonts(),
-		"connections": m{
-			"province": platform(province), "medical": platform(closed),
-			"housing-fund": local(), "realestate-city": local(),
-		},
+		"seals":       m{"dir": "seals", "trust": "trust"},
+		"audit":       m{"dir": "audit", "key": "keys/audit.key", "pseudonyms": "pseudonyms"},
+		"store":       m{"driver": "sqlite", "dsn": "state.db"},
+		"fonts":       c.fonts(),
+		"connections": c.connections(""),
 		"kafka": m{"embedded": true, "port": 0, "ca": "keys/tls/ca.crt", "certificate": "keys/tls/kafka-gw00.crt", "key": "keys/tls/kafka-gw00.key",
 			"broker_certificate": "keys/tls/broker.crt", "broker_key": "keys/tls/broker.key"},
 	})
 }
 
-// writeFrontConfig writes a front processor's configuration. Its own keys, log
-// and pseudonyms lie below fronts/<id>, as they would on its own machine.
-func (c *City) writeFrontConfig(f catalog.Front) (string, error) {
-	id := string(f.ID)
-	people, err := filepath.Abs(filepath.Join(c.Configs, "people.yaml"))
-	if err != nil {
-		return "", err
-	}
-	own := func(name string) string { return c.abs("fronts/" + id + "/" + name) }
-	connections := make(m)
-	for _, s := range c.catalogue.Sources {
-		if s.Front == f.ID {
-			connections[s.Connection] = m{"sql": m{"driver": "sqlite"}, "demo_tables": people}
-		}
-	}
-	name := "front-" + id + ".yaml"
-	return c.in(name), c.writeYAML(name, m{
-		"mode": "demo", "front": id, "key": c.abs("keys/fronts/" + id + ".key"),
-		"gateways": []m{{"name": "gw00", "key": c.abs("keys/gateway.pub.pem")}},
-		"kafka":    m{"brokers": strings.Split(c.Brokers, ","), "ca": c.abs("keys/tls/ca.crt"), "certificate": own("kafka.crt"), "key": own("kafka.key")},
-		"catalog": m{"releases": c.abs("releases"), "min_number": c.Release,
-			"administrators": []string{c.abs("keys/admins/security-1.pub.pem"), c.abs("keys/admins/security-2.pub.pem")}},
-		"audit":       m{"dir": own("audit"), "key": own("audit-key.key"), "pseudonyms": own("pseudonyms")},
-		"connections": connections,
-	})
-}
-
 func (c *City) writeAgentConfig(ws workstation) (string, error) {
-	people, err := filepath.Abs(filepath.Join(c.Configs, "people.yaml"))
-	if err != nil {
-		return "", err
-	}
 	name := "agent-" + ws.id + ".yaml"
 	return c.in(name), c.writeYAML(name, m{
 		"mode": "demo", "gateway": c.URL, "ca": c.abs("keys/tls/ca.crt"),
 		"certificate": c.abs("keys/tls/agent-" + ws.id + ".crt"), "key": c.abs("keys/tls/agent-" + ws.id + ".key"),
 		"gateway_key": c.abs("keys/gateway.pub.pem"), "agent_key": c.abs("keys/agents/" + ws.id + ".key"),
-		"workstation": ws.id, "reader": "simulated", "sam": ws.sam, "cards": people,
+		"workstation": ws.id, "reader": "simulated", "sam": ws.sam, "cards": c.people(),
 		"operator_check": "always", "state": c.abs("agent-" + ws.id + ".seq"),
 	})
 }

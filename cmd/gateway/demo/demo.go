@@ -16,6 +16,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/catalog"
+	"yizheng/cmd/gateway/setup"
 	"yizheng/exchange"
 	"yizheng/identity/jose"
 	"yizheng/seal"
@@ -55,7 +56,8 @@ func Run(ctx context.Context, o Options, w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "城市已启动：省平台、网关、前置机 ×%d、读卡代理 ×%d（目录发布 %d，%s）\n", len(city.catalogue.Fronts), len(workstations), city.Release, round(time.Since(began)))
+	fmt.Fprintf(w, "城市已启动：省平台、网关、前置机 ×%d（网闸后 %d）、读卡代理 ×%d（目录发布 %d，%s）\n",
+		len(cat.Fronts), len(setup.FrontsBehindGap(cat)), len(workstations), city.Release, round(time.Since(began)))
 	ok, err := exchangeOnce(ctx, city, c, o.Out, w)
 	if err != nil {
 		return err

@@ -3,11 +3,13 @@ package demo
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/text/width"
 
+	"yizheng/catalog"
 	"yizheng/exchange"
 )
 
@@ -21,12 +23,21 @@ type table struct {
 
 func newTable(w io.Writer, parts []exchange.PartView) *table {
 	t := &table{w: w, began: time.Now(), said: make(map[string]bool)}
-	legs := 0
+	legs, by := 0, make(map[catalog.RouteClass]int)
 	for _, p := range parts {
 		legs += len(p.Legs)
+		for _, l := range p.Legs {
+			by[l.Route]++
+		}
 		t.name = max(t.name, columns(title(p)))
 	}
-	fmt.Fprintf(w, "同时询问 %d 路：\n", legs)
+	var kinds []string
+	for _, r := range routes {
+		if n := by[r.class]; n > 0 {
+			kinds = append(kinds, fmt.Sprintf("%s %d", r.name, n))
+		}
+	}
+	fmt.Fprintf(w, "同时询问 %d 路（%s）：\n", legs, strings.Join(kinds, "、"))
 	return t
 }
 
@@ -51,7 +62,7 @@ func (t *table) seen(kind string, p exchange.PartView) {
 		return
 	}
 	t.said[p.Part] = true
-	fmt.Fprintf(t.w, "  %5d ms  %s  %s\n", time.Since(t.began).Milliseconds(), pad(title(p), t.name), code(p))
+	fmt.Fprintf(t.w, "  %5d ms  %s  %s  %s\n", time.Since(t.began).Milliseconds(), pad(title(p), t.name), pad(ways(p), 13), code(p))
 }
 
 func code(p exchange.PartView) string {
@@ -61,7 +72,31 @@ func code(p exchange.PartView) string {
 	return string(p.Code)
 }
 
-var routes = map[string]string{"local": "本地", "province": "省平台", "cloud": "专有云", "gap": "摆渡"}
+// routes are the four kinds, as they are named to people.
+var routes = []struct {
+	class catalog.RouteClass
+	name  string
+}{{catalog.RouteLocal, "本地"}, {catalog.RouteProvince, "省平台"}, {catalog.RouteCloud, "专有云"}, {catalog.RouteGap, "摆渡"}}
+
+func routeName(c catalog.RouteClass) string {
+	for _, r := range routes {
+		if r.class == c {
+			return r.name
+		}
+	}
+	return string(c)
+}
+
+// ways are the routes of a part's legs.
+func ways(p exchange.PartView) string {
+	var names []string
+	for _, l := range p.Legs {
+		if n := routeName(l.Route); !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	return strings.Join(names, "、")
+}
 
 // finish prints the whole table.
 func (t *table) finish(parts []exchange.PartView, took time.Duration) {
@@ -81,7 +116,7 @@ func (t *table) finish(parts []exchange.PartView, took time.Duration) {
 	for _, p := range parts {
 		name := title(p)
 		for _, l := range p.Legs {
-			row(name, l.Department, routes[string(l.Route)], string(l.Code), fmt.Sprintf("%6d", l.Millis))
+			row(name, l.Department, routeName(l.Route), string(l.Code), fmt.Sprintf("%6d", l.Millis))
 			name = ""
 		}
 		if len(p.Legs) == 0 { // nobody was asked

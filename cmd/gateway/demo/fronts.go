@@ -1,0 +1,180 @@
+package demo
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"yizheng/catalog"
+	"yizheng/cmd/gateway/setup"
+)
+
+// Program is one of the programs that stand on the way to a front.
+type Program string
+
+// A front behind a gap has all three, any other its agent only.
+const (
+	Agent  Program = "agent"  // frontproc agent, beside the department's system
+	Relay  Program = "relay"  // frontproc relay, on the cloud's side of the gap
+	Device Program = "device" // the boundary device between the two
+)
+
+func (c *City) startRelays(ctx context.Context) error {
+	return c.startEach(ctx, Relay, setup.FrontsBehindGap(c.catalogue))
+}
+
+func (c *City) startDevices(ctx context.Context) error {
+	return c.startEach(ctx, Device, setup.FrontsBehindGap(c.catalogue))
+}
+
+func (c *City) startFronts(ctx context.Context) error {
+	return c.startEach(ctx, Agent, c.catalogue.Fronts)
+}
+
+func (c *City) startEach(ctx context.Context, p Program, fronts []catalog.Front) error {
+	for _, f := range fronts {
+		if err := c.StartProgram(ctx, p, f.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// StartProgram starts a front's program, and again one that was stopped.
+func (c *City) StartProgram(ctx context.Context, p Program, f catalog.FrontID) error {
+	args := []string{"-scan", "10ms", "-a", c.relays(f, "spool"), "-b", c.fronts(f, "spool")}
+	name, stage := "gapdevice", c.stage
+	if p != Device {
+		config, err := c.writeFerryConfig(p, f)
+		if err != nil {
+			return err
+		}
+		name, args = "frontproc", []string{string(p), "-config", config}
+	}
+	for i, old := range c.processes {
+		if old.program == p && old.front == f { // it takes the place of one that has ended
+			stage, c.processes = old.stage, slices.Delete(c.processes, i, i+1)
+			break
+		}
+	}
+	started, err := c.start(ctx, name, args...)
+	if err != nil {
+		return err
+	}
+	started.program, started.front, started.stage = p, f, stage
+	return nil
+}
+
+// StopProgram ends a front's program, as when somebody switches it off.
+func (c *City) StopProgram(p Program, f catalog.FrontID) error {
+	if old := c.program(p, f); old != nil {
+		return old.stop()
+	}
+	return errEnded
+}
+
+// KillProgram ends a front's program as a crash does.
+func (c *City) KillProgram(p Program, f catalog.FrontID) error {
+	old := c.program(p, f)
+	if old == nil {
+		return errEnded
+	}
+	err := old.cmd.Process.Kill()
+	<-old.ended
+	return err
+}
+
+func (c *City) program(p Program, f catalog.FrontID) *process {
+	for _, old := range c.processes {
+		if old.program == p && old.front == f {
+			return old
+		}
+	}
+	return nil
+}
+
+// awaitFronts waits until every program on the way works and the gateway has heard of each front.
+func (c *City) awaitFronts(ctx context.Context) error {
+	ready := map[Program]string{Agent: "serving", Relay: "relaying", Device: "ready"}
+	var gateway *process
+	for _, p := range c.processes {
+		if p.name == "gateway" {
+			gateway = p
+		}
+		if p.program == "" {
+			continue
+		}
+		if _, err := c.await(ctx, p, ready[p.program]); err != nil {
+			return err
+		}
+	}
+	for up := make(map[string]bool); len(up) < len(c.catalogue.Fronts); {
+		e, err := c.await(ctx, gateway, "front")
+		if err != nil {
+			return err
+		}
+		if e["up"] == "true" {
+			up[e["front"]] = true
+		}
+	}
+	return nil
+}
+
+// fronts is a path on a front's own machine, relays one on its relay's.
+func (c *City) fronts(f catalog.FrontID, name string) string {
+	return c.abs("fronts/" + string(f) + "/" + name)
+}
+func (c *City) relays(f catalog.FrontID, name string) string {
+	return c.abs("relays/" + string(f) + "/" + name)
+}
+
+func (c *City) writeFerryConfig(p Program, f catalog.FrontID) (string, error) {
+	config := c.frontConfig(f)
+	if p == Relay {
+		config = c.relayConfig(f)
+	}
+	name := string(p) + "-" + string(f) + ".yaml"
+	return c.in(name), c.writeYAML(name, config)
+}
+
+// frontConfig is a front processor's configuration. Its own keys, log and
+// pseudonyms lie below fronts/<id>, as they would on its own machine.
+func (c *City) frontConfig(f catalog.FrontID) m {
+	config := m{
+		"mode": "demo", "front": f, "key": c.abs("keys/fronts/" + string(f) + ".key"),
+		"gateways": []m{{"name": "gw00", "key": c.abs("keys/gateway.pub.pem")}},
+		"catalog": m{"releases": c.abs("releases"), "min_number": c.Release,
+			"administrators": []string{c.abs("keys/admins/security-1.pub.pem"), c.abs("keys/admins/security-2.pub.pem")}},
+		"audit":       m{"dir": c.fronts(f, "audit"), "key": c.fronts(f, "audit-key.key"), "pseudonyms": c.fronts(f, "pseudonyms")},
+		"connections": c.connections(f),
+	}
+	if setup.BehindGap(c.catalogue, f) {
+		department := channel(f)
+		config["spool"] = spoolConfig(c.fronts(f, ""), department+"_CITY", "CITY_"+department, c.relays(f, "gap.pub.pem"))
+	} else {
+		config["kafka"] = c.kafkaConfig(c.fronts(f, "kafka"))
+	}
+	return config
+}
+
+// relayConfig is the configuration of the relay on the other side of a front's gap.
+func (c *City) relayConfig(f catalog.FrontID) m {
+	department := channel(f)
+	return m{"mode": "demo", "fronts": []catalog.FrontID{f}, "kafka": c.kafkaConfig(c.relays(f, "kafka")),
+		"spool": spoolConfig(c.relays(f, ""), "CITY_"+department, department+"_CITY", c.fronts(f, "gap.pub.pem"))}
+}
+
+// channel is a front's name in file names: police-front is POLICE.
+func channel(f catalog.FrontID) string {
+	return strings.ToUpper(strings.ReplaceAll(strings.TrimSuffix(string(f), "-front"), "-", "_"))
+}
+
+// spoolConfig is one side of a gap whose device looks every ten milliseconds.
+func spoolConfig(own, out, in, peer string) m {
+	return m{"dir": own + "/spool", "out": out, "in": in, "key": own + "/gap.key", "peer_keys": []string{peer},
+		"device": m{"atomic": true}, "gap_after": "200ms", "resend_after": "500ms", "beat_every": "1s"}
+}
+
+func (c *City) kafkaConfig(certificate string) m {
+	return m{"brokers": strings.Split(c.Brokers, ","), "ca": c.abs("keys/tls/ca.crt"), "certificate": certificate + ".crt", "key": certificate + ".key"}
+}
