@@ -1,0 +1,154 @@
+// Package revocation finds out whether a certificate was revoked at a time, from
+// revocation lists (RFC 5280) and OCSP responders (RFC 6960), with SM2 and SM3.
+//
+// Information comes from lists added by hand, which need no network, and from the
+// addresses of the configuration. Addresses inside certificates are never followed,
+// nor are redirections: whoever sends a certificate must not choose whom this machine
+// calls. What was fetched is kept until it is due again, a failure for half a minute,
+// so that a dead responder costs one deadline and not one for every document.
+//
+// Every Status says where it comes from, when that was made and when the next is due.
+// A list that is out of date is believed during the grace period of the Policy, and
+// for as long as one likes about times before it was made. Whatever source says
+// "revoked" is believed against the others.
+package revocation
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrFormat is wrapped by errors about lists and answers that are not of the
+// standard's form, or have critical extensions not known here.
+var ErrFormat = errors.New("revocation: malformed")
+
+// ErrUntrusted is returned for a list or an answer that is not signed by the issuer
+// or by a responder it appointed.
+var ErrUntrusted = errors.New("revocation: not signed by the issuer or its responder")
+
+// State of a certificate.
+type State string
+
+// The states. Unknown is not a pass: see Status.Tolerated.
+const (
+	Good    State = "good"
+	Revoked State = "revoked"
+	Unknown State = "unknown"
+)
+
+// Kinds of source.
+const (
+	SourceCRL  = "crl"
+	SourceOCSP = "ocsp"
+)
+
+// Policy says what to do when there is nothing fresh.
+type Policy struct {
+	// Grace is how long after its next update was due an answer is still believed.
+	Grace time.Duration
+	// Required makes Unknown final; otherwise it is tolerated, and said.
+	Required bool
+}
+
+// Status is what is known about a certificate at one time.
+type Status struct {
+	State     State
+	Tolerated bool      // Unknown, and the policy goes on without
+	Since     time.Time // of the revocation, also of one after the time asked about; else zero
+	Stale     bool      // the next update was due before now
+
+	Source     string    // SourceCRL, SourceOCSP, or "" when there is none
+	From       string    // file or address
+	ProducedAt time.Time // thisUpdate
+	NextUpdate time.Time // zero when the source names none
+}
+
+// Text is the status as a sentence in Chinese and in English, freshness included.
+func (s Status) Text() (zh, en string) {
+	switch {
+	case s.State == Revoked:
+		zh, en = "证书自 "+moment(s.Since)+" 起被吊销", "the certificate has been revoked since "+moment(s.Since)
+	case s.State == Good && !s.Since.IsZero():
+		zh, en = "签章时证书有效；此后于 "+moment(s.Since)+" 被吊销", "valid when used; revoked later, on "+moment(s.Since)
+	case s.State == Good:
+		zh, en = "证书未吊销", "not revoked"
+	case s.Source == "":
+		return "没有吊销列表或吊销服务，未查吊销", "without a revocation list or responder: revocation was not looked up"
+	case s.Stale:
+		zh, en = "吊销信息过期，且已超过宽限期", "the revocation information is out of date, beyond the grace period"
+	default:
+		zh, en = "签发者的吊销服务不认识此证书", "the issuer's responder does not know the certificate"
+	}
+	zhFresh, enFresh := s.freshness()
+	return zh + "（" + zhFresh + "）", en + " (" + enFresh + ")"
+}
+
+func (s Status) freshness() (zh, en string) {
+	zh, en = "吊销列表 "+moment(s.ProducedAt), "revocation list of "+moment(s.ProducedAt)
+	if s.Source == SourceOCSP {
+		zh, en = "OCSP 答复 "+moment(s.ProducedAt), "OCSP answer of "+moment(s.ProducedAt)
+	}
+	switch {
+	case s.NextUpdate.IsZero():
+		return zh, en
+	case s.Stale:
+		return zh + "，应于 " + moment(s.NextUpdate) + " 更新，已过期", en + ", out of date since " + moment(s.NextUpdate)
+	}
+	return zh + "，下次更新 " + moment(s.NextUpdate), en + ", next due " + moment(s.NextUpdate)
+}
+
+// beijing is the zone times are shown in.
+var beijing = time.FixedZone("UTC+8", 8*60*60)
+
+func moment(t time.Time) string { return t.In(beijing).Format("2006-01-02 15:04:05") }
+
+// answer is what one source says about one certificate.
+type answer struct {
+	source, from         string
+	unknown              bool      // the responder does not know the certificate
+	since                time.Time // of the revocation, zero when not revoked
+	produced, nextUpdate time.Time
+}
+
+// clockSkew is how far ahead another's clock may be.
+const clockSkew = 5 * time.Minute
+
+// due is when an answer ceases to be fresh. One that names no next update says that
+// newer information is there at any time (RFC 6960, 4.2.2.1).
+func (a answer) due() time.Time {
+	if a.nextUpdate.IsZero() {
+		return a.produced.Add(clockSkew)
+	}
+	return a.nextUpdate
+}
+
+// judge turns an answer into the status at a time.
+func (p Policy) judge(a answer, at, now time.Time) Status {
+	s := Status{
+		State: Good, Since: a.since, Stale: a.due().Before(now),
+		Source: a.source, From: a.from, ProducedAt: a.produced, NextUpdate: a.nextUpdate,
+	}
+	switch {
+	case !a.since.IsZero() && !a.since.After(at):
+		s.State = Revoked
+	case a.unknown, a.produced.Before(at) && a.due().Add(p.Grace).Before(now):
+		s.State, s.Tolerated = Unknown, !p.Required
+	}
+	return s
+}
+
+// better reports whether s tells more than t: a revocation more than anything, an
+// answer more than none, the newer more than the older.
+func (s Status) better(t Status) bool {
+	rank := map[State]int{Unknown: 0, Good: 1, Revoked: 2}
+	switch {
+	case rank[s.State] != rank[t.State]:
+		return rank[s.State] > rank[t.State]
+	case s.Since.IsZero() != t.Since.IsZero():
+		return t.Since.IsZero()
+	}
+	return s.ProducedAt.After(t.ProducedAt)
+}
+
+func malformed(what string) error { return fmt.Errorf("%w: %s", ErrFormat, what) }
