@@ -1,11 +1,13 @@
 package seal
 
 import (
+	"context"
 	"errors"
 	"time"
 
 	"github.com/emmansun/gmsm/smx509"
 
+	"yizheng/seal/revocation"
 	"yizheng/seal/ses"
 )
 
@@ -73,8 +75,8 @@ func (v *verification) checkSeal() {
 		v.r.set(CheckSeal, Fail, Text{"制章者证书在制章时不可信：" + zh, "the maker's certificate was not trustworthy when the seal was made: " + en})
 		return
 	}
-	if rev := v.trust.revocation(v.maker, issuer); rev.revoked && !rev.at.After(p.Created) {
-		v.r.set(CheckSeal, Fail, say("制章者证书在制章前已被吊销（%s）", "the maker's certificate had been revoked (%s) before the seal was made", day(rev.at)))
+	if rev := v.trust.Revocation(context.Background(), v.maker, issuer, p.Created, v.now); rev.State == revocation.Revoked {
+		v.r.set(CheckSeal, Fail, say("制章者证书在制章前已被吊销（%s）", "the maker's certificate had been revoked (%s) before the seal was made", day(rev.Since)))
 		return
 	}
 	v.checkState()
@@ -121,18 +123,15 @@ func (v *verification) checkCertificate() {
 		return
 	}
 	expired := v.now.After(v.signer.NotAfter)
-	v.revoked = v.trust.revocation(v.signer, issuer)
-	switch rev := v.revoked; {
-	case rev.revoked && !rev.at.After(v.at):
-		set(Fail, say("签章时证书已被吊销（%s）", "the certificate had been revoked (%s) before it was used", moment(rev.at)))
-	case rev.revoked:
-		set(OK, say("签章时证书有效；此后于 %s 被吊销", "valid when used; revoked later, on %s", moment(rev.at)))
-	case !rev.listed:
-		set(OK, say("证书链可信、用途为数字签名；离线核验，没有吊销列表", "chain trusted, may sign; offline without a revocation list"))
-	case rev.nextUpd.Before(v.now):
-		set(OK, say("证书链可信且未吊销；吊销列表为 %s 的，已过更新时间", "chain trusted, not revoked; the revocation list of %s is out of date", moment(rev.thisUpd)))
+	v.revoked = v.trust.Revocation(context.Background(), v.signer, issuer, v.at, v.now)
+	zh, en := v.revoked.Text()
+	switch {
+	case v.revoked.State == revocation.Revoked:
+		set(Fail, Text{"签章时" + zh, "when used, " + en})
+	case v.revoked.State == revocation.Unknown && !v.revoked.Tolerated:
+		set(Unknown, Text{zh, en})
 	default:
-		set(OK, say("证书链可信且未吊销（吊销列表 %s）", "chain trusted, not revoked (list of %s)", moment(rev.thisUpd)))
+		set(OK, Text{"证书链可信、用途为数字签名；" + zh, "chain trusted, may sign; " + en})
 	}
 	if c := &v.r.Checks[CheckCertificate-1]; expired && c.Result == OK {
 		c.Reason.ZH += "；证书现已过期，签章时有效"
@@ -170,7 +169,7 @@ func (v *verification) outOfUse() bool {
 			return true
 		}
 	}
-	return v.revoked.revoked && !v.revoked.at.After(v.at)
+	return v.revoked.State == revocation.Revoked
 }
 
 func (v *verification) checkStamp() {

@@ -49,7 +49,7 @@ func TestSign_RefusesASealThatMustNotBeUsed(t *testing.T) {
 			c.ok(os.WriteFile(filepath.Join(c.dir, "mz", statusName), []byte(`{"state":"suspended","since":"2026-02-01T00:00:00Z"}`), 0o600))
 		}, signed, ErrSealNotValid, "suspended"},
 		{"revoked by the maker's list", func(c *city) { c.statusList(Event{esid, Revoked, born}) }, signed, ErrSealNotValid, "status list says revoked"},
-		{"certificate revoked", func(c *city) { c.crl(c.holder.Cert, born) }, signed, ErrSealNotValid, "is revoked"},
+		{"certificate revoked", func(c *city) { c.crl(c.holder.Cert, born) }, signed, ErrSealNotValid, "revoked since"},
 		{"unknown", func(c *city) { c.ok(os.RemoveAll(filepath.Join(c.dir, "mz"))) }, signed, ErrUnknownSeal, "mz"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestSign_RefusesASealThatMustNotBeUsed(t *testing.T) {
 			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.says) || sealed != nil {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
-			if err := r.Check("mz", tt.at); !errors.Is(err, tt.want) {
+			if err := r.Check(context.Background(), "mz", tt.at); !errors.Is(err, tt.want) {
 				t.Errorf("Check: %v", err)
 			}
 		})

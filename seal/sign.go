@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"yizheng/seal/pdf"
+	"yizheng/seal/revocation"
 	"yizheng/seal/ses"
 )
 
@@ -83,15 +84,15 @@ func (r *Registry) find(id string) (*held, error) {
 
 // Check reports whether a seal may be used at a time. It returns ErrUnknownSeal or
 // ErrSealNotValid with the cause.
-func (r *Registry) Check(id string, at time.Time) error {
+func (r *Registry) Check(ctx context.Context, id string, at time.Time) error {
 	h, err := r.find(id)
 	if err != nil {
 		return err
 	}
-	return r.mayUse(h, at)
+	return r.mayUse(ctx, h, at)
 }
 
-func (r *Registry) mayUse(h *held, at time.Time) error {
+func (r *Registry) mayUse(ctx context.Context, h *held, at time.Time) error {
 	refuse := func(zh, en string) error {
 		return fmt.Errorf("%w: %s: %s (%s)", ErrSealNotValid, h.id, en, zh)
 	}
@@ -115,8 +116,9 @@ func (r *Registry) mayUse(h *held, at time.Time) error {
 	}
 	if issuer, err := r.trust.chain(h.cert, at, forSigner); err != nil {
 		return refuse("签章证书不受信任", "its certificate is not trusted")
-	} else if v := r.trust.revocation(h.cert, issuer); v.revoked && !v.at.After(at) {
-		return refuse("签章证书已被吊销", "its certificate is revoked")
+	} else if s := r.trust.Revocation(ctx, h.cert, issuer, at, at); s.State == revocation.Revoked || s.State == revocation.Unknown && !s.Tolerated {
+		zh, en := s.Text()
+		return refuse(zh, en)
 	}
 	return nil
 }
@@ -132,7 +134,7 @@ func (r *Registry) Sign(ctx context.Context, id string, d *pdf.Draft, at time.Ti
 	if err != nil {
 		return nil, Use{}, err
 	}
-	if err := r.mayUse(h, at); err != nil {
+	if err := r.mayUse(ctx, h, at); err != nil {
 		return nil, Use{}, err
 	}
 	if err := ctx.Err(); err != nil {

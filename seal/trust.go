@@ -1,7 +1,7 @@
 package seal
 
 import (
-	"encoding/pem"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/emmansun/gmsm/smx509"
+
+	"yizheng/seal/revocation"
 )
 
 // Trust is what a verifier believes, loaded from a directory:
@@ -29,16 +31,37 @@ import (
 type Trust struct {
 	roots, intermediates *smx509.CertPool
 	authorities          []*smx509.Certificate
-	crls                 map[string]*smx509.RevocationList // by raw certificate of the issuer
-	makers               map[string]bool                   // by raw certificate
-	status               map[string]*StatusList            // by the maker's key id
+	revocations          *revocation.Checker
+	makers               map[string]bool        // by raw certificate
+	status               map[string]*StatusList // by the maker's key id
 	chains               chainCache
 }
 
-// LoadTrust reads a trust directory. Errors wrap ErrMaterial and name the file.
+// TrustOptions of OpenTrust. The zero value uses no network.
+type TrustOptions struct {
+	// Revocation names the addresses of revocation lists and OCSP responders, and
+	// what to do when nothing fresh is to be had.
+	Revocation revocation.Config
+}
+
+// LoadTrust reads a trust directory for use without a network. Errors wrap
+// ErrMaterial and name the file.
 func LoadTrust(dir string) (*Trust, error) {
+	return OpenTrust(dir, TrustOptions{Revocation: revocation.Config{Policy: revocation.Policy{Grace: defaultGrace}}})
+}
+
+// defaultGrace is for those who copy a trust directory now and then.
+const defaultGrace = 7 * 24 * time.Hour
+
+// OpenTrust reads a trust directory and adds what the options name. Errors wrap
+// ErrMaterial and name the file or the address.
+func OpenTrust(dir string, o TrustOptions) (*Trust, error) {
+	checker, err := revocation.New(o.Revocation)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
+	}
 	t := &Trust{
-		roots: smx509.NewCertPool(), intermediates: smx509.NewCertPool(), crls: map[string]*smx509.RevocationList{},
+		roots: smx509.NewCertPool(), intermediates: smx509.NewCertPool(), revocations: checker,
 		makers: map[string]bool{}, status: map[string]*StatusList{},
 	}
 	n, err := t.load(filepath.Join(dir, "roots"), t.roots)
@@ -115,32 +138,27 @@ func (t *Trust) loadCRLs(dir string) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrMaterial, err)
 		}
-		if block, _ := pem.Decode(raw); block != nil {
-			raw = block.Bytes
-		}
-		crl, err := smx509.ParseRevocationList(raw)
+		list, err := revocation.ParseList(raw, filepath.Base(path))
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrMaterial, path, err)
 		}
-		if !t.addCRL(crl) {
+		if !t.addCRL(list) {
 			return fmt.Errorf("%w: %s: no authority of this directory signed it", ErrMaterial, path)
 		}
 	}
 	return nil
 }
 
-// addCRL keeps the newest list of the authority that signed it.
-func (t *Trust) addCRL(crl *smx509.RevocationList) bool {
+// addCRL keeps a list for every authority that signed it.
+func (t *Trust) addCRL(list *revocation.List) bool {
+	signed := false
 	for _, a := range t.authorities {
-		if string(a.RawSubject) != string(crl.RawIssuer) || crl.CheckSignatureFrom(a) != nil {
-			continue
+		if list.SignedBy(a) {
+			t.revocations.Add(a, list)
+			signed = true
 		}
-		if old := t.crls[string(a.Raw)]; old == nil || old.ThisUpdate.Before(crl.ThisUpdate) {
-			t.crls[string(a.Raw)] = crl
-		}
-		return true
 	}
-	return false
+	return signed
 }
 
 func (t *Trust) loadStatus(dir string) error {
@@ -170,7 +188,7 @@ func (t *Trust) addStatus(raw []byte) error {
 	if err != nil {
 		return fmt.Errorf("its signer: %w", err)
 	}
-	if r := t.revocation(maker, issuer); r.revoked && !r.at.After(list.Issued) {
+	if t.revocations.Known(maker, issuer, list.Issued, list.Issued).State == revocation.Revoked {
 		return errors.New("its signer: certificate revoked")
 	}
 	id := keyID(maker)
@@ -189,25 +207,12 @@ func (t *Trust) statusOf(maker *smx509.Certificate) *StatusList {
 	return t.status[keyID(maker)]
 }
 
-// revocation is what a revocation list says about a certificate.
-type revocation struct {
-	listed  bool // there is a list of the issuer
-	thisUpd time.Time
-	nextUpd time.Time
-	revoked bool
-	at      time.Time
-}
-
-func (t *Trust) revocation(cert, issuer *smx509.Certificate) revocation {
-	crl := t.crls[string(issuer.Raw)]
-	if crl == nil {
-		return revocation{}
+// Revocation says whether a certificate was revoked at a time, as known now. It may
+// call the addresses of TrustOptions, each bounded by its deadline; without any it
+// looks into the directory's lists only.
+func (t *Trust) Revocation(ctx context.Context, cert, issuer *smx509.Certificate, at, now time.Time) revocation.Status {
+	if t == nil || t.revocations == nil {
+		return revocation.Status{State: revocation.Unknown, Tolerated: true}
 	}
-	r := revocation{listed: true, thisUpd: crl.ThisUpdate, nextUpd: crl.NextUpdate}
-	for _, e := range crl.RevokedCertificateEntries {
-		if e.SerialNumber.Cmp(cert.SerialNumber) == 0 {
-			r.revoked, r.at = true, e.RevocationTime
-		}
-	}
-	return r
+	return t.revocations.Check(ctx, cert, issuer, at, now)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/emmansun/gmsm/smx509"
 
 	"yizheng/seal/pdf"
+	"yizheng/seal/revocation"
 	"yizheng/seal/ses"
 )
 
@@ -28,7 +29,7 @@ type verification struct {
 	maker  *smx509.Certificate // nil when it cannot be parsed
 	at     time.Time           // signing time, zero when the file does not tell
 
-	revoked revocation // of the signer's certificate, after checkCertificate
+	revoked revocation.Status // of the signer's certificate, after checkCertificate
 }
 
 // Verify runs the eight checks on a sealed PDF with what trust holds, offline. It

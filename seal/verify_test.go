@@ -132,7 +132,7 @@ func TestVerify_StatusListAndRevocation(t *testing.T) {
 			c.write("seals-status-old.json", c.ok2(SignStatusList(c.maker, StatusList{Issued: born, Next: now})))
 		}, false, CheckSeal, "revoked since"},
 		{"another seal revoked", func(c *city) { c.statusList(Event{"other", Revoked, before}) }, true, CheckSeal, "neither"},
-		{"certificate revoked before", func(c *city) { c.crl(c.holder.Cert, before) }, false, CheckCertificate, "had been revoked"},
+		{"certificate revoked before", func(c *city) { c.crl(c.holder.Cert, before) }, false, CheckCertificate, "has been revoked since"},
 		{"certificate revoked before, by time", func(c *city) { c.crl(c.holder.Cert, before) }, false, CheckTime, "revocation or suspension"},
 		{"certificate revoked after", func(c *city) { c.crl(c.holder.Cert, after) }, true, CheckCertificate, "revoked later"},
 		{"maker revoked before it made the seal", func(c *city) { c.crl(c.maker.Cert, born) }, false, CheckSeal, "before the seal was made"},
