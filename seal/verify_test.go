@@ -66,7 +66,7 @@ func TestVerify_NamesTheFailedCheck(t *testing.T) {
 		want  Result
 		says  string
 	}{
-		{"not a PDF", []byte("%PDF-1.7 no"), CheckFormat, Fail, "no signature"},
+		{"not a PDF", []byte("%PDF-1.7 no"), CheckFormat, Fail, "cannot be read"},
 		{"unknown critical extension", c.forge(forgery{seal: c.criticalSeal()}), CheckFormat, Fail, "critical extension"},
 		{"no seal data in the container", c.garbage(), CheckFormat, Fail, "no electronic seal"},
 		{"signed bytes changed", c.forge(forgery{tbsEdit: func(b []byte) { b[len(b)-3] ^= 1 }}), CheckSignature, Fail, "signer's signature"},

@@ -1,53 +1,85 @@
 package pdf
 
-import "bytes"
+import (
+	"bytes"
+	"fmt"
+)
 
-const maxObjects = 100_000
+// Bounds of what is read. A file beyond them is refused, not read in part.
+const (
+	maxFile    = 256 << 20
+	maxObjects = 100_000
+	maxValues  = 1_000_000 // values of all objects, so that memory stays near the file's size
+	maxInflate = 32 << 20  // bytes out of all compressed streams that are opened
+)
 
-// object is an indirect object with the offset of its number.
+// object is an indirect object as it stands in the file.
 type object struct {
-	at     int
-	value  any
-	stream bool
+	number   int
+	at       int // offset of its number
+	revision int // how many %%EOF stand before it
+	value    any
+	from, to int // its stream's bytes; equal when it has none
 }
 
-// file is a PDF read from its first byte to its last. Nothing is looked up by
-// the cross-reference table alone, so nothing can hide beside it.
-type file struct {
-	objects map[int]object
-	trailer dict
-	xrefAt  int
-	ends    int  // how many %%EOF stand outside objects
-	classic bool // a cross-reference table, not a stream
-	packed  bool // there are object streams, which are not opened
+// File is a PDF read from its first byte to its last, and beside that as a viewer
+// reads it, along the cross-reference tables. The two must agree: every entry names
+// an object that stands exactly there, so that nothing a viewer shows is unread here.
+type File struct {
+	b        []byte
+	physical []object         // in the order of the file
+	at       map[int]int      // offset of an object → its place in physical
+	sections map[int]*section // cross-reference tables and streams by offset
+	starts   []int            // the numbers behind startxref
+	ends     []int            // offsets behind each %%EOF
+	linear   bool             // a linearized file, whose first %%EOF ends no revision
+	cut      error            // where reading stopped, nil at the end of the file
+
+	view    map[int]any  // number → value, as the cross-reference tables say
+	trailer dict         // of the newest section
+	broken  error        // why there is no view
+	numbers map[int]bool // numbers of the physical objects, filled when needed
+	values  int          // how many may still be parsed
+	inflate int          // bytes that may still be decompressed
 }
 
-// scan reads the whole structure of a file.
-func scan(b []byte) (*file, error) {
-	p := &parser{b: b}
-	if !bytes.HasPrefix(b, []byte("%PDF-")) {
-		return nil, p.errorf("no PDF header")
+// Open reads the structure of a file. It returns ErrStructure for what is no PDF or
+// too large; other damage is told by the methods.
+func Open(pdf []byte) (*File, error) {
+	if !bytes.HasPrefix(pdf, []byte("%PDF-")) {
+		return nil, fmt.Errorf("%w: no PDF header", ErrStructure)
 	}
-	f := &file{objects: map[int]object{}}
+	if len(pdf) > maxFile {
+		return nil, fmt.Errorf("%w: larger than %d bytes", ErrStructure, maxFile)
+	}
+	f := &File{b: pdf, at: map[int]int{}, sections: map[int]*section{}, values: maxValues, inflate: maxInflate}
+	f.cut = f.scan()
+	f.broken = f.cut
+	if f.cut == nil {
+		f.broken = f.follow()
+	}
+	return f, nil
+}
+
+// scan reads objects, tables and ends in the order of the file.
+func (f *File) scan() error {
+	p := &parser{b: f.b, left: &f.values}
 	for {
-		for p.at < len(b) && isWhite(b[p.at]) {
-			p.at++
+		if p.skipWhite(); p.at >= len(f.b) {
+			return nil
 		}
-		if p.at >= len(b) {
-			return f, nil
-		}
-		if err := f.section(p); err != nil {
-			return nil, err
+		if err := f.part(p); err != nil {
+			return err
 		}
 	}
 }
 
-// section reads one comment, object, cross-reference table or startxref.
-func (f *file) section(p *parser) error {
+// part reads one comment, object, cross-reference table or startxref.
+func (f *File) part(p *parser) error {
 	switch {
 	case p.has("%%EOF"):
-		f.ends++
 		p.at += len("%%EOF")
+		f.ends = append(f.ends, p.at)
 		if p.at < len(p.b) && !isWhite(p.b[p.at]) {
 			return p.errorf("bytes behind %%%%EOF")
 		}
@@ -57,92 +89,63 @@ func (f *file) section(p *parser) error {
 			p.at++
 		}
 		return nil
-	case p.keyword("xref"):
+	case p.has("xref"):
 		return f.table(p)
 	case p.keyword("startxref"):
 		n, ok := p.integer()
 		if !ok {
 			return p.errorf("startxref without a number")
 		}
-		f.xrefAt = n
+		f.starts = append(f.starts, n)
 		return nil
 	}
 	return f.object(p)
 }
 
-func (f *file) table(p *parser) error {
-	f.classic = true
-	for !p.keyword("trailer") {
-		_, ok1 := p.integer()
-		count, ok2 := p.integer()
-		if !ok1 || !ok2 || count > maxObjects {
-			return p.errorf("cross-reference section")
-		}
-		for range count {
-			_, ok1 := p.integer()
-			_, ok2 := p.integer()
-			if !ok1 || !ok2 || !p.keyword("n") && !p.keyword("f") {
-				return p.errorf("cross-reference entry")
-			}
-		}
-	}
-	v, err := p.value(0)
-	if err != nil {
-		return err
-	}
-	d, ok := v.(dict)
-	if !ok {
-		return p.errorf("trailer is not a dictionary")
-	}
-	f.trailer = d
-	return nil
-}
-
-func (f *file) object(p *parser) error {
-	at := p.at
+func (f *File) object(p *parser) error {
+	o := object{at: p.at, revision: len(f.ends)}
 	n, ok := p.integer()
 	g, ok2 := p.integer()
 	if !ok || !ok2 || g > 65535 || !p.keyword("obj") {
-		p.at = at
+		p.at = o.at
 		return p.errorf("object expected")
 	}
-	v, err := p.value(0)
-	if err != nil {
+	o.number = n
+	var err error
+	if o.value, err = p.value(0); err != nil {
 		return err
 	}
-	o := object{at: at, value: v}
+	if d, ok := o.value.(dict); ok && d["Linearized"] != nil && len(f.physical) == 0 {
+		f.linear = true
+	}
 	if p.keyword("stream") {
-		o.stream = true
-		if err := f.skipStream(p, v); err != nil {
+		if err := f.skipStream(p, &o); err != nil {
 			return err
 		}
 	}
 	if !p.keyword("endobj") {
 		return p.errorf("endobj expected")
 	}
-	if _, ok := f.objects[n]; ok {
-		// Each revision may redefine an object; within one it is an error.
-		if f.ends == 0 {
-			return p.errorf("object %d stands twice", n)
-		}
-	}
-	if len(f.objects) >= maxObjects {
+	if len(f.physical) >= maxObjects {
 		return p.errorf("more than %d objects", maxObjects)
 	}
-	f.objects[n] = o
+	f.at[o.at] = len(f.physical)
+	f.physical = append(f.physical, o)
+	if o.dict()["Type"] == name("XRef") && o.from < o.to {
+		return f.xrefStream(o)
+	}
 	return nil
 }
 
-func (f *file) skipStream(p *parser, v any) error {
-	d, ok := v.(dict)
-	if !ok {
+func (o object) dict() dict {
+	d, _ := o.value.(dict)
+	return d
+}
+
+func (f *File) skipStream(p *parser, o *object) error {
+	d := o.dict()
+	if d == nil {
 		return p.errorf("stream without dictionary")
-	}
-	switch d["Type"] {
-	case name("XRef"):
-		f.trailer = d
-	case name("ObjStm"):
-		f.packed = true
 	}
 	if p.has("\r\n") {
 		p.at += 2
@@ -151,75 +154,63 @@ func (f *file) skipStream(p *parser, v any) error {
 	} else {
 		return p.errorf("stream keyword without line end")
 	}
-	length, ok := d["Length"].(float64)
-	if ok {
+	o.from = p.at
+	if length, ok := d["Length"].(float64); ok {
 		if length < 0 || length > float64(len(p.b)-p.at) || length != float64(int(length)) {
 			return p.errorf("stream length")
 		}
 		p.at += int(length)
-	} else {
-		// The length stands in another object: the first endstream decides.
-		i := bytes.Index(p.b[p.at:], []byte("endstream"))
-		if i < 0 {
-			return p.errorf("stream has no end")
-		}
-		p.at += i
+		o.to = p.at
+	} else if o.to, ok = streamEnd(p); !ok {
+		return p.errorf("stream has no end")
 	}
-	for p.at < len(p.b) && isWhite(p.b[p.at]) {
-		p.at++
-	}
-	if !p.keyword("endstream") {
+	if p.skipWhite(); !p.keyword("endstream") {
 		return p.errorf("endstream expected")
 	}
 	return nil
 }
 
-// checkTable compares a classic table with where the objects really stand, for
-// files of one revision. Entries are exactly 20 bytes.
-func (f *file) checkTable(b []byte) error {
-	if !f.classic || f.ends != 1 {
-		return nil
-	}
-	p := &parser{b: b, at: f.xrefAt}
-	if f.xrefAt >= len(b) || !p.has("xref") {
-		return p.errorf("startxref does not point to the table")
-	}
-	p.keyword("xref")
-	for !p.keyword("trailer") {
-		first, ok1 := p.integer()
-		count, ok2 := p.integer()
-		if !ok1 || !ok2 || count > maxObjects {
-			return p.errorf("cross-reference section")
+// streamEnd moves to the first endstream that endobj follows, for a stream whose
+// length stands in another object. checkLengths compares the two later. It returns
+// where the stream's bytes end at the latest.
+func streamEnd(p *parser) (end int, ok bool) {
+	for from := p.at; ; {
+		i := bytes.Index(p.b[from:], []byte("endstream"))
+		if i < 0 {
+			return 0, false
 		}
-		for i := range count {
-			offset, ok1 := p.integer()
-			_, ok2 := p.integer()
-			if !ok1 || !ok2 {
-				return p.errorf("cross-reference entry")
-			}
-			if p.keyword("f") {
-				continue
-			}
-			if o, ok := f.objects[first+i]; !p.keyword("n") || !ok || o.at != offset {
-				return p.errorf("cross-reference entry of object %d", first+i)
-			}
+		here := &parser{b: p.b, at: from + i + len("endstream"), left: p.left}
+		if here.skipWhite(); here.has("endobj") {
+			p.at = from + i
+			return p.at, true
+		}
+		from = here.at
+	}
+}
+
+// revisions returns how many revisions end before an offset.
+func (f *File) revisions(before int) int {
+	n := 0
+	for i, end := range f.ends {
+		if end <= before && !(f.linear && i == 0 && len(f.ends) > 1) {
+			n++
 		}
 	}
-	return nil
+	return n
 }
 
 // resolve follows one reference.
-func (f *file) resolve(v any) any {
+func (f *File) resolve(v any) any {
 	if r, ok := v.(ref); ok {
-		return f.objects[int(r)].value
+		return f.view[int(r)]
 	}
 	return v
 }
 
-func (f *file) dict(v any) dict {
+func (f *File) dict(v any) dict {
 	d, _ := f.resolve(v).(dict)
 	return d
 }
 
-// catalog returns the document catalog; nil when it lies in an object stream.
-func (f *file) catalog() dict { return f.dict(f.trailer["Root"]) }
+// catalog returns the document catalog, nil when there is none.
+func (f *File) catalog() dict { return f.dict(f.trailer["Root"]) }

@@ -30,8 +30,9 @@ type (
 // one meaning: a key that stands twice in a dictionary is an error, because two
 // readers may choose differently.
 type parser struct {
-	b  []byte
-	at int
+	b    []byte
+	at   int
+	left *int // how many values may still be read
 }
 
 func (p *parser) errorf(format string, args ...any) error {
@@ -48,6 +49,12 @@ func isDelim(c byte) bool {
 		return true
 	}
 	return false
+}
+
+func (p *parser) skipWhite() {
+	for p.at < len(p.b) && isWhite(p.b[p.at]) {
+		p.at++
+	}
 }
 
 // skip moves over white space and comments.
@@ -101,6 +108,9 @@ func (p *parser) integer() (int, bool) {
 func (p *parser) value(depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, p.errorf("nested too deeply")
+	}
+	if *p.left--; *p.left < 0 {
+		return nil, p.errorf("more than %d values", maxValues)
 	}
 	p.skip()
 	if p.at >= len(p.b) {

@@ -22,9 +22,17 @@ type Private struct {
 // format says, ErrStructure when the file cannot be read. It does not look at
 // the signature: call ReadSignature as well.
 func ReadPrivate(pdf []byte) (Private, error) {
-	f, err := scan(pdf)
+	f, err := Open(pdf)
 	if err != nil {
-		return Private{}, fmt.Errorf("%w: %w", ErrStructure, err)
+		return Private{}, err
+	}
+	return f.Private()
+}
+
+// Private is ReadPrivate of a file that was opened.
+func (f *File) Private() (Private, error) {
+	if f.broken != nil {
+		return Private{}, f.damage()
 	}
 	d, ok := f.private()
 	if !ok {
@@ -52,7 +60,7 @@ func ReadPrivate(pdf []byte) (Private, error) {
 	return p, nil
 }
 
-func (f *file) private() (dict, bool) {
+func (f *File) private() (dict, bool) {
 	d, ok := f.dict(f.dict(f.catalog()["PieceInfo"])[keyApplication])["Private"].(dict)
 	return d, ok
 }

@@ -1,9 +1,9 @@
 package pdf
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -15,6 +15,7 @@ var (
 	ErrByteRange      = errors.New("pdf: ByteRange does not cover the whole file but the Contents token")
 	ErrContents       = errors.New("pdf: Contents is not canonical hexadecimal")
 	ErrRevision       = errors.New("pdf: changed after signing (later revision)")
+	ErrEncrypted      = errors.New("pdf: encrypted")
 	ErrNoPrivate      = errors.New("pdf: no certificate data of Yizheng")
 )
 
@@ -27,7 +28,20 @@ type Signature struct {
 	M         time.Time // zero when /M is missing
 	Name      string
 	Reason    string
-	DocMDP    int // permission level of the catalogue's /Perms, 0 for none
+	DocMDP    int    // permission level of the catalogue's /Perms, 0 for none
+	Seal      []byte // SESeal beside a CMS signature, nil when there is none
+	Later     Later  // what was appended after signing
+}
+
+// keySeal is where a document of this package in CMS mode carries its SESeal.
+const keySeal name = "Yizheng.SESeal"
+
+// Later counts what stands in a file behind the part that was signed.
+type Later struct {
+	Bytes     int // 0: the signature covers all of the file
+	Revisions int
+	Replaced  int // objects that stood in the signed part too
+	Added     int // objects that did not
 }
 
 // Covered returns the two parts of pdf that the signature covers. pdf is the
@@ -37,21 +51,28 @@ func (s Signature) Covered(pdf []byte) (before, after []byte, err error) {
 }
 
 // ReadSignature finds the signature of a file and checks all that can be checked
-// without keys: one revision, one signature, a ByteRange [0 a b c] that leaves
-// out exactly the Contents token of the same dictionary, hexadecimal digits of
-// one case (lower case in files of this package).
+// without keys: one signature, held by a field of the form; a ByteRange [0 a b c] that
+// leaves out exactly the Contents token of the same dictionary and reaches the end
+// of the file; cross-reference tables that agree with where the objects stand;
+// hexadecimal digits of one case (lower case in files of this package). Revisions
+// before the signature are covered by it; one behind it is not.
 //
-// It returns ErrStructure, ErrNoSignature, ErrManySignatures, ErrByteRange,
-// ErrContents or ErrRevision, each wrapped with the cause. When the error is
-// ErrByteRange, ErrContents or ErrRevision, the Signature is filled as far as it
-// could be read, so that a report can go on.
+// It returns ErrStructure, ErrEncrypted, ErrNoSignature, ErrManySignatures,
+// ErrByteRange, ErrContents or ErrRevision, each wrapped with the cause. When the
+// error is ErrByteRange, ErrContents or ErrRevision, the Signature is filled as far
+// as it could be read, so that a report can go on.
 func ReadSignature(pdf []byte) (Signature, error) {
-	var s Signature
-	f, err := scan(pdf)
+	f, err := Open(pdf)
 	if err != nil {
-		return s, fmt.Errorf("%w: %w", ErrStructure, err)
+		return Signature{}, err
 	}
-	d, err := f.signature()
+	return f.Signature()
+}
+
+// Signature is ReadSignature of a file that was opened.
+func (f *File) Signature() (Signature, error) {
+	var s Signature
+	d, err := f.signatureDict()
 	if err != nil {
 		return s, err
 	}
@@ -59,152 +80,102 @@ func ReadSignature(pdf []byte) (Signature, error) {
 	if err != nil {
 		return s, err
 	}
-	if err := f.checkRevision(pdf); err != nil {
+	// A later revision is told before damage: attackers append damaged ones.
+	if err := s.checkRange(f, contents); err != nil {
 		return s, err
 	}
-	if err := s.checkRange(pdf, contents); err != nil {
+	if f.broken != nil {
+		return Signature{}, f.damage()
+	}
+	if err := f.checkEnd(); err != nil {
 		return s, err
+	}
+	if err := f.checkField(d); err != nil {
+		return Signature{}, err
 	}
 	_, own := f.private()
-	return s, checkHex(pdf[contents.from:contents.to], own)
+	return s, checkHex(f.b[contents.from:contents.to], own)
 }
 
-// signature returns the only dictionary that has a ByteRange, and checks that it
-// is the value of the only signature field.
-func (f *file) signature() (dict, error) {
-	var found dict
-	number, count := 0, 0
-	for n, o := range f.objects {
-		walk(o.value, func(d dict) {
-			if _, ok := d["ByteRange"]; ok {
-				count++
-				found, number = d, n
-			}
-		})
-	}
-	if count == 0 {
-		return nil, ErrNoSignature
-	}
-	if count > 1 {
-		return nil, fmt.Errorf("%w: %d dictionaries with a ByteRange", ErrManySignatures, count)
-	}
-	if f.packed || f.catalog() == nil {
-		return found, nil // fields may lie in object streams
-	}
-	fields := 0
-	direct := false
-	for _, o := range f.objects {
-		walk(o.value, func(d dict) {
-			if d["FT"] == name("Sig") && d["V"] != nil {
-				fields++
-				r, isRef := d["V"].(ref)
-				direct = isRef && int(r) == number
-			}
-		})
-	}
-	switch {
-	case fields > 1:
-		return nil, fmt.Errorf("%w: %d signature fields", ErrManySignatures, fields)
-	case fields == 0 || !direct:
-		return nil, fmt.Errorf("%w: no field holds the signature dictionary", ErrStructure)
-	}
-	return found, nil
-}
-
-// walk calls fn for every dictionary in v.
-func walk(v any, fn func(dict)) {
-	switch v := v.(type) {
-	case dict:
-		fn(v)
-		for _, e := range v {
-			walk(e, fn)
-		}
-	case array:
-		for _, e := range v {
-			walk(e, fn)
-		}
-	}
-}
-
-func (s *Signature) fill(f *file, d dict) (str, error) {
+func (s *Signature) fill(f *File, d dict) (str, error) {
 	s.Filter, s.SubFilter = nameText(d["Filter"]), nameText(d["SubFilter"])
 	s.Name, s.Reason = textOf(d["Name"]), textOf(d["Reason"])
 	if m, ok := d["M"].(str); ok {
 		s.M, _ = parseDate(string(m.bytes))
 	}
+	if seal, ok := d[keySeal].(str); ok && seal.hex {
+		s.Seal = seal.bytes
+	}
 	s.DocMDP = f.docMDP()
-	br, ok := d["ByteRange"].(array)
-	if !ok || len(br) != 4 {
-		return str{}, fmt.Errorf("%w: not four numbers", ErrByteRange)
-	}
-	for i, v := range br {
-		n, ok := v.(float64)
-		if !ok || n < 0 || n != float64(int(n)) {
-			return str{}, fmt.Errorf("%w: not four whole numbers", ErrByteRange)
-		}
-		s.ByteRange[i] = int(n)
-	}
 	contents, ok := d["Contents"].(str)
-	if !ok || !contents.hex {
-		return contents, fmt.Errorf("%w: no hexadecimal string", ErrContents)
+	if !ok || !contents.hex || contents.to <= 0 {
+		return contents, fmt.Errorf("%w: no hexadecimal string in the file itself", ErrContents)
 	}
 	s.Contents = contents.bytes
+	br, ok := whole(d["ByteRange"])
+	if !ok || len(br) != 4 {
+		return str{}, fmt.Errorf("%w: not four whole numbers", ErrByteRange)
+	}
+	copy(s.ByteRange[:], br)
 	return contents, nil
 }
 
-func (f *file) docMDP() int {
-	sig := f.dict(f.dict(f.catalog()["Perms"])["DocMDP"])
-	refs, _ := f.resolve(sig["Reference"]).(array)
-	for _, r := range refs {
-		d := f.dict(r)
-		if d["TransformMethod"] != name("DocMDP") {
-			continue
-		}
-		if p, ok := f.dict(d["TransformParams"])["P"].(float64); ok {
-			return int(p)
-		}
-		return 2 // the default of ISO 32000-1 table 254
-	}
-	return 0
-}
-
-// checkRevision refuses a file to which something was appended. A linearized
-// file has two ends by its nature.
-func (f *file) checkRevision(pdf []byte) error {
-	if f.ends == 0 {
-		return fmt.Errorf("%w: no %%%%EOF", ErrStructure)
-	}
-	linear := false
-	for _, o := range f.objects {
-		if d, ok := o.value.(dict); ok && d["Linearized"] != nil {
-			linear = true
-		}
-	}
-	if f.ends > 1 && !(linear && f.ends == 2) {
-		return fmt.Errorf("%w: %d ends of file", ErrRevision, f.ends)
-	}
-	if f.trailer["Prev"] != nil && !linear {
-		return fmt.Errorf("%w: the trailer names an earlier revision", ErrRevision)
-	}
-	tail := strings.TrimRight(string(pdf[max(0, len(pdf)-16):]), "\r\n")
-	if !strings.HasSuffix(tail, "%%EOF") {
-		return fmt.Errorf("%w: bytes behind the end of file", ErrRevision)
-	}
-	if err := f.checkTable(pdf); err != nil {
-		return fmt.Errorf("%w: %w", ErrStructure, err)
-	}
-	return nil
-}
-
-func (s *Signature) checkRange(pdf []byte, contents str) error {
+// checkRange wants [0 a b c] around the token; what the range leaves out at the end
+// of the file must be whole later revisions to be called so.
+func (s *Signature) checkRange(f *File, contents str) error {
 	br := s.ByteRange
+	end := br[2] + br[3]
 	switch {
 	case br[0] != 0:
 		return fmt.Errorf("%w: begins at byte %d", ErrByteRange, br[0])
 	case br[1] != contents.from || br[2] != contents.to:
 		return fmt.Errorf("%w: leaves out bytes %d to %d, the token is %d to %d", ErrByteRange, br[1], br[2], contents.from, contents.to)
-	case br[2] > len(pdf) || br[3] != len(pdf)-br[2]:
-		return fmt.Errorf("%w: covers %d of %d bytes behind the token", ErrByteRange, br[3], len(pdf)-br[2])
+	case end > len(f.b):
+		return fmt.Errorf("%w: covers %d of %d bytes behind the token", ErrByteRange, br[3], len(f.b)-br[2])
+	case end == len(f.b):
+		return nil
+	}
+	s.Later = f.later(end)
+	if !f.endsAt(end) || len(trimWhite(f.b[end:])) == 0 {
+		return fmt.Errorf("%w: covers %d of %d bytes behind the token", ErrByteRange, br[3], len(f.b)-br[2])
+	}
+	return fmt.Errorf("%w: %d bytes, %d revisions, %d objects replaced, %d added", ErrRevision, s.Later.Bytes, s.Later.Revisions, s.Later.Replaced, s.Later.Added)
+}
+
+// endsAt reports whether a revision ends at an offset, its line end included.
+func (f *File) endsAt(offset int) bool {
+	for _, end := range f.ends {
+		if end <= offset && len(bytes.Trim(f.b[end:offset], "\r\n")) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// later counts what stands behind an offset.
+func (f *File) later(offset int) Later {
+	l := Later{Bytes: len(f.b) - offset, Revisions: f.revisions(len(f.b)) - f.revisions(offset)}
+	before := map[int]bool{}
+	for _, o := range f.physical {
+		switch {
+		case o.at < offset:
+			before[o.number] = true
+		case before[o.number]:
+			l.Replaced++
+		default:
+			l.Added++
+		}
+	}
+	return l
+}
+
+// checkEnd wants the file to end with its last revision.
+func (f *File) checkEnd() error {
+	if len(f.ends) == 0 {
+		return fmt.Errorf("%w: no %%%%EOF", ErrStructure)
+	}
+	if !f.endsAt(len(f.b)) {
+		return fmt.Errorf("%w: bytes behind the end of file", ErrRevision)
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/emmansun/gmsm/sm3"
+
+	"yizheng/seal/pdf/pdftest"
 )
 
 var dummyDER = []byte{0x30, 0x03, 0x02, 0x01, 0xAB}
@@ -126,7 +128,7 @@ func TestReadSignatureNamesTheCause(t *testing.T) {
 		{"contents as literal string", ErrContents, func(b []byte) []byte { b[br[1]] = '('; b[br[2]-1] = ')'; return b }},
 		{"no contents", ErrContents, func(b []byte) []byte { return sameLength(t, b, "/Contents <", "/Contentz <") }},
 		{"line end appended", ErrByteRange, func(b []byte) []byte { return append(b, '\n') }},
-		{"bytes appended", ErrStructure, func(b []byte) []byte { return append(b, "garbage"...) }},
+		{"bytes appended", ErrRevision, func(b []byte) []byte { return append(b, "garbage"...) }},
 		{"comment appended", ErrRevision, func(b []byte) []byte { return append(b, "% a long comment behind the end"...) }},
 		{"incremental update", ErrRevision, func(b []byte) []byte {
 			return append(b, fmt.Sprintf("9 0 obj\n<<>>\nendobj\nxref\n0 0\ntrailer\n<</Size 10/Root 1 0 R/Prev 1>>\nstartxref\n%d\n%%%%EOF\n", len(b))...)
@@ -169,40 +171,41 @@ func TestReadPrivateIsStrict(t *testing.T) {
 	}
 }
 
-// foreign is a signed file as another program might write it: upper-case digits,
-// free spacing, an array of references.
-func foreign(digits string) []byte {
-	head := "%PDF-1.4\n%comment\n1 0 obj <</Type /Catalog /Pages 2 0 R /AcroForm <</Fields [ 3 0 R ] /SigFlags 3>> >> endobj\n" +
-		"2 0 obj <</Type/Pages /Kids[] /Count 0>> endobj\n3 0 obj <</FT /Sig /T (\\101\\)) /V 4 0 R>> endobj\n" +
-		"4 0 obj <</Type /Sig /Filter /Adobe.PPKLite /SubFilter /adbe#2epkcs7.detached /M (D:20240102030405Z) /ByteRange [ "
-	numbers := "%-30s"
-	rest := " ] /Contents "
-	tail := ">> endobj\ntrailer <</Root 1 0 R>>\nstartxref\n0\n%%EOF"
-	tail = strings.Replace(tail, "trailer", "xref\n0 1\n0000000000 65535 f \ntrailer", 1)
-	a := len(head) + 30 + len(rest)
-	tail = strings.Replace(tail, "startxref\n0", fmt.Sprintf("startxref\n%d", a+len(digits)+2+len(">> endobj\n")), 1)
-	br := fmt.Sprintf("0 %d %d %d", a, a+len(digits)+2, len(tail))
-	return []byte(head + fmt.Sprintf(numbers, br) + rest + "<" + digits + ">" + tail)
+// foreign is a signed file of another program.
+func foreign(f pdftest.Foreign) []byte {
+	f.Filter, f.SubFilter = "Adobe.PPKLite", "adbe#2epkcs7.detached"
+	return f.Build(func([]byte) []byte { return dummyDER })
 }
 
-func TestReadSignatureReadsFilesOfOthers(t *testing.T) {
-	s, err := ReadSignature(foreign("30030201AB00"))
-	if err != nil {
-		t.Fatal(err)
+func TestReadSignature_ReadsFilesOfOthersInEveryForm(t *testing.T) {
+	for _, form := range []pdftest.Form{pdftest.Table, pdftest.Stream, pdftest.Hybrid} {
+		for _, update := range []bool{false, true} {
+			file := foreign(pdftest.Foreign{Form: form, Update: update, M: "D:20240102030405Z", Upper: true, DocMDP: 2})
+			s, err := ReadSignature(file)
+			if err != nil {
+				t.Errorf("form %d, update %v: %v", form, update, err)
+				continue
+			}
+			if s.SubFilter != "adbe.pkcs7.detached" || !s.M.Equal(time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)) || s.DocMDP != 2 || s.Later != (Later{}) {
+				t.Errorf("form %d, update %v: read %+v", form, update, s)
+			}
+		}
 	}
-	if s.SubFilter != "adbe.pkcs7.detached" || !s.M.Equal(time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)) || s.DocMDP != 0 {
-		t.Errorf("read %+v", s)
-	}
-	if _, err := ReadSignature(foreign("30030201Ab00")); !errors.Is(err, ErrContents) {
+	mixed := foreign(pdftest.Foreign{})
+	i := bytes.Index(mixed, []byte("ab000000"))
+	mixed[i] = 'A'
+	if _, err := ReadSignature(mixed); !errors.Is(err, ErrContents) {
 		t.Errorf("digits of mixed case: %v", err)
 	}
-	if _, err := ReadPrivate(foreign("3000")); !errors.Is(err, ErrNoPrivate) {
+	if _, err := ReadPrivate(foreign(pdftest.Foreign{})); !errors.Is(err, ErrNoPrivate) {
 		t.Errorf("private data: %v", err)
 	}
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add(foreign("3000"))
+	for _, form := range []pdftest.Form{pdftest.Table, pdftest.Stream, pdftest.Hybrid} {
+		f.Add(foreign(pdftest.Foreign{Form: form, Update: true}))
+	}
 	f.Add([]byte("%PDF-1.7\n1 0 obj\n<</Length 9>>\nstream\nabc\nendstream\nendobj\n%%EOF"))
 	f.Add([]byte("%PDF-1.7\nxref\n0 1\n0000000000 65535 f \ntrailer\n<</Root 1 0 R>>\nstartxref\n9\n%%EOF"))
 	f.Add([]byte("%PDF-1.7\n1 0 obj [<</A(\\)\\053)/B<ab>/C#41[1 0 R -2.5 null true]>>] endobj"))

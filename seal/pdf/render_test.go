@@ -106,7 +106,7 @@ func TestRenderRefusesIncompleteDocuments(t *testing.T) {
 }
 
 func TestRenderKeepsPersonalDataOutOfTheInformationDictionary(t *testing.T) {
-	f, err := scan(render(t, sampleDocument()).b)
+	f, err := Open(render(t, sampleDocument()).b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,12 +120,12 @@ func TestRenderKeepsPersonalDataOutOfTheInformationDictionary(t *testing.T) {
 }
 
 func TestSealStandsOnTheLastPageAtItsTrueSize(t *testing.T) {
-	f, err := scan(render(t, insuranceDocument(60)).b)
+	f, err := Open(render(t, insuranceDocument(60)).b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	kids := f.dict(f.catalog()["Pages"])["Kids"].(array)
-	field := f.objects[objField].value.(dict)
+	field := f.view[objField].(dict)
 	if len(kids) < 2 || field["P"] != kids[len(kids)-1] {
 		t.Errorf("field on page %v of %v", field["P"], kids)
 	}

@@ -1,0 +1,157 @@
+package pdf
+
+import (
+	"errors"
+	"fmt"
+)
+
+// signatureDict returns the only dictionary of the file that has a ByteRange, in
+// whatever revision it stands.
+func (f *File) signatureDict() (dict, error) {
+	var found dict
+	count := 0
+	look := func(d dict) {
+		if _, ok := d["ByteRange"]; ok {
+			count++
+			found = d
+		}
+	}
+	for _, o := range f.physical {
+		walk(o.value, look)
+	}
+	for n, v := range f.view {
+		if !f.stands(n) { // out of an object stream
+			walk(v, look)
+		}
+	}
+	switch {
+	case count > 1:
+		return nil, fmt.Errorf("%w: %d dictionaries with a ByteRange", ErrManySignatures, count)
+	case count == 1:
+		return found, nil
+	case f.broken != nil:
+		return nil, f.damage()
+	}
+	return nil, ErrNoSignature
+}
+
+// stands reports whether an object of the view is a physical one.
+func (f *File) stands(number int) bool {
+	if f.numbers == nil {
+		f.numbers = make(map[int]bool, len(f.physical))
+		for _, o := range f.physical {
+			f.numbers[o.number] = true
+		}
+	}
+	return f.numbers[number]
+}
+
+// damage tells why the file cannot be read as a viewer does.
+func (f *File) damage() error {
+	if errors.Is(f.broken, ErrEncrypted) {
+		return ErrEncrypted
+	}
+	return fmt.Errorf("%w: %w", ErrStructure, f.broken)
+}
+
+// checkField insists that the dictionary is the value of the only signature field
+// that has one, found as a viewer finds it: from the catalogue's AcroForm.
+func (f *File) checkField(signature dict) error {
+	w := fieldWalk{f: f, seen: map[ref]bool{}}
+	fields, _ := f.resolve(f.dict(f.catalog()["AcroForm"])["Fields"]).(array)
+	w.fields(fields, "", nil, 0)
+	switch {
+	case len(w.values) > 1:
+		return fmt.Errorf("%w: %d signature fields", ErrManySignatures, len(w.values))
+	case len(w.values) == 0:
+		return fmt.Errorf("%w: no field of the form holds the signature", ErrStructure)
+	}
+	value, _ := w.values[0]["Contents"].(str)
+	ours, _ := signature["Contents"].(str)
+	if value.from != ours.from || value.to != ours.to || ours.to <= 0 {
+		return fmt.Errorf("%w: the signature field holds another dictionary", ErrStructure)
+	}
+	return nil
+}
+
+// fieldWalk collects the values of signature fields.
+type fieldWalk struct {
+	f      *File
+	seen   map[ref]bool
+	values []dict
+}
+
+// fields goes through fields and their kids, which inherit type and value.
+func (w *fieldWalk) fields(list array, kind name, value any, depth int) {
+	if depth > maxDepth {
+		return
+	}
+	for _, v := range list {
+		if r, ok := v.(ref); ok {
+			if w.seen[r] {
+				continue
+			}
+			w.seen[r] = true
+		}
+		d := w.f.dict(v)
+		if d == nil {
+			continue
+		}
+		kind, value := kind, value
+		if k, ok := w.f.resolve(d["FT"]).(name); ok {
+			kind = k
+		}
+		if d["V"] != nil {
+			value = d["V"]
+		}
+		if kids, ok := w.f.resolve(d["Kids"]).(array); ok && hasFields(w.f, kids) {
+			w.fields(kids, kind, value, depth+1)
+			continue
+		}
+		if s := w.f.dict(value); kind == "Sig" && s != nil {
+			w.values = append(w.values, s)
+		}
+	}
+}
+
+// hasFields tells fields below a field from its bare widgets, which have no name.
+func hasFields(f *File, kids array) bool {
+	for _, k := range kids {
+		if f.dict(k)["T"] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// walk calls fn for every dictionary in v.
+func walk(v any, fn func(dict)) {
+	switch v := v.(type) {
+	case dict:
+		fn(v)
+		for _, e := range v {
+			walk(e, fn)
+		}
+	case array:
+		for _, e := range v {
+			walk(e, fn)
+		}
+	}
+}
+
+// docMDP returns the permission level of the catalogue's certification, 0 for none.
+func (f *File) docMDP() int {
+	sig := f.dict(f.dict(f.catalog()["Perms"])["DocMDP"])
+	refs, _ := f.resolve(sig["Reference"]).(array)
+	for _, r := range refs {
+		d := f.dict(r)
+		if d["TransformMethod"] != name("DocMDP") {
+			continue
+		}
+		if p, ok := f.dict(d["TransformParams"])["P"].(float64); ok {
+			return int(p)
+		}
+		return 2 // the default of ISO 32000-1 table 254
+	}
+	return 0
+}

@@ -1,0 +1,118 @@
+package pdf
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"yizheng/seal/pdf/pdftest"
+)
+
+// packedFile is a file whose object stream is data, said to hold count objects.
+func packedFile(data []byte, count int, filter string) []byte {
+	var b bytes.Buffer
+	b.WriteString("%PDF-1.5\n")
+	at := b.Len()
+	fmt.Fprintf(&b, "3 0 obj <</Type/ObjStm/N %d/First 4%s/Length %d>>\nstream\n%s\nendstream\nendobj\n", count, filter, len(data), data)
+	table := b.Len()
+	rows := pdftest.Deflate([]byte{2, 0, 3, 0, 1, byte(at >> 8), byte(at), 0})
+	fmt.Fprintf(&b, "4 0 obj <</Type/XRef/Root 1 0 R/Size 5/W[1 2 1]/Index[1 1 3 1]/Filter/FlateDecode/Length %d>>\nstream\n%s\nendstream\nendobj\nstartxref\n%d\n%%%%EOF", len(rows), rows, table)
+	return b.Bytes()
+}
+
+func TestReadSignature_RefusesHostileStructureWithinBounds(t *testing.T) {
+	zeros := bytes.Repeat([]byte{'['}, maxInflate+1)
+	values := strings.Repeat("0 ", maxValues+1)
+	loop := "%PDF-1.4\n1 0 obj <</Type/Catalog>> endobj\n"
+	for _, tt := range []struct {
+		name, says string
+		file       []byte
+	}{
+		{"stream that inflates without end", "hold more than", packedFile(pdftest.Deflate(zeros), 1, "/Filter/FlateDecode")},
+		{"more values than any file has", "values", []byte("%PDF-1.4\n1 0 obj [" + values + "] endobj")},
+		{"object stream of another filter", "not read here", packedFile([]byte("1 0 <<>>"), 1, "/Filter/LZWDecode")},
+		{"object stream with more objects than it has", "index", packedFile([]byte("1 0 <<>>"), 2, "")},
+		{"object that is not in its stream", "should hold", packedFile([]byte("7 0 <<>>"), 1, "")},
+		{"no zlib stream", "object 3", packedFile([]byte("1 0 <<>>"), 1, "/Filter/FlateDecode")},
+		{"unknown predictor", "predictor", packedFile(pdftest.Deflate([]byte("1 0 <<>>")), 1, "/Filter/FlateDecode/DecodeParms<</Predictor 15/Columns 2000>>")},
+		{"revisions in a circle", "section", []byte(loop + "xref\n0 1\n0000000000 65535 f \ntrailer <</Root 1 0 R/Prev 50>>\nstartxref\n50\n%%EOF")},
+		{"startxref into nowhere", "section", []byte(loop + "startxref\n7\n%%EOF")},
+		{"no startxref", "no startxref", []byte(loop + "%%EOF")},
+		{"entry for nothing", "entry of object 7", []byte(loop + "xref\n7 1\n0000000009 00000 n \ntrailer <</Root 1 0 R>>\nstartxref\n48\n%%EOF")},
+		{"object beside the table", "no cross-reference", []byte(loop + "xref\n0 1\n0000000000 65535 f \ntrailer <</Root 1 0 R>>\nstartxref\n48\n%%EOF")},
+		{"nested without end", "deeply", []byte("%PDF-1.4\n1 0 obj " + strings.Repeat("[", 10_000))},
+		{"table of too many entries", "section", []byte(loop + "xref\n0 99999999\n")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := tt.file
+			// The circle's offsets are those of the table itself.
+			if i := bytes.Index(file, []byte("xref\n")); i > 0 && strings.HasPrefix(string(file), loop) {
+				file = bytes.ReplaceAll(file, []byte("/Prev 50"), fmt.Appendf(nil, "/Prev %d", i))
+				file = bytes.ReplaceAll(file, []byte("startxref\n50"), fmt.Appendf(nil, "startxref\n%d", i))
+				file = bytes.ReplaceAll(file, []byte("startxref\n48"), fmt.Appendf(nil, "startxref\n%d", i))
+			}
+			began := time.Now()
+			_, err := ReadSignature(file)
+			if !errors.Is(err, ErrStructure) || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("got %v, want %q", err, tt.says)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+func TestReadSignature_SaysThatAFileIsEncrypted(t *testing.T) {
+	file := foreign(pdftest.Foreign{})
+	file = bytes.Replace(file, []byte("trailer <</Root"), []byte("trailer <</Encrypt<</Filter/Standard>>/Root"), 1)
+	if _, err := ReadSignature(file); !errors.Is(err, ErrByteRange) { // the signed bytes are shifted
+		t.Errorf("got %v", err)
+	}
+	plain := []byte("%PDF-1.4\n1 0 obj <</Type/Catalog>> endobj\nxref\n0 2\n0000000000 65535 f \n0000000009 00000 n \ntrailer <</Root 1 0 R/Encrypt<<>>>>\nstartxref\n42\n%%EOF")
+	if _, err := ReadSignature(plain); !errors.Is(err, ErrEncrypted) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestReadSignature_CountsWhatWasAppended(t *testing.T) {
+	signed := foreign(pdftest.Foreign{Form: pdftest.Stream})
+	start := bytes.LastIndex(signed, []byte("startxref\n"))
+	var prev int
+	if _, err := fmt.Sscanf(string(signed[start:]), "startxref\n%d", &prev); err != nil {
+		t.Fatal(err)
+	}
+	for _, form := range []pdftest.Form{pdftest.Table, pdftest.Stream, pdftest.Hybrid} {
+		w := pdftest.Append(signed, form, prev, 20)
+		w.Put(pdftest.Content, "<< /Length 2 >>\nstream\nET\nendstream")
+		w.Put(30, "<< /Length 0 >>\nstream\n\nendstream")
+		w.End()
+		s, err := ReadSignature(w.Bytes())
+		if !errors.Is(err, ErrRevision) || s.Later.Revisions != 1 || s.Later.Replaced != 1 || s.Later.Added < 1 || s.Later.Bytes != len(w.Bytes())-len(signed) {
+			t.Errorf("form %d: %v, %+v", form, err, s.Later)
+		}
+	}
+}
+
+func TestReadSignature_WantsTheFieldToHoldTheSignature(t *testing.T) {
+	for name, change := range map[string][2]string{
+		"field of another type":  {"/FT /Sig", "/FT /Btn"},
+		"field without value":    {"/V 6 0 R", "/W 6 0 R"},
+		"field holds another":    {"/V 6 0 R", "/V 3 0 R"},
+		"form without the field": {"/Fields [ 4", "/Fields [ 3"},
+		"no form":                {"/AcroForm", "/AcroFrom"},
+	} {
+		b := foreign(pdftest.Foreign{})
+		if !bytes.Contains(b, []byte(change[0])) {
+			t.Fatalf("%s: nothing to change", name)
+		}
+		b = bytes.Replace(b, []byte(change[0]), []byte(change[1]), 1)
+		_, err := ReadSignature(b)
+		if !errors.Is(err, ErrStructure) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

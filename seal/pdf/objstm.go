@@ -1,0 +1,167 @@
+package pdf
+
+import (
+	"bytes"
+	"compress/zlib"
+	"fmt"
+	"io"
+)
+
+// unpack adds the objects of object streams (ISO 32000-1 7.5.7) to the view.
+func (f *File) unpack(entries map[int]entry) error {
+	streams := map[int][]packedObject{}
+	for n, e := range entries {
+		if e.kind != packed {
+			continue
+		}
+		objects, ok := streams[e.where]
+		if !ok {
+			holder := entries[e.where]
+			i, found := f.at[holder.where]
+			if holder.kind != plain || !found || f.physical[i].number != e.where {
+				return fmt.Errorf("%w: object %d lies in object stream %d, which is not there", errSyntax, n, e.where)
+			}
+			var err error
+			if objects, err = f.packedObjects(f.physical[i]); err != nil {
+				return err
+			}
+			streams[e.where] = objects
+		}
+		if e.index >= len(objects) || objects[e.index].number != n {
+			return fmt.Errorf("%w: object %d is not where object stream %d should hold it", errSyntax, n, e.where)
+		}
+		f.view[n] = objects[e.index].value
+	}
+	return nil
+}
+
+type packedObject struct {
+	number int
+	value  any
+}
+
+func (f *File) packedObjects(o object) ([]packedObject, error) {
+	d := o.dict()
+	count, ok1 := d["N"].(float64)
+	first, ok2 := d["First"].(float64)
+	data, err := f.decode(o)
+	if err != nil {
+		return nil, err
+	}
+	if !ok1 || !ok2 || d["Type"] != name("ObjStm") || count < 0 || count > maxObjects || first < 0 || first > float64(len(data)) {
+		return nil, fmt.Errorf("%w: object stream %d", errSyntax, o.number)
+	}
+	head := &parser{b: data[:int(first)], left: &f.values}
+	out := make([]packedObject, 0, min(int(count), 1024))
+	for range int(count) {
+		n, ok1 := head.integer()
+		at, ok2 := head.integer()
+		if !ok1 || !ok2 || at > len(data)-int(first) {
+			return nil, fmt.Errorf("%w: index of object stream %d", errSyntax, o.number)
+		}
+		body := &parser{b: data, at: int(first) + at, left: &f.values}
+		v, err := body.value(0)
+		if err != nil {
+			return nil, fmt.Errorf("object stream %d: %w", o.number, err)
+		}
+		out = append(out, packedObject{n, unplaced(v)})
+	}
+	return out, nil
+}
+
+// unplaced marks the strings of an object stream as standing nowhere in the file, so
+// that no offset of the decompressed data passes for one of the file.
+func unplaced(v any) any {
+	switch v := v.(type) {
+	case str:
+		v.from, v.to = -1, -1
+		return v
+	case array:
+		for i := range v {
+			v[i] = unplaced(v[i])
+		}
+	case dict:
+		for k := range v {
+			v[k] = unplaced(v[k])
+		}
+	}
+	return v
+}
+
+// decode returns the bytes of a stream without filter or with FlateDecode, the only
+// one that writers use for structure. All streams of a file share one budget.
+func (f *File) decode(o object) ([]byte, error) {
+	d := o.dict()
+	raw := f.b[o.from:o.to]
+	filter, params := single(d["Filter"]), single(d["DecodeParms"])
+	switch filter {
+	case nil:
+		return raw, nil
+	case name("FlateDecode"), name("Fl"):
+	default:
+		return nil, fmt.Errorf("%w: stream of object %d has a filter that is not read here", errSyntax, o.number)
+	}
+	z, err := zlib.NewReader(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("%w: stream of object %d: %w", errSyntax, o.number, err)
+	}
+	out, err := io.ReadAll(io.LimitReader(z, int64(f.inflate)+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: stream of object %d: %w", errSyntax, o.number, err)
+	}
+	if f.inflate -= len(out); f.inflate < 0 {
+		return nil, fmt.Errorf("%w: compressed streams hold more than %d bytes", errSyntax, maxInflate)
+	}
+	p, _ := params.(dict)
+	return unpredict(out, p)
+}
+
+// single takes the only element of an array of one, as filters may be written.
+func single(v any) any {
+	if a, ok := v.(array); ok && len(a) == 1 {
+		return a[0]
+	}
+	return v
+}
+
+// unpredict undoes the PNG predictors None, Sub and Up (7.4.4.4), the ones that
+// cross-reference streams use.
+func unpredict(b []byte, params dict) ([]byte, error) {
+	kind, _ := params["Predictor"].(float64)
+	if kind <= 1 {
+		return b, nil
+	}
+	columns, ok := params["Columns"].(float64)
+	if !ok {
+		columns = 1
+	}
+	one := func(key name, value float64) bool { n, ok := params[key].(float64); return !ok || n == value }
+	if kind < 10 || columns < 1 || columns > 1024 || !one("Colors", 1) || !one("BitsPerComponent", 8) {
+		return nil, fmt.Errorf("%w: predictor that is not read here", errSyntax)
+	}
+	row := int(columns)
+	if len(b)%(row+1) != 0 {
+		return nil, fmt.Errorf("%w: rows of a predictor", errSyntax)
+	}
+	out := make([]byte, 0, len(b))
+	above := make([]byte, row)
+	for ; len(b) > 0; b = b[row+1:] {
+		line := append([]byte(nil), b[1:row+1]...)
+		for i := range line {
+			switch b[0] {
+			case 0:
+			case 1:
+				if i > 0 {
+					line[i] += line[i-1]
+				}
+			case 2:
+				line[i] += above[i]
+			default:
+				return nil, fmt.Errorf("%w: predictor that is not read here", errSyntax)
+			}
+		}
+		out = append(out, line...)
+		above = line
+	}
+	return out, nil
+}

@@ -1,0 +1,259 @@
+package pdf
+
+import (
+	"fmt"
+)
+
+// section is one cross-reference table or stream.
+type section struct {
+	entries map[int]entry
+	trailer dict
+	stream  bool
+}
+
+// entry says where an object is: at an offset, as the index-th of an object stream,
+// or nowhere.
+type entry struct {
+	kind  entryKind
+	where int // offset, or number of the object stream
+	index int
+}
+
+type entryKind int
+
+const (
+	free entryKind = iota
+	plain
+	packed
+)
+
+// maxSections bounds a chain of revisions.
+const maxSections = 1000
+
+// table reads a classic table and its trailer (ISO 32000-1 7.5.4).
+func (f *File) table(p *parser) error {
+	s := &section{entries: map[int]entry{}}
+	at := p.at
+	p.keyword("xref")
+	for !p.keyword("trailer") {
+		first, ok1 := p.integer()
+		count, ok2 := p.integer()
+		if !ok1 || !ok2 || count > maxObjects || first > maxObjects {
+			return p.errorf("cross-reference section")
+		}
+		for i := range count {
+			where, ok1 := p.integer()
+			_, ok2 := p.integer()
+			e := entry{kind: plain, where: where}
+			if p.keyword("f") {
+				e.kind = free
+			} else if !p.keyword("n") {
+				ok1 = false
+			}
+			if !ok1 || !ok2 {
+				return p.errorf("cross-reference entry")
+			}
+			s.entries[first+i] = e
+		}
+	}
+	v, err := p.value(0)
+	if err != nil {
+		return err
+	}
+	d, ok := v.(dict)
+	if !ok {
+		return p.errorf("trailer is not a dictionary")
+	}
+	s.trailer = d
+	f.sections[at] = s
+	return nil
+}
+
+// xrefStream reads a cross-reference stream (7.5.8).
+func (f *File) xrefStream(o object) error {
+	fault := func(what string) error { return fmt.Errorf("%w: cross-reference stream: %s", errSyntax, what) }
+	data, err := f.decode(o)
+	if err != nil {
+		return err
+	}
+	d := o.dict()
+	widths, ok := whole(d["W"])
+	if !ok || len(widths) != 3 || widths[0] > 1 || widths[1] > 8 || widths[1] == 0 || widths[2] > 4 {
+		return fault("widths")
+	}
+	index, ok := whole(d["Index"])
+	if d["Index"] == nil {
+		size, isNumber := d["Size"].(float64)
+		index, ok = []int{0, int(size)}, isNumber
+	}
+	if !ok || len(index)%2 != 0 {
+		return fault("index")
+	}
+	s := &section{entries: map[int]entry{}, trailer: d, stream: true}
+	row := widths[0] + widths[1] + widths[2]
+	for i := 0; i < len(index); i += 2 {
+		first, count := index[i], index[i+1]
+		if first < 0 || first > maxObjects || count < 0 || count > maxObjects || count*row > len(data) {
+			return fault("size")
+		}
+		for n := range count {
+			e, ok := readEntry(data[n*row:], widths)
+			if !ok {
+				return fault("entry")
+			}
+			s.entries[first+n] = e
+		}
+		data = data[count*row:]
+	}
+	f.sections[o.at] = s
+	return nil
+}
+
+func readEntry(b []byte, widths []int) (entry, bool) {
+	var v [3]int
+	v[0] = 1 // the default when its width is zero
+	for i, w := range widths {
+		for j := range w {
+			if j == 0 {
+				v[i] = 0
+			}
+			v[i] = v[i]<<8 | int(b[j])
+		}
+		b = b[w:]
+	}
+	e := entry{kind: entryKind(v[0]), where: v[1], index: v[2]}
+	return e, e.kind <= packed && e.where >= 0 && e.index >= 0
+}
+
+// whole returns an array of whole numbers that are not negative.
+func whole(v any) ([]int, bool) {
+	a, ok := v.(array)
+	out := make([]int, 0, len(a))
+	for _, e := range a {
+		n, isNumber := e.(float64)
+		if !isNumber || n < 0 || n > 1<<40 || n != float64(int(n)) {
+			return nil, false
+		}
+		out = append(out, int(n))
+	}
+	return out, ok
+}
+
+// follow goes along the chain of sections as a viewer does, and fills the view.
+func (f *File) follow() error {
+	if len(f.starts) == 0 {
+		return fmt.Errorf("%w: no startxref", errSyntax)
+	}
+	entries, err := f.chain(f.starts[len(f.starts)-1])
+	if err != nil {
+		return err
+	}
+	if f.trailer["Encrypt"] != nil {
+		return ErrEncrypted
+	}
+	f.view = make(map[int]any, len(entries))
+	for n, e := range entries {
+		if e.kind != plain {
+			continue
+		}
+		i, ok := f.at[e.where]
+		if !ok || f.physical[i].number != n {
+			return fmt.Errorf("%w: cross-reference entry of object %d does not point to it", errSyntax, n)
+		}
+		f.view[n] = f.physical[i].value
+	}
+	if err := f.unpack(entries); err != nil {
+		return err
+	}
+	if err := f.checkTwice(entries); err != nil {
+		return err
+	}
+	return f.checkLengths()
+}
+
+// chain merges the sections from the newest to the oldest.
+func (f *File) chain(start int) (map[int]entry, error) {
+	entries := map[int]entry{}
+	take := func(s *section, wanted func(entry) bool) {
+		for n, e := range s.entries {
+			if _, ok := entries[n]; !ok && wanted(e) {
+				entries[n] = e
+			}
+		}
+	}
+	seen := map[int]bool{}
+	for at, more := start, true; more; {
+		s := f.sections[at]
+		if s == nil || seen[at] || len(seen) >= maxSections {
+			return nil, fmt.Errorf("%w: startxref, Prev or XRefStm does not point to a cross-reference section of its own", errSyntax)
+		}
+		seen[at] = true
+		if f.trailer == nil {
+			f.trailer = s.trailer
+		}
+		// A hybrid file marks as free what its stream holds (7.5.8.4).
+		take(s, func(e entry) bool { return e.kind != free })
+		if hybrid, ok := s.trailer["XRefStm"].(float64); ok {
+			x := f.sections[int(hybrid)]
+			if x == nil || !x.stream || s.stream {
+				return nil, fmt.Errorf("%w: XRefStm does not point to a cross-reference stream", errSyntax)
+			}
+			take(x, func(entry) bool { return true })
+		}
+		take(s, func(e entry) bool { return e.kind == free })
+		prev, ok := s.trailer["Prev"].(float64)
+		if s.trailer["Prev"] != nil && !ok {
+			return nil, fmt.Errorf("%w: Prev is not a number", errSyntax)
+		}
+		at, more = int(prev), ok
+	}
+	return entries, nil
+}
+
+// checkTwice refuses an object number that stands twice in one revision, and in a
+// file of one revision an object that no table names: two readers may choose
+// differently.
+func (f *File) checkTwice(entries map[int]entry) error {
+	type place struct{ number, revision int }
+	seen := make(map[place]bool, len(f.physical))
+	single := f.revisions(len(f.b)) == 1
+	for _, o := range f.physical {
+		revision := o.revision
+		if f.linear {
+			revision = max(revision, 1)
+		}
+		at := place{o.number, revision}
+		if seen[at] {
+			return fmt.Errorf("%w: object %d stands twice", errSyntax, o.number)
+		}
+		seen[at] = true
+		e, named := entries[o.number]
+		if single && o.dict()["Type"] != name("XRef") && (!named || e.kind == packed) {
+			return fmt.Errorf("%w: object %d stands in no cross-reference table", errSyntax, o.number)
+		}
+	}
+	return nil
+}
+
+// checkLengths compares the streams whose length stands in another object with it.
+func (f *File) checkLengths() error {
+	for _, o := range f.physical {
+		r, ok := o.dict()["Length"].(ref)
+		if o.from == 0 || !ok {
+			continue
+		}
+		length, ok := f.resolve(r).(float64)
+		end := o.from + int(length)
+		if !ok || length < 0 || length > float64(o.to-o.from) || len(trimWhite(f.b[end:o.to])) > 0 {
+			return fmt.Errorf("%w: length of the stream of object %d", errSyntax, o.number)
+		}
+	}
+	return nil
+}
+
+func trimWhite(b []byte) []byte {
+	for len(b) > 0 && isWhite(b[0]) {
+		b = b[1:]
+	}
+	return b
+}
