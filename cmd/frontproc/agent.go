@@ -20,7 +20,6 @@ import (
 	"yizheng/exchange"
 	"yizheng/exchange/ferry"
 	"yizheng/exchange/ferry/relay"
-	"yizheng/exchange/ferry/spool"
 	"yizheng/exchange/front"
 	"yizheng/identity/jose"
 )
@@ -39,7 +38,7 @@ func runAgent(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	a := &agent{config: c, log: slog.New(slog.NewJSONHandler(os.Stderr, nil))}
-	defer a.close()
+	defer func() { a.Close(a.log) }()
 	if err := a.open(ctx); err != nil {
 		return err
 	}
@@ -69,23 +68,13 @@ func configFlag(command, example string, args []string) (string, error) {
 
 // agent holds the parts of a running agent, in the order they are opened.
 type agent struct {
-	config  *Config
-	log     *slog.Logger
-	closers []func() error
+	config *Config
+	log    *slog.Logger
+	assembly.Closers
 
 	audit  *audit.Log
 	server *ferry.Server
 	gap    <-chan error // what ended the spool; nil without one
-}
-
-func (a *agent) onClose(f func() error) { a.closers = append(a.closers, f) }
-
-func (a *agent) close() {
-	for i := len(a.closers) - 1; i >= 0; i-- {
-		if err := a.closers[i](); err != nil {
-			a.log.Error("close", "err", err)
-		}
-	}
 }
 
 func (a *agent) open(ctx context.Context) error {
@@ -156,7 +145,7 @@ func (a *agent) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	if a.audit, err = assembly.OpenShard(ctx, c.Dir, a.config.Front+"/audit", time.Now(), conf); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	a.onClose(a.audit.Close)
+	a.OnClose(a.audit.Close)
 	return audit.OpenPseudonyms(c.Pseudonyms)
 }
 
@@ -172,7 +161,7 @@ func (a *agent) openSources(ctx context.Context, c *catalog.Catalogue, id catalo
 	sources := make(map[string]exchange.Source, len(open))
 	for name, s := range open {
 		sources[name] = s
-		a.onClose(s.Close)
+		a.OnClose(s.Close)
 	}
 	return sources, err
 }
@@ -228,57 +217,34 @@ func (a *agent) openBus(ctx context.Context) (ferry.Bus, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.onClose(bus.Close)
+		a.OnClose(bus.Close)
 		return bus, nil
 	}
 	l, err := a.config.Spool.open(ctx, a.config.Passphrase, a.log)
 	if err != nil {
 		return nil, err
 	}
-	a.onClose(l.stop)
+	a.OnClose(l.stop)
 	bus := relay.NewBus(l.Link, a.log)
 	receiving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = bus.Run(receiving) }) // fails only with the link, which reports
-	a.onClose(func() error { stop(); wg.Wait(); return nil })
+	a.OnClose(func() error { stop(); wg.Wait(); return nil })
 	a.gap = l.failed
 	return bus, nil
 }
 
-// serve answers until ctx ends. A failed audit log ends it at once: no log, no
-// answer. So does a spool that cannot be used.
+// serve answers until ctx ends. A failed audit log ends it at once, and so does
+// a spool that cannot be used.
 func (a *agent) serve(ctx context.Context, out io.Writer) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case <-ctx.Done():
-		case <-a.audit.Failed():
-			cancel(errAudit)
-		case err := <-a.gap:
-			cancel(err)
-		}
-	}()
 	line, err := json.Marshal(map[string]string{"event": "serving", "front": a.config.Front, "mode": a.config.Mode})
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(out, string(line))
-	err = a.server.Run(ctx)
-	cancel(nil)
-	<-watched
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errAudit):
-		return fmt.Errorf("%w: %w", errAudit, a.audit.Err())
-	case errors.Is(cause, spool.ErrState):
-		return cause
-	}
+	err = assembly.RunRecorded(ctx, a.audit, a.gap, a.server.Run)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
 }
-
-var errAudit = errors.New("审计日志失效，前置机已停 / the audit log failed, the front has stopped")

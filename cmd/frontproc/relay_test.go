@@ -169,7 +169,7 @@ func TestRelayCarriesQuestionsAndAnswers(t *testing.T) {
 		PeerKeys: []string{filepath.Join(dir, "relay.pub.pem")}, Scan: 5 * time.Millisecond}
 	inner.Device.Atomic = true
 	agent := &agent{config: &Config{Front: "police-front", Spool: &inner}, log: log}
-	defer agent.close()
+	defer agent.Close(log)
 	local, err := agent.openBus(t.Context())
 	ok(err)
 

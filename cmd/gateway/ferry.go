@@ -25,7 +25,7 @@ func (g *gateway) openFerry(ctx context.Context, sources map[string]exchange.Sou
 		if err != nil {
 			return err
 		}
-		g.onClose(func() error { b.Close(); return nil })
+		g.OnClose(func() error { b.Close(); return nil })
 		brokers = b.Brokers()
 	}
 	g.brokers = brokers
@@ -34,7 +34,7 @@ func (g *gateway) openFerry(ctx context.Context, sources map[string]exchange.Sou
 	if err != nil {
 		return fmt.Errorf("kafka: %w", err)
 	}
-	g.onClose(bus.Close)
+	g.OnClose(bus.Close)
 	if c.Embedded {
 		if err := g.applyTopics(ctx, bus); err != nil {
 			return err
@@ -75,7 +75,7 @@ func (g *gateway) askFronts(bus ferry.Bus, sources map[string]exchange.Source) e
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- asker.Run(ctx) }()
-	g.onClose(func() error {
+	g.OnClose(func() error {
 		cancel()
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 			return fmt.Errorf("ferry: %w", err)

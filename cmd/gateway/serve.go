@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -49,7 +50,7 @@ func serve(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	g := &gateway{config: c, log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))}
-	defer g.close()
+	defer func() { g.Close(g.log) }()
 	if err := g.open(ctx); err != nil {
 		return err
 	}
@@ -58,9 +59,9 @@ func serve(ctx context.Context, args []string, out io.Writer) error {
 
 // gateway holds the parts of a running gateway, in the order they are opened.
 type gateway struct {
-	config  *Config
-	log     *slog.Logger
-	closers []func() error // run last first
+	config *Config
+	log    *slog.Logger
+	assembly.Closers
 
 	key       *jose.Key
 	release   *catalog.Release
@@ -70,16 +71,6 @@ type gateway struct {
 	server    *web.Server
 	brokers   []string // of the ferry
 	asker     *ferry.Asker
-}
-
-func (g *gateway) onClose(f func() error) { g.closers = append(g.closers, f) }
-
-func (g *gateway) close() {
-	for i := len(g.closers) - 1; i >= 0; i-- {
-		if err := g.closers[i](); err != nil {
-			g.log.Error("close", "err", err)
-		}
-	}
 }
 
 // open builds everything from the configuration.
@@ -108,7 +99,7 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("字体不可用，见 README“字体” / fonts: %w", err)
 	}
-	g.onClose(fonts.Close)
+	g.OnClose(fonts.Close)
 	renderer, err := pdf.NewRenderer(fonts)
 	if err != nil {
 		return fmt.Errorf("renderer: %w", err)
@@ -139,7 +130,7 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.onClose(func() error {
+	g.OnClose(func() error {
 		stop, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 		defer cancel()
 		return g.exchanges.Close(stop)
@@ -167,7 +158,7 @@ func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	if g.audit, err = assembly.OpenShard(ctx, c.Dir, g.config.Origin, now, conf); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	g.onClose(g.audit.Close)
+	g.OnClose(g.audit.Close)
 	if g.earlier, err = assembly.EarlierShards(ctx, c.Dir, now, key.Public()); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
@@ -203,7 +194,7 @@ func (g *gateway) openStore(ctx context.Context) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.onClose(st.Close)
+	g.OnClose(st.Close)
 	return st, nil
 }
 
@@ -220,7 +211,7 @@ func (g *gateway) openSources(ctx context.Context) (map[string]exchange.Source, 
 	sources := make(map[string]exchange.Source, len(open))
 	for name, a := range open {
 		sources[name] = a
-		g.onClose(a.Close)
+		g.OnClose(a.Close)
 	}
 	if err != nil || g.config.Kafka == nil {
 		return sources, err
@@ -248,34 +239,16 @@ func (g *gateway) serve(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case <-ctx.Done():
-		case <-g.audit.Failed():
-			cancel(errAudit)
-		}
-	}()
 	g.announce(out, l.Addr().String())
-	fronts := make(chan struct{})
-	go func() {
-		defer close(fronts)
-		g.watchFronts(ctx, out)
-	}()
-	err = g.server.Serve(ctx, l, certificate, clients, 10*time.Second)
-	cancel(nil)
-	<-watched
-	<-fronts
-	if errors.Is(context.Cause(ctx), errAudit) {
-		return fmt.Errorf("%w: %w", errAudit, g.audit.Err())
-	}
-	return err
+	return assembly.RunRecorded(ctx, g.audit, nil, func(ctx context.Context) error {
+		var watching sync.WaitGroup
+		defer watching.Wait()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		watching.Go(func() { g.watchFronts(ctx, out) })
+		return g.server.Serve(ctx, l, certificate, clients, 10*time.Second)
+	})
 }
-
-var errAudit = errors.New("审计日志失效，网关已停 / the audit log failed, the gateway has stopped")
 
 // announce says on stdout, for people and scripts, where the gateway listens and what it is not.
 func (g *gateway) announce(out io.Writer, addr string) {
