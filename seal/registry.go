@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -11,20 +12,22 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emmansun/gmsm/smx509"
 
-	"yizheng/identity/jose"
+	"yizheng/seal/keystore"
 	"yizheng/seal/pdf"
 	"yizheng/seal/ses"
 )
 
-// Files of one seal's directory.
+// Files of one seal's directory. The key is package keystore's.
 const (
 	sealFile    = "seal.esl"    // SESeal, DER
 	certFile    = "signer.crt"  // the holder's signing certificate, PEM
-	keyFile     = "signer.key"  // its private key, PEM PKCS#8, best encrypted
+	keyFile     = "signer.key"  // its private key as set-up writes it
 	pictureFile = "picture.png" // for people; what is printed comes from seal.esl
 	statusName  = "status.json" // {"state":"issued","since":"..."}: whether it may be used here
 )
@@ -38,6 +41,10 @@ type RegistryOptions struct {
 	Trust *Trust
 	// Profile names a local standard that the seals must keep, "" for none.
 	Profile Profile
+	// States, when set, tells the states of seals in the place of status.json, as
+	// the register of seals (package seal/life) does. ok is false for a directory
+	// that is not in it; such a seal is not opened.
+	States func(id string) (state State, since time.Time, ok bool)
 }
 
 // Profile is a local standard that narrows which seals sign documents.
@@ -59,22 +66,32 @@ func (p Profile) admits(v ses.Version) error {
 }
 
 // Registry holds the seals of one directory, a sub-directory per seal named by the
-// seal's id. It does not change after opening and is safe for concurrent use.
+// seal's id. It is safe for concurrent use; a Reload never delays a Sign.
 type Registry struct {
-	seals map[string]*held
-	trust *Trust
+	dir     string
+	options RegistryOptions
+	seals   atomic.Pointer[map[string]*held] // replaced as a whole, never changed
+	reload  sync.Mutex
 }
 
 // held is one seal with its key.
 type held struct {
-	id        string
-	seal      *ses.Seal
-	maker     *smx509.Certificate
-	cert      *smx509.Certificate
-	key       *jose.Key
-	protected bool // the key file is encrypted
-	state     sealState
-	picture   pdf.Picture
+	id      string
+	seal    *ses.Seal
+	maker   *smx509.Certificate
+	cert    *smx509.Certificate
+	key     *keystore.Key
+	state   sealState
+	picture pdf.Picture
+	source  source
+	faulty  bool // what is in its directory now cannot be used
+}
+
+// source is what a seal was opened from.
+type source struct {
+	eseal, cert []byte
+	key         string
+	keyInfo     os.FileInfo
 }
 
 // sealState is the content of status.json.
@@ -89,26 +106,72 @@ type sealState struct {
 // suspended is kept, since Sign refuses it by name. Errors wrap ErrMaterial and name
 // the file.
 func OpenRegistry(dir string, o RegistryOptions) (*Registry, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
-	}
-	r := &Registry{seals: map[string]*held{}, trust: o.Trust}
-	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		h, err := openSeal(filepath.Join(dir, e.Name()), o)
-		if err != nil {
-			return nil, err
-		}
-		h.id = e.Name()
-		r.seals[h.id] = h
+	r := &Registry{dir: dir, options: o}
+	if err := r.Reload(); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
 
-func openSeal(dir string, o RegistryOptions) (*held, error) {
+// Reload reads the directory again. What it finds holds for every Sign that begins
+// after it returns, with an error too: a seal that cannot be read any more is
+// refused by Sign until it can.
+func (r *Registry) Reload() error {
+	r.reload.Lock()
+	defer r.reload.Unlock()
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMaterial, err)
+	}
+	old := r.held()
+	seals := make(map[string]*held, len(entries))
+	var faults []error
+	for _, e := range entries {
+		id := e.Name()
+		if !e.IsDir() || strings.HasPrefix(id, ".") {
+			continue
+		}
+		state, known, err := r.state(id)
+		if !known && err == nil {
+			continue
+		}
+		var h *held
+		if err == nil {
+			h, err = openSeal(filepath.Join(r.dir, id), r.options, old[id])
+		}
+		if err != nil {
+			faults, h = append(faults, err), &held{faulty: true}
+		}
+		h.id, h.state = id, state
+		seals[id] = h
+	}
+	r.seals.Store(&seals)
+	return errors.Join(faults...)
+}
+
+func (r *Registry) held() map[string]*held {
+	if m := r.seals.Load(); m != nil {
+		return *m
+	}
+	return nil
+}
+
+// state is a seal's state by the register, or by its own file.
+func (r *Registry) state(id string) (s sealState, known bool, err error) {
+	if r.options.States != nil {
+		s.State, s.Since, known = r.options.States(id)
+		return s, known, nil
+	}
+	path := filepath.Join(r.dir, id, statusName)
+	if err := readState(path, &s); err != nil {
+		return s, false, fmt.Errorf("%w: %s: %w", ErrMaterial, path, err)
+	}
+	return s, true, nil
+}
+
+// openSeal opens a seal, or returns a copy of old if nothing but its state can
+// have changed: an encrypted key takes long to open.
+func openSeal(dir string, o RegistryOptions, old *held) (*held, error) {
 	fault := func(file string, err error) (*held, error) {
 		return nil, fmt.Errorf("%w: %s: %w", ErrMaterial, filepath.Join(dir, file), err)
 	}
@@ -117,6 +180,16 @@ func openSeal(dir string, o RegistryOptions) (*held, error) {
 		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
 	}
 	h := &held{}
+	if h.cert, err = readCert(filepath.Join(dir, certFile)); err != nil {
+		return nil, err
+	}
+	if h.source, err = sourceOf(dir, raw, h.cert); err != nil {
+		return nil, err
+	}
+	if old != nil && h.source.same(old.source) {
+		again := *old
+		return &again, nil
+	}
 	if h.seal, err = ses.ParseSeal(raw); err != nil {
 		return fault(sealFile, err)
 	}
@@ -129,28 +202,32 @@ func openSeal(dir string, o RegistryOptions) (*held, error) {
 	if h.picture, err = sealPicture(h.seal.Info.Picture); err != nil {
 		return fault(sealFile, err)
 	}
-	if h.cert, err = readCert(filepath.Join(dir, certFile)); err != nil {
-		return nil, err
-	}
 	if err := checkHolder(h.seal, h.cert, o.Trust); err != nil {
 		return fault(certFile, err)
 	}
 	if oneKey(h.maker, h.cert) {
 		return fault(sealFile, errSelfMade)
 	}
-	if h.key, err = jose.ReadKey(filepath.Join(dir, keyFile), o.PassphraseFile); err != nil {
+	if h.key, err = keystore.Open(h.source.key, o.PassphraseFile, h.cert.PublicKey.(*ecdsa.PublicKey)); err != nil { // readCert returns no other
 		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
-	}
-	if h.protected, err = jose.IsProtected(filepath.Join(dir, keyFile)); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
-	}
-	if !samePublicKey(h.cert, h.key) {
-		return fault(keyFile, fmt.Errorf("is not the key of %s", certFile))
-	}
-	if err := readState(filepath.Join(dir, statusName), &h.state); err != nil {
-		return fault(statusName, err)
 	}
 	return h, nil
+}
+
+func sourceOf(dir string, eseal []byte, cert *smx509.Certificate) (s source, err error) {
+	s.eseal, s.cert = eseal, cert.Raw
+	if s.key, err = keystore.Find(dir, keyID(cert)); err == nil {
+		s.keyInfo, err = os.Stat(s.key)
+	}
+	if err != nil {
+		return s, fmt.Errorf("%w: %w", ErrMaterial, err)
+	}
+	return s, nil
+}
+
+func (s source) same(t source) bool {
+	return t.keyInfo != nil && s.key == t.key && os.SameFile(s.keyInfo, t.keyInfo) && s.keyInfo.ModTime().Equal(t.keyInfo.ModTime()) &&
+		bytes.Equal(s.eseal, t.eseal) && bytes.Equal(s.cert, t.cert)
 }
 
 // checkSeal judges a seal by itself, and its maker by trust when there is one. It
@@ -268,33 +345,40 @@ func WriteSealDir(dir, id string, s SealDir) error {
 }
 
 func writeSealFiles(dir string, s SealDir) error {
-	parsed, err := ses.ParseSeal(s.Seal)
-	if err != nil {
-		return fmt.Errorf("seal: %w", err)
-	}
-	img, err := SealImage(parsed.Info.Picture)
+	files, err := Files(s.Seal, s.Holder.Cert.Raw, Issued, s.Since)
 	if err != nil {
 		return err
-	}
-	var picture bytes.Buffer
-	if err := png.Encode(&picture, img); err != nil {
-		return fmt.Errorf("seal: %w", err)
-	}
-	state, err := json.Marshal(sealState{Issued, s.Since.UTC()})
-	if err != nil {
-		return fmt.Errorf("seal: %w", err)
 	}
 	if err := s.Holder.Key.WriteFile(filepath.Join(dir, keyFile), s.Passphrase); err != nil {
 		return fmt.Errorf("seal: %w", err)
 	}
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Holder.Cert.Raw})
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{{sealFile, s.Seal}, {certFile, cert}, {pictureFile, picture.Bytes()}, {statusName, append(state, '\n')}} {
-		if err := os.WriteFile(filepath.Join(dir, f.name), f.data, 0o600); err != nil {
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			return fmt.Errorf("seal: %w", err)
 		}
 	}
 	return nil
+}
+
+// Files are the files of a seal's directory but for its key, by name. holder is the
+// signing certificate in DER.
+func Files(eseal, holder []byte, state State, since time.Time) (map[string][]byte, error) {
+	parsed, err := ses.ParseSeal(eseal)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	img, err := SealImage(parsed.Info.Picture)
+	if err != nil {
+		return nil, err
+	}
+	var picture bytes.Buffer
+	if err := png.Encode(&picture, img); err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	status, err := json.Marshal(sealState{state, since.UTC()})
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: holder})
+	return map[string][]byte{sealFile: eseal, certFile: cert, pictureFile: picture.Bytes(), statusName: append(status, '\n')}, nil
 }

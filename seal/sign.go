@@ -35,13 +35,16 @@ type Info struct {
 // Seals lists the seals, ordered by id.
 func (r *Registry) Seals() []Info {
 	var out []Info
-	for id, h := range r.seals {
+	for id, h := range r.held() {
+		if h.faulty {
+			continue
+		}
 		p := h.seal.Info.Property
 		name, code := subject(h.cert)
 		out = append(out, Info{
 			ID: id, ESID: h.seal.Info.ESID, Name: p.Name, Signer: name, SignerCode: code, CertSN: serial(h.cert),
 			Seal: Validity{p.ValidStart, p.ValidEnd}, Cert: Validity{h.cert.NotBefore, h.cert.NotAfter}, State: h.state.State,
-			KeyProtected: h.protected,
+			KeyProtected: h.key.Protected,
 		})
 	}
 	slices.SortFunc(out, func(a, b Info) int {
@@ -54,7 +57,7 @@ func (r *Registry) Seals() []Info {
 }
 
 // Picture returns what to print for a seal, at its true size, and the seal's name.
-// It returns ErrUnknownSeal.
+// It returns ErrUnknownSeal or ErrSealNotValid.
 func (r *Registry) Picture(id string) (pdf.Picture, string, error) {
 	h, err := r.find(id)
 	if err != nil {
@@ -64,7 +67,7 @@ func (r *Registry) Picture(id string) (pdf.Picture, string, error) {
 }
 
 // Slot returns the signature slot a document for this seal needs. It returns
-// ErrUnknownSeal.
+// ErrUnknownSeal or ErrSealNotValid.
 func (r *Registry) Slot(id string) (pdf.SignatureSlot, error) {
 	h, err := r.find(id)
 	if err != nil {
@@ -75,9 +78,12 @@ func (r *Registry) Slot(id string) (pdf.SignatureSlot, error) {
 }
 
 func (r *Registry) find(id string) (*held, error) {
-	h := r.seals[id]
+	h := r.held()[id]
 	if h == nil {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownSeal, id)
+	}
+	if h.faulty {
+		return nil, fmt.Errorf("%w: %s: its files are faulty (印章材料有误)", ErrSealNotValid, id)
 	}
 	return h, nil
 }
@@ -106,17 +112,17 @@ func (r *Registry) mayUse(ctx context.Context, h *held, at time.Time) error {
 		return refuse("印章已过有效期", "the seal's validity has ended")
 	case at.Before(h.cert.NotBefore) || at.After(h.cert.NotAfter):
 		return refuse("签章证书不在有效期内", "the certificate is not within its validity")
-	case r.trust == nil:
+	case r.options.Trust == nil:
 		return nil
 	}
-	if list := r.trust.statusOf(h.maker); list != nil {
+	if list := r.options.Trust.statusOf(h.maker); list != nil {
 		if s, _ := list.At(h.seal.Info.ESID, at); s != Issued {
 			return refuse("状态表列为 "+string(s), "the status list says "+string(s))
 		}
 	}
-	if issuer, err := r.trust.chain(h.cert, at, forSigner); err != nil {
+	if issuer, err := r.options.Trust.chain(h.cert, at, forSigner); err != nil {
 		return refuse("签章证书不受信任", "its certificate is not trusted")
-	} else if s := r.trust.Revocation(ctx, h.cert, issuer, at, at); s.State == revocation.Revoked || s.State == revocation.Unknown && !s.Tolerated {
+	} else if s := r.options.Trust.Revocation(ctx, h.cert, issuer, at, at); s.State == revocation.Revoked || s.State == revocation.Unknown && !s.Tolerated {
 		zh, en := s.Text()
 		return refuse(zh, en)
 	}
@@ -161,7 +167,7 @@ func (h *held) sign(d *pdf.Draft, at time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	value, err := signSM2(h.key.SM2(), tbs)
+	value, err := signSM2(h.key, tbs)
 	if err != nil {
 		return nil, fmt.Errorf("signing key: %w", err)
 	}

@@ -40,8 +40,15 @@ type Event struct {
 //	{"certificate": base64 of the maker's certificate (DER), "list": JWS}
 //
 // with the JWS (typ yz-seal-status+jws) over the JSON of this type.
+//
+// Number grows with every list that says something new; of two lists of one maker
+// the one with the higher number counts. With a register of seals (package
+// seal/life) it is the number of its last step, whose digest is Head: so a list
+// also shows when a register has lost its end.
 type StatusList struct {
 	V      int       `json:"v"` // 1
+	Number uint64    `json:"number,omitempty"`
+	Head   string    `json:"head,omitempty"`
 	Issued time.Time `json:"issued"`
 	Next   time.Time `json:"next"` // when the next list is due
 	Events []Event   `json:"events"`
@@ -64,6 +71,14 @@ func (l *StatusList) At(esid string, t time.Time) (state State, since time.Time)
 		}
 	}
 	return state, since
+}
+
+// newer reports whether l replaces old.
+func (l *StatusList) newer(old *StatusList) bool {
+	if l.Number != old.Number {
+		return l.Number > old.Number
+	}
+	return l.Issued.After(old.Issued)
 }
 
 // SignStatusList returns the file of a list, signed by the maker.

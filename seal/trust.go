@@ -192,7 +192,7 @@ func (t *Trust) addStatus(raw []byte) error {
 		return errors.New("its signer: certificate revoked")
 	}
 	id := keyID(maker)
-	if old := t.status[id]; old == nil || old.Issued.Before(list.Issued) {
+	if old := t.status[id]; old == nil || list.newer(old) {
 		t.status[id] = list
 	}
 	return nil
