@@ -80,9 +80,6 @@ type faultyFile struct {
 	name string
 }
 
-// Stat must be the inner file's, for os.SameFile.
-func (f *faultyFile) Stat() (fs.FileInfo, error) { return f.file.Stat() }
-
 // WriteAt fails after half of the bytes.
 func (f *faultyFile) WriteAt(b []byte, off int64) (int, error) {
 	if err := f.fs.step(f.name); err != nil {

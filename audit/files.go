@@ -20,15 +20,14 @@ type files interface {
 	ReadFile(name string) ([]byte, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
 	Free(name string) (int64, error) // bytes free to this user
+	Writable(dir string) error       // nil if files may still be made in it
 }
 
 type file interface {
 	WriteAt(b []byte, off int64) (int, error)
-	ReadAt(b []byte, off int64) (int, error)
-	Truncate(size int64) error
 	SyncData() error
-	Stat() (fs.FileInfo, error)
-	Lock() error // exclusive, without waiting; until Close
+	Lock() error                  // exclusive, without waiting; until Close
+	StillNamed(name string) error // nil if this is still the file of that name
 	Close() error
 }
 
@@ -87,10 +86,9 @@ func (osFiles) Free(name string) (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
-// writable tells whether files may still be made in a directory. It looks at
-// the mode bits as well, since access(2) lets the superuser pass: who has
-// taken the owner's write permission away means it.
-func writable(dir string) error {
+// Writable looks at the mode bits as well, since access(2) lets the superuser
+// pass: who has taken the owner's write permission away means it.
+func (osFiles) Writable(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return err
@@ -104,8 +102,7 @@ func writable(dir string) error {
 	return nil
 }
 
-// stillThere tells whether an open file is still what its name says.
-func stillThere(f file, name string) error {
+func (f osFile) StillNamed(name string) error {
 	have, err := f.Stat()
 	if err != nil {
 		return err

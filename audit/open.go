@@ -117,6 +117,11 @@ func (l *Log) create() ([]Entry, error) {
 			return nil, fmt.Errorf("audit: making segment: %w", err)
 		}
 	}
+	for _, d := range []string{filepath.Dir(dir), dir} { // log.json must not outlive what it speaks for
+		if err := fsys.SyncDir(d); err != nil {
+			return nil, fmt.Errorf("audit: making directory: %w", err)
+		}
+	}
 	if err := writeWhole(fsys, filepath.Join(dir, nameMeta), note); err != nil {
 		return nil, fmt.Errorf("audit: writing log.json: %w", err)
 	}
@@ -137,7 +142,7 @@ func (l *Log) create() ([]Entry, error) {
 // refuseRemains makes sure that a directory without log.json never was a log.
 func (l *Log) refuseRemains() error {
 	for _, name := range []string{nameCheckpoint, nameCheckpoints, nameLastHead} {
-		if _, err := os.Stat(filepath.Join(l.cfg.Dir, name)); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := l.cfg.files.ReadFile(filepath.Join(l.cfg.Dir, name)); !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w: log.json is missing, but %s is there", ErrDamaged, name)
 		}
 	}

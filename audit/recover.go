@@ -28,6 +28,7 @@ type recovery struct {
 	largest  uint64
 	recorded map[string]bool // quarantined files that a log.recovered names
 	lastOp   Op
+	used     bool // it holds more than what the log says of its own beginnings
 }
 
 func (r *recovery) run(ctx context.Context) ([]Entry, error) {
@@ -43,7 +44,7 @@ func (r *recovery) run(ctx context.Context) ([]Entry, error) {
 	if r.chain.last.Size < r.largest || len(r.known) > 0 {
 		return nil, r.damage(r.chain.last.Size, fmt.Errorf("heads up to size %d were published", r.largest))
 	}
-	if r.chain.last.Size > 1 && r.largest == 0 {
+	if r.used && r.largest == 0 { // nobody could append before the first head was published
 		return nil, fmt.Errorf("%w: heads/last and checkpoint are missing", ErrDamaged)
 	}
 	if r.lastOp == OpLogClose {
@@ -102,17 +103,18 @@ func (r *recovery) readKnown() (count uint64, good int64, err error) {
 		return 0, 0, fmt.Errorf("audit: reading checkpoints.log: %w", err)
 	}
 	var last []byte
-	count, good, err = readCheckpoints(b, func(_ uint64, _ int64, note []byte) error {
-		last = note
+	var lastAt int64
+	count, good, err = readCheckpoints(b, func(_ uint64, off int64, note []byte) error {
+		last, lastAt = note, off
 		return nil
 	})
 	if err != nil && !errors.Is(err, errTornRecord) {
 		return 0, 0, err
 	}
-	if last != nil {
-		if err := r.addKnown(last); err != nil {
-			return 0, 0, fmt.Errorf("%w: checkpoints.log: %w", ErrDamaged, err)
-		}
+	if last != nil && r.addKnown(last) != nil {
+		// Torn within: of two sectors only one was written. heads/last, which
+		// was in place before, still holds its head to account.
+		return count - 1, lastAt, nil
 	}
 	return count, good, nil
 }
@@ -195,6 +197,7 @@ func (r *recovery) readSegment(name string, lastOne bool) (int64, error) {
 func (r *recovery) look(s *Stored) error {
 	r.lastOp = ""
 	if !bytes.Contains(s.OpenJSON, []byte(`"op":"log.`)) {
+		r.used = true
 		return nil
 	}
 	var o struct {
@@ -205,6 +208,7 @@ func (r *recovery) look(s *Stored) error {
 		return fmt.Errorf("%w: entry %d is not JSON", errBadFrame, s.Index)
 	}
 	r.lastOp = o.Op
+	r.used = r.used || o.Op != OpLogOpen && o.Op != OpLogRecovered && o.Op != OpLogStart
 	for _, q := range o.Quarantine {
 		r.recorded[q.Name] = true
 	}

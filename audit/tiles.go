@@ -243,41 +243,40 @@ func (t *tileStore) restore(size uint64) (int, error) {
 
 // removeStale removes partial tiles of earlier sizes and what a crash left
 // half written. Files that are no tiles at all are left for the verifier.
-func (t *tileStore) removeStale(want map[string]bool) (removed int, err error) {
-	root := filepath.Join(t.dir, nameTile)
-	var empty []string
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(t.dir, path)
-		if err != nil {
-			return err
-		}
-		rel = filepath.ToSlash(rel)
-		switch {
-		case d.IsDir() && strings.HasSuffix(rel, ".p"):
-			empty = append(empty, path)
-		case d.IsDir() || want[rel]:
-		case rel == nameTile+"/tmp":
-			return t.fs.Remove(path)
-		case isPartialTile(rel):
-			removed++
-			return t.fs.Remove(path)
-		}
-		return nil
-	})
+func (t *tileStore) removeStale(want map[string]bool) (int, error) {
+	removed, err := t.tidy(nameTile, want)
 	if err != nil {
 		return removed, fmt.Errorf("audit: tidying tiles: %w", err)
 	}
-	for _, dir := range empty {
-		left, err := t.fs.ReadDir(dir)
-		if err == nil && len(left) == 0 {
-			err = t.fs.Remove(dir)
+	return removed, nil
+}
+
+func (t *tileStore) tidy(dir string, want map[string]bool) (removed int, err error) {
+	entries, err := t.fs.ReadDir(filepath.Join(t.dir, dir))
+	if err != nil {
+		return 0, err
+	}
+	left := len(entries)
+	for _, e := range entries {
+		path := dir + "/" + e.Name()
+		switch {
+		case e.IsDir():
+			var n int
+			n, err = t.tidy(path, want)
+			removed += n
+		case path == nameTile+"/tmp":
+			err = t.fs.Remove(filepath.Join(t.dir, path))
+		case isPartialTile(path) && !want[path]:
+			err = t.fs.Remove(filepath.Join(t.dir, path))
+			removed++
+			left--
 		}
 		if err != nil {
-			return removed, fmt.Errorf("audit: tidying tiles: %w", err)
+			return removed, err
 		}
+	}
+	if left == 0 && strings.HasSuffix(dir, ".p") {
+		return removed, t.fs.Remove(filepath.Join(t.dir, dir))
 	}
 	return removed, nil
 }

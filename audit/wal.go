@@ -79,7 +79,7 @@ func (w *wal) write(b []byte) error {
 		return err
 	}
 	w.off += int64(len(b))
-	return stillThere(w.seg, filepath.Join(w.dir, w.name))
+	return w.seg.StillNamed(filepath.Join(w.dir, w.name))
 }
 
 // rotate makes the spare the live segment. It waits for the spare at most
@@ -113,7 +113,7 @@ func (w *wal) rotate(first uint64, wait time.Duration) error {
 func (w *wal) check() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return stillThere(w.seg, filepath.Join(w.dir, w.name))
+	return w.seg.StillNamed(filepath.Join(w.dir, w.name))
 }
 
 // spares makes a spare whenever one is wanted, until want is closed. While the

@@ -40,11 +40,11 @@ func (l *Log) watches() {
 
 func (l *Log) check() error {
 	for _, dir := range []string{l.cfg.Dir, l.wal.dir} {
-		if err := writable(dir); err != nil {
+		if err := l.cfg.files.Writable(dir); err != nil {
 			return fmt.Errorf("audit directory: %w", err)
 		}
 	}
-	if err := stillThere(l.lock, filepath.Join(l.cfg.Dir, nameLock)); err != nil {
+	if err := l.lock.StillNamed(filepath.Join(l.cfg.Dir, nameLock)); err != nil {
 		return fmt.Errorf("audit lock: %w", err)
 	}
 	if err := l.wal.check(); err != nil {
