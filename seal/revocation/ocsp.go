@@ -3,10 +3,8 @@ package revocation
 import (
 	"bytes"
 	"crypto/rand"
-	"crypto/sha1" // names issuers in RFC 6960, protects nothing
 	"encoding/asn1"
 	"fmt"
-	"hash"
 	"math/big"
 	"slices"
 	"time"
@@ -77,10 +75,8 @@ func (q ocspQuery) encode() ([]byte, error) {
 // certID returns the digests that name an issuer (RFC 6960, 4.1.1): of its name, and
 // of its key's bits.
 func certID(issuer *smx509.Certificate, algorithm asn1.ObjectIdentifier) (name, keyHash []byte, err error) {
-	var h hash.Hash
-	if algorithm.Equal(der.OIDSHA1) {
-		h = sha1.New()
-	} else if h = der.NewHash(algorithm); h == nil {
+	h := der.NewNameHash(algorithm)
+	if h == nil {
 		return nil, nil, malformed("CertID: digest algorithm not known here")
 	}
 	spki := cryptobyte.String(issuer.RawSubjectPublicKeyInfo)
@@ -152,7 +148,7 @@ func unwrapOCSP(raw []byte) ([]byte, error) {
 // basicResponse is BasicOCSPResponse.
 type basicResponse struct {
 	tbs, signature []byte
-	algorithm      smx509.SignatureAlgorithm
+	algorithm      asn1.ObjectIdentifier
 	certificates   []*smx509.Certificate
 	produced       time.Time
 	single         []singleResponse
@@ -170,16 +166,16 @@ type singleResponse struct {
 func parseBasic(raw []byte) (*basicResponse, error) {
 	s := cryptobyte.String(raw)
 	var basic, tbs, signature, certificates cryptobyte.String
-	var algorithm asn1.ObjectIdentifier
+	r := &basicResponse{}
 	var unused uint8
 	var withCerts bool
 	if !s.ReadASN1(&basic, tag.SEQUENCE) || !s.Empty() ||
-		!basic.ReadASN1Element(&tbs, tag.SEQUENCE) || !der.ReadAlgorithm(&basic, &algorithm) ||
+		!basic.ReadASN1Element(&tbs, tag.SEQUENCE) || !der.ReadAlgorithm(&basic, &r.algorithm) ||
 		!basic.ReadASN1(&signature, tag.BIT_STRING) || !signature.ReadUint8(&unused) || unused != 0 ||
 		!basic.ReadOptionalASN1(&certificates, &withCerts, der.Explicit0) || !basic.Empty() {
 		return nil, malformed("basic OCSP response")
 	}
-	r := &basicResponse{tbs: tbs, signature: signature, algorithm: der.SignatureAlgorithm(algorithm, nil)}
+	r.tbs, r.signature = tbs, signature
 	if withCerts && !r.readCertificates(certificates) {
 		return nil, malformed("OCSP: certificates")
 	}
@@ -304,14 +300,14 @@ func readExtensions(s cryptobyte.String, nonce *[]byte) bool {
 // signedFor reports whether the response is signed by the issuer, or by a responder
 // whose certificate the issuer made for that purpose (RFC 6960, 4.2.2.2).
 func (r *basicResponse) signedFor(issuer *smx509.Certificate) bool {
-	if issuer.CheckSignature(r.algorithm, r.tbs, r.signature) == nil {
+	if der.CheckSignature(issuer, r.algorithm, nil, r.tbs, r.signature) {
 		return true
 	}
 	return slices.ContainsFunc(r.certificates, func(c *smx509.Certificate) bool {
 		return slices.Contains(c.ExtKeyUsage, smx509.ExtKeyUsageOCSPSigning) &&
 			!r.produced.Before(c.NotBefore) && !r.produced.After(c.NotAfter) &&
 			bytes.Equal(c.RawIssuer, issuer.RawSubject) && c.CheckSignatureFrom(issuer) == nil &&
-			c.CheckSignature(r.algorithm, r.tbs, r.signature) == nil
+			der.CheckSignature(c, r.algorithm, nil, r.tbs, r.signature)
 	})
 }
 

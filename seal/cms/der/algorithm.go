@@ -1,12 +1,14 @@
 package der
 
 import (
-	"crypto"
-	_ "crypto/sha256" // SHA-256 for time stamps and revocation of others
-	_ "crypto/sha512"
+	"crypto/ecdsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/asn1"
 	"hash"
 
+	"github.com/emmansun/gmsm/sm2"
 	"github.com/emmansun/gmsm/sm3"
 	"github.com/emmansun/gmsm/smx509"
 )
@@ -36,20 +38,29 @@ var (
 	oidRSA = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}
 )
 
-// NewHash returns the hash function of an algorithm, nil for one that is not
-// accepted: SM3, SHA-256, SHA-384 and SHA-512 are.
+// NewHash returns the hash function of an algorithm, nil for one that signs nothing
+// here: SM3, SHA-256, SHA-384 and SHA-512 do.
 func NewHash(oid asn1.ObjectIdentifier) hash.Hash {
 	switch {
 	case oid.Equal(OIDSM3):
 		return sm3.New()
 	case oid.Equal(OIDSHA256):
-		return crypto.SHA256.New()
+		return sha256.New()
 	case oid.Equal(OIDSHA384):
-		return crypto.SHA384.New()
+		return sha512.New384()
 	case oid.Equal(OIDSHA512):
-		return crypto.SHA512.New()
+		return sha512.New()
 	}
 	return nil
+}
+
+// NewNameHash is NewHash for digests that only name a certificate or an issuer, which
+// older structures do with SHA-1.
+func NewNameHash(oid asn1.ObjectIdentifier) hash.Hash {
+	if oid.Equal(OIDSHA1) {
+		return sha1.New()
+	}
+	return NewHash(oid)
 }
 
 // signatures that are accepted, and the digest each goes with.
@@ -71,14 +82,17 @@ var signatures = []struct {
 	{oidRSA, OIDSHA512, smx509.SHA512WithRSA},
 }
 
-// SignatureAlgorithm returns the algorithm an identifier stands for together with a
-// digest; nil as digest fits the algorithm's own. It is
-// smx509.UnknownSignatureAlgorithm for what is not accepted.
-func SignatureAlgorithm(oid, digest asn1.ObjectIdentifier) smx509.SignatureAlgorithm {
+// CheckSignature reports whether signature is cert's over signed (the message, not a
+// digest), by the algorithm that oid names together with a digest algorithm; nil as
+// digest stands for the algorithm's own. SM2 signatures are of SM2 keys only and use
+// the default user id.
+func CheckSignature(cert *smx509.Certificate, oid, digest asn1.ObjectIdentifier, signed, signature []byte) bool {
+	pub, ec := cert.PublicKey.(*ecdsa.PublicKey)
 	for _, s := range signatures {
 		if s.oid.Equal(oid) && (digest == nil && !oid.Equal(oidRSA) || s.digest.Equal(digest)) {
-			return s.algorithm
+			return (ec && sm2.IsSM2PublicKey(pub)) == (s.algorithm == smx509.SM2WithSM3) &&
+				cert.CheckSignature(s.algorithm, signed, signature) == nil
 		}
 	}
-	return smx509.UnknownSignatureAlgorithm
+	return false
 }
