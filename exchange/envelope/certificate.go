@@ -14,6 +14,7 @@ import (
 	tag "golang.org/x/crypto/cryptobyte/asn1"
 
 	"yizheng/identity/jose"
+	"yizheng/seal/cms/der"
 )
 
 // Certificate wraps a key in a self-signed X.509 certificate that has the key's
@@ -45,7 +46,7 @@ func nameOf(keyID string, certificate []byte) ([]byte, error) {
 		if !ok {
 			return nil, errors.New("key has no id")
 		}
-		return build(64, func(b *cryptobyte.Builder) { addKeyName(b, id) })
+		return der.Build(64, func(b *cryptobyte.Builder) { addKeyName(b, id) })
 	}
 	name, id, ok := cutCertificate(certificate)
 	if !ok || id != keyID {
@@ -56,12 +57,12 @@ func nameOf(keyID string, certificate []byte) ([]byte, error) {
 
 // cutCertificate takes issuerAndSerialNumber and key id out of a certificate.
 // Nothing else of it is looked at, since nothing else of it is trusted.
-func cutCertificate(der []byte) (issuerSerial []byte, keyID string, ok bool) {
-	s := cryptobyte.String(der)
+func cutCertificate(raw []byte) (issuerSerial []byte, keyID string, ok bool) {
+	s := cryptobyte.String(raw)
 	var certificate, tbs, serial, issuer, skipped, spki cryptobyte.String
 	if !s.ReadASN1(&certificate, tag.SEQUENCE) || !s.Empty() ||
 		!certificate.ReadASN1(&tbs, tag.SEQUENCE) ||
-		!tbs.SkipOptionalASN1(tagExplicit0) || // version
+		!tbs.SkipOptionalASN1(der.Explicit0) || // version
 		!tbs.ReadASN1Element(&serial, tag.INTEGER) ||
 		!tbs.SkipASN1(tag.SEQUENCE) || // signature algorithm
 		!tbs.ReadASN1Element(&issuer, tag.SEQUENCE) ||
@@ -78,8 +79,8 @@ func cutCertificate(der []byte) (issuerSerial []byte, keyID string, ok bool) {
 	if !isEC {
 		return nil, "", false
 	}
-	issuerSerial, err = build(len(issuer)+len(serial), func(b *cryptobyte.Builder) {
-		addSequence(b, func(b *cryptobyte.Builder) { b.AddBytes(issuer); b.AddBytes(serial) })
+	issuerSerial, err = der.Build(len(issuer)+len(serial), func(b *cryptobyte.Builder) {
+		der.AddSequence(b, func(b *cryptobyte.Builder) { b.AddBytes(issuer); b.AddBytes(serial) })
 	})
 	return issuerSerial, jose.KeyID(key), err == nil
 }

@@ -1,7 +1,6 @@
 package envelope
 
 import (
-	"bytes"
 	"encoding/asn1"
 	"encoding/hex"
 	"math"
@@ -11,52 +10,46 @@ import (
 	"github.com/emmansun/gmsm/sm4"
 	"golang.org/x/crypto/cryptobyte"
 	tag "golang.org/x/crypto/cryptobyte/asn1"
+
+	"yizheng/seal/cms/der"
 )
 
 // minSealed is less than any message of this form can have.
 const minSealed = 128
 
-// readContentInfo reads SEQUENCE { oid, [0] EXPLICIT content } that fills s.
-func readContentInfo(s *cryptobyte.String, content *cryptobyte.String, oid *asn1.ObjectIdentifier, oneOf ...asn1.ObjectIdentifier) bool {
-	var info cryptobyte.String
-	return s.ReadASN1(&info, tag.SEQUENCE) &&
-		readOID(&info, oid, oneOf...) &&
-		info.ReadASN1(content, tagExplicit0) && info.Empty()
-}
-
 // parseEnveloped reads ContentInfo(EnvelopedData) with one recipient and
-// nothing optional. Its parts are slices of der.
-func parseEnveloped(der []byte) (envelopedMessage, bool) {
+// nothing optional. Its parts are slices of raw.
+func parseEnveloped(raw []byte) (envelopedMessage, bool) {
 	var m envelopedMessage
-	if len(der) < minSealed || len(der) > MaxSealed {
+	if len(raw) < minSealed || len(raw) > MaxSealed {
 		return m, false
 	}
-	s := cryptobyte.String(der)
+	s := cryptobyte.String(raw)
 	var explicit, enveloped, recipients, recipient, encrypted, algorithm, key, iv, content cryptobyte.String
-	if !readContentInfo(&s, &explicit, nil, oidEnveloped, oidEnvelopedPKCS7) || !s.Empty() ||
+	if !der.ReadContentInfo(&s, &explicit, nil, oidEnveloped, oidEnvelopedPKCS7) || !s.Empty() ||
 		!explicit.ReadASN1(&enveloped, tag.SEQUENCE) || !explicit.Empty() {
 		return m, false
 	}
-	if !readVersion(&enveloped, 0, 1, 2) || // GM/T 0010 says 1, RFC 5652 says 0 or 2
+	if !der.ReadVersion(&enveloped, 0, 1, 2) || // GM/T 0010 says 1, RFC 5652 says 0 or 2
 		!enveloped.ReadASN1(&recipients, tag.SET) ||
 		!enveloped.ReadASN1(&encrypted, tag.SEQUENCE) || !enveloped.Empty() ||
 		!recipients.ReadASN1(&recipient, tag.SEQUENCE) || !recipients.Empty() {
 		return m, false
 	}
-	if !readVersion(&recipient, 0, 1, 2) { // likewise
+	if !der.ReadVersion(&recipient, 0, 1, 2) { // likewise
 		return m, false
 	}
 	var ok bool
 	if m.recipient, ok = readParty(&recipient); !ok || m.recipient.keyID == "" ||
-		!readAlgorithm(&recipient, oidSM2Encrypt, oidSM2) ||
+		!der.ReadAlgorithm(&recipient, nil, oidSM2Encrypt, der.OIDSM2) ||
 		!recipient.ReadASN1(&key, tag.OCTET_STRING) || !recipient.Empty() || !isSM2Cipher(key) {
 		return m, false
 	}
-	if !readOID(&encrypted, nil, oidData, oidDataPKCS7) ||
+	if !der.ReadOID(&encrypted, nil, der.OIDData, der.OIDDataPKCS7) ||
 		!encrypted.ReadASN1(&algorithm, tag.SEQUENCE) ||
-		!readOID(&algorithm, nil, oidSM4CBC, oidSM4) ||
+		!der.ReadOID(&algorithm, nil, oidSM4CBC, oidSM4) ||
 		!algorithm.ReadASN1(&iv, tag.OCTET_STRING) || !algorithm.Empty() || len(iv) != sm4.BlockSize ||
-		!encrypted.ReadASN1(&content, tagImplicit0) || !encrypted.Empty() ||
+		!encrypted.ReadASN1(&content, der.Implicit0) || !encrypted.Empty() ||
 		len(content) == 0 || len(content)%sm4.BlockSize != 0 {
 		return m, false
 	}
@@ -77,22 +70,22 @@ func isSM2Cipher(der cryptobyte.String) bool {
 }
 
 // parseSigned reads ContentInfo(SignedData) with one signer, signed attributes
-// and no unsigned ones. Its parts are slices of der.
-func parseSigned(der []byte) (signedMessage, bool) {
+// and no unsigned ones. Its parts are slices of raw.
+func parseSigned(raw []byte) (signedMessage, bool) {
 	var m signedMessage
-	s := cryptobyte.String(der)
+	s := cryptobyte.String(raw)
 	var explicit, signed, digests, content, body, certificates, signers, signer cryptobyte.String
 	var contentType asn1.ObjectIdentifier
-	if !readContentInfo(&s, &explicit, nil, oidSigned, oidSignedPKCS7) || !s.Empty() ||
+	if !der.ReadContentInfo(&s, &explicit, nil, der.OIDSigned, der.OIDSignedPKCS7) || !s.Empty() ||
 		!explicit.ReadASN1(&signed, tag.SEQUENCE) || !explicit.Empty() {
 		return m, false
 	}
 	var withCertificates bool
-	if !readVersion(&signed, 1, 3) || // GM/T 0010 says 1, RFC 5652 says 3
-		!signed.ReadASN1(&digests, tag.SET) || !readAlgorithm(&digests, oidSM3) || !digests.Empty() ||
-		!readContentInfo(&signed, &content, &contentType, oidData, oidDataPKCS7) ||
+	if !der.ReadVersion(&signed, 1, 3) || // GM/T 0010 says 1, RFC 5652 says 3
+		!signed.ReadASN1(&digests, tag.SET) || !der.ReadAlgorithm(&digests, nil, der.OIDSM3) || !digests.Empty() ||
+		!der.ReadContentInfo(&signed, &content, &contentType, der.OIDData, der.OIDDataPKCS7) ||
 		!content.ReadASN1(&body, tag.OCTET_STRING) || !content.Empty() || len(body) > MaxBody ||
-		!signed.ReadOptionalASN1(&certificates, &withCertificates, tagExplicit0) ||
+		!signed.ReadOptionalASN1(&certificates, &withCertificates, der.Explicit0) ||
 		!signed.ReadASN1(&signers, tag.SET) || !signed.Empty() ||
 		!signers.ReadASN1(&signer, tag.SEQUENCE) || !signers.Empty() {
 		return m, false
@@ -103,7 +96,7 @@ func parseSigned(der []byte) (signedMessage, bool) {
 
 // readSigner reads the contents of SignerInfo.
 func (m *signedMessage) readSigner(s, certificates cryptobyte.String) bool {
-	if !readVersion(&s, 1, 3) { // 3 with a subjectKeyIdentifier
+	if !der.ReadVersion(&s, 1, 3) { // 3 with a subjectKeyIdentifier
 		return false
 	}
 	who, ok := readParty(&s)
@@ -114,51 +107,38 @@ func (m *signedMessage) readSigner(s, certificates cryptobyte.String) bool {
 		m.signer = certified(certificates, who.issuerSerial)
 	}
 	var attributes, signature cryptobyte.String
-	if m.signer == "" || !readAlgorithm(&s, oidSM3) ||
-		!s.ReadASN1Element(&attributes, tagExplicit0) ||
-		!readAlgorithm(&s, oidSM2SM3, oidSM2Sign, oidSM2) ||
+	if m.signer == "" || !der.ReadAlgorithm(&s, nil, der.OIDSM3) ||
+		!s.ReadASN1Element(&attributes, der.Explicit0) ||
+		!der.ReadAlgorithm(&s, nil, der.OIDSM2SM3, der.OIDSM2Sign, der.OIDSM2) ||
 		!s.ReadASN1(&signature, tag.OCTET_STRING) || !s.Empty() {
 		return false
 	}
 	m.signature = signature
 	m.signed = append([]byte{byte(tag.SET)}, attributes[1:]...) // as it was signed (RFC 5652, 5.4)
 	set := attributes
-	return set.ReadASN1(&set, tagExplicit0) && m.readAttributes(set)
+	return set.ReadASN1(&set, der.Explicit0) && m.readAttributes(set)
 }
 
 // readAttributes reads the signed attributes: the four of ours once each, in DER
 // order; others are signed, so they do no harm, and mean nothing.
 func (m *signedMessage) readAttributes(set cryptobyte.String) bool {
-	var previous []byte
 	seen := map[string]bool{}
-	for !set.Empty() {
-		var attribute, values cryptobyte.String
-		var oid asn1.ObjectIdentifier
-		if !set.ReadASN1Element(&attribute, tag.SEQUENCE) || bytes.Compare(previous, attribute) >= 0 {
-			return false
-		}
-		previous = attribute
-		if !attribute.ReadASN1(&attribute, tag.SEQUENCE) || !attribute.ReadASN1ObjectIdentifier(&oid) ||
-			!attribute.ReadASN1(&values, tag.SET) || !attribute.Empty() || seen[oid.String()] {
-			return false
-		}
+	ok := der.ReadAttributes(set, func(oid asn1.ObjectIdentifier, value cryptobyte.String) bool {
 		seen[oid.String()] = true
-		if !m.readAttribute(oid, values) {
-			return false
-		}
-	}
-	return seen[oidContentType.String()] && seen[oidMessageDigest.String()] &&
-		seen[oidSigningTime.String()] && seen[oidFerry.String()]
+		return m.readAttribute(oid, value)
+	})
+	return ok && seen[der.OIDContentType.String()] && seen[der.OIDMessageDigest.String()] &&
+		seen[der.OIDSigningTime.String()] && seen[oidFerry.String()]
 }
 
 func (m *signedMessage) readAttribute(oid asn1.ObjectIdentifier, value cryptobyte.String) bool {
 	switch {
-	case oid.Equal(oidContentType):
-		return readOID(&value, nil, m.contentType) && value.Empty()
-	case oid.Equal(oidMessageDigest):
+	case oid.Equal(der.OIDContentType):
+		return der.ReadOID(&value, nil, m.contentType) && value.Empty()
+	case oid.Equal(der.OIDMessageDigest):
 		return readBytes(&value, m.digest[:]) && value.Empty()
-	case oid.Equal(oidSigningTime):
-		t, ok := readTime(&value)
+	case oid.Equal(der.OIDSigningTime):
+		t, ok := der.ReadTime(&value)
 		m.attributes.SignedAt = t.UTC()
 		return ok && value.Empty()
 	case oid.Equal(oidFerry):
@@ -218,11 +198,11 @@ func readFerry(value *cryptobyte.String, a *Attributes) bool {
 func readReply(s *cryptobyte.String, a *Attributes) bool {
 	var field cryptobyte.String
 	var there bool
-	if !s.ReadOptionalASN1(&field, &there, tagExplicit0) ||
+	if !s.ReadOptionalASN1(&field, &there, der.Explicit0) ||
 		there && !(readText(&field, &a.ReplyTo) && field.Empty() && a.ReplyTo != "") {
 		return false
 	}
-	if !s.ReadOptionalASN1(&field, &there, tagExplicit1) {
+	if !s.ReadOptionalASN1(&field, &there, der.Explicit1) {
 		return false
 	}
 	if there {
@@ -236,7 +216,7 @@ func readReply(s *cryptobyte.String, a *Attributes) bool {
 		}
 		a.ReplyKey = key
 	}
-	if !s.ReadOptionalASN1(&field, &there, tagExplicit2) {
+	if !s.ReadOptionalASN1(&field, &there, der.Explicit2) {
 		return false
 	}
 	if there {

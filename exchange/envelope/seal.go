@@ -5,10 +5,8 @@ import (
 	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/rand"
-	"encoding/asn1"
 	"errors"
 	"fmt"
-	"sort"
 	"time"
 
 	"github.com/emmansun/gmsm/sm2"
@@ -18,6 +16,7 @@ import (
 	tag "golang.org/x/crypto/cryptobyte/asn1"
 
 	"yizheng/identity/jose"
+	"yizheng/seal/cms/der"
 )
 
 // ErrTooLarge is returned for a body of more than MaxBody bytes.
@@ -133,31 +132,12 @@ func signedAttributes(a Attributes, digest [32]byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	values := []struct {
-		oid   asn1.ObjectIdentifier
-		value func(*cryptobyte.Builder)
-	}{
-		{oidContentType, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oidData) }},
-		{oidMessageDigest, func(b *cryptobyte.Builder) { b.AddASN1OctetString(digest[:]) }},
-		{oidSigningTime, func(b *cryptobyte.Builder) { addTime(b, a.SignedAt) }},
-		{oidFerry, func(b *cryptobyte.Builder) { b.AddBytes(ferry) }},
-	}
-	encoded := make([][]byte, len(values))
-	for i, v := range values {
-		encoded[i], err = build(len(ferry)+64, func(b *cryptobyte.Builder) {
-			addSequence(b, func(b *cryptobyte.Builder) {
-				b.AddASN1ObjectIdentifier(v.oid)
-				b.AddASN1(tag.SET, v.value)
-			})
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	sort.Slice(encoded, func(i, j int) bool { return bytes.Compare(encoded[i], encoded[j]) < 0 }) // X.690, 11.6
-	return build(len(ferry)+256, func(b *cryptobyte.Builder) {
-		b.AddASN1(tag.SET, func(b *cryptobyte.Builder) { b.AddBytes(bytes.Join(encoded, nil)) })
-	})
+	return der.Attributes(
+		der.Attribute{Type: der.OIDContentType, Value: func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(der.OIDData) }},
+		der.Attribute{Type: der.OIDMessageDigest, Value: func(b *cryptobyte.Builder) { b.AddASN1OctetString(digest[:]) }},
+		der.Attribute{Type: der.OIDSigningTime, Value: func(b *cryptobyte.Builder) { der.AddTime(b, a.SignedAt) }},
+		der.Attribute{Type: oidFerry, Value: func(b *cryptobyte.Builder) { b.AddBytes(ferry) }},
+	)
 }
 
 // ferryAttribute is the value of our own attribute.
@@ -178,8 +158,8 @@ func ferryAttribute(a Attributes) ([]byte, error) {
 		}
 		point = key.Bytes()
 	}
-	return build(256, func(b *cryptobyte.Builder) {
-		addSequence(b, func(b *cryptobyte.Builder) {
+	return der.Build(256, func(b *cryptobyte.Builder) {
+		der.AddSequence(b, func(b *cryptobyte.Builder) {
 			b.AddASN1Int64(ferryVersion)
 			b.AddASN1Int64(kind)
 			text(b, a.Exchange)
@@ -191,13 +171,13 @@ func ferryAttribute(a Attributes) ([]byte, error) {
 			b.AddASN1Int64(a.Deadline.UnixMilli())
 			b.AddASN1OctetString(a.LegDigest[:])
 			if a.ReplyTo != "" {
-				b.AddASN1(tagExplicit0, func(b *cryptobyte.Builder) { text(b, a.ReplyTo) })
+				b.AddASN1(der.Explicit0, func(b *cryptobyte.Builder) { text(b, a.ReplyTo) })
 			}
 			if point != nil {
-				b.AddASN1(tagExplicit1, func(b *cryptobyte.Builder) { b.AddASN1OctetString(point) })
+				b.AddASN1(der.Explicit1, func(b *cryptobyte.Builder) { b.AddASN1OctetString(point) })
 			}
 			if a.Epoch != 0 {
-				b.AddASN1(tagExplicit2, func(b *cryptobyte.Builder) { b.AddASN1Uint64(a.Epoch) })
+				b.AddASN1(der.Explicit2, func(b *cryptobyte.Builder) { b.AddASN1Uint64(a.Epoch) })
 			}
 		})
 	})
@@ -205,22 +185,21 @@ func ferryAttribute(a Attributes) ([]byte, error) {
 
 // signedData is ContentInfo(SignedData). name is the signer's issuerAndSerialNumber.
 func signedData(name, certificate, attributes, signature, body []byte) ([]byte, error) {
-	return build(len(body)+len(certificate)+1024, func(b *cryptobyte.Builder) {
-		addStructure(b, oidSigned, func(b *cryptobyte.Builder) {
+	return der.Build(len(body)+len(certificate)+1024, func(b *cryptobyte.Builder) {
+		der.AddStructure(b, der.OIDSigned, func(b *cryptobyte.Builder) {
 			b.AddASN1Int64(1) // GM/T 0010
-			b.AddASN1(tag.SET, func(b *cryptobyte.Builder) { addAlgorithm(b, oidSM3) })
-			addContentInfo(b, oidData, func(b *cryptobyte.Builder) { b.AddASN1OctetString(body) })
+			b.AddASN1(tag.SET, func(b *cryptobyte.Builder) { der.AddAlgorithm(b, der.OIDSM3) })
+			der.AddContentInfo(b, der.OIDData, func(b *cryptobyte.Builder) { b.AddASN1OctetString(body) })
 			if certificate != nil {
-				b.AddASN1(tagExplicit0, func(b *cryptobyte.Builder) { b.AddBytes(certificate) }) // [0] IMPLICIT SET OF
+				b.AddASN1(der.Explicit0, func(b *cryptobyte.Builder) { b.AddBytes(certificate) }) // [0] IMPLICIT SET OF
 			}
 			b.AddASN1(tag.SET, func(b *cryptobyte.Builder) {
-				addSequence(b, func(b *cryptobyte.Builder) {
+				der.AddSequence(b, func(b *cryptobyte.Builder) {
 					b.AddASN1Int64(1)
 					b.AddBytes(name)
-					addAlgorithm(b, oidSM3)
-					b.AddBytes([]byte{byte(tagExplicit0)}) // [0] IMPLICIT in place of SET
-					b.AddBytes(attributes[1:])
-					addAlgorithm(b, oidSM2SM3)
+					der.AddAlgorithm(b, der.OIDSM3)
+					der.AddRetagged(b, der.Explicit0, attributes)
+					der.AddAlgorithm(b, der.OIDSM2SM3)
 					b.AddASN1OctetString(signature)
 				})
 			})
@@ -243,38 +222,25 @@ func encrypt(key, iv [sm4.BlockSize]byte, plain []byte) ([]byte, error) {
 
 // envelopedData is ContentInfo(EnvelopedData). name is the recipient's issuerAndSerialNumber.
 func envelopedData(name, encryptedKey []byte, iv [sm4.BlockSize]byte, content []byte) ([]byte, error) {
-	return build(len(content)+512, func(b *cryptobyte.Builder) {
-		addStructure(b, oidEnveloped, func(b *cryptobyte.Builder) {
+	return der.Build(len(content)+512, func(b *cryptobyte.Builder) {
+		der.AddStructure(b, oidEnveloped, func(b *cryptobyte.Builder) {
 			b.AddASN1Int64(1) // GM/T 0010
 			b.AddASN1(tag.SET, func(b *cryptobyte.Builder) {
-				addSequence(b, func(b *cryptobyte.Builder) {
+				der.AddSequence(b, func(b *cryptobyte.Builder) {
 					b.AddASN1Int64(1)
 					b.AddBytes(name)
-					addAlgorithm(b, oidSM2Encrypt)
+					der.AddAlgorithm(b, oidSM2Encrypt)
 					b.AddASN1OctetString(encryptedKey)
 				})
 			})
-			addSequence(b, func(b *cryptobyte.Builder) {
-				b.AddASN1ObjectIdentifier(oidData)
-				addSequence(b, func(b *cryptobyte.Builder) {
+			der.AddSequence(b, func(b *cryptobyte.Builder) {
+				b.AddASN1ObjectIdentifier(der.OIDData)
+				der.AddSequence(b, func(b *cryptobyte.Builder) {
 					b.AddASN1ObjectIdentifier(oidSM4CBC)
 					b.AddASN1OctetString(iv[:])
 				})
-				b.AddASN1(tagImplicit0, func(b *cryptobyte.Builder) { b.AddBytes(content) })
+				b.AddASN1(der.Implicit0, func(b *cryptobyte.Builder) { b.AddBytes(content) })
 			})
 		})
-	})
-}
-
-// addStructure writes a ContentInfo whose content is a SEQUENCE of what f writes.
-func addStructure(b *cryptobyte.Builder, oid asn1.ObjectIdentifier, f func(*cryptobyte.Builder)) {
-	addContentInfo(b, oid, func(b *cryptobyte.Builder) { addSequence(b, f) })
-}
-
-// addContentInfo writes ContentInfo: SEQUENCE { oid, [0] EXPLICIT what f writes }.
-func addContentInfo(b *cryptobyte.Builder, oid asn1.ObjectIdentifier, f func(*cryptobyte.Builder)) {
-	addSequence(b, func(b *cryptobyte.Builder) {
-		b.AddASN1ObjectIdentifier(oid)
-		b.AddASN1(tagExplicit0, f)
 	})
 }
