@@ -118,11 +118,11 @@ func TestLoadFontsNamesAMissingFile(t *testing.T) {
 
 func TestSubsetKeepsUsedGlyphsAndTheirComponents(t *testing.T) {
 	f := mustParse(t, makeFont([]rune("ABCDEF，"), "D"))
-	s := &subset{font: f, cids: map[rune]uint16{}}
+	s := newSubset(f)
 	for _, r := range "DA，D" {
 		s.use(r, f.lookup(r))
 	}
-	file, err := s.file()
+	file, err := s.file(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,15 +170,15 @@ func TestSubsetRefusesGlyphThatContainsItself(t *testing.T) {
 	gid := f.lookup('C')
 	binary.BigEndian.PutUint16(data[int(f.glyfOffset)+int(f.loca[gid])+12:], gid)
 	f = mustParse(t, data)
-	s := &subset{font: f, cids: map[rune]uint16{}}
+	s := newSubset(f)
 	s.use('C', gid)
-	if _, err := s.file(); !errors.Is(err, ErrFont) {
+	if _, err := s.file(nil); !errors.Is(err, ErrFont) {
 		t.Errorf("got %v, want ErrFont", err)
 	}
 }
 
 func TestToUnicodeUsesSurrogatePairs(t *testing.T) {
-	s := &subset{font: mustParse(t, makeFont([]rune("李𬸚"), "")), cids: map[rune]uint16{}}
+	s := newSubset(mustParse(t, makeFont([]rune("李𬸚"), "")))
 	for _, r := range "李𬸚" {
 		s.use(r, s.font.lookup(r))
 	}
@@ -207,13 +207,13 @@ func FuzzFont(f *testing.F) {
 			}
 			return
 		}
-		s := &subset{font: ft, cids: map[rune]uint16{}}
+		s := newSubset(ft)
 		for _, r := range "AB，李𬸚" {
 			if gid := ft.lookup(r); gid != 0 {
 				s.use(r, gid)
 			}
 		}
-		if _, err := s.file(); err != nil && !errors.Is(err, ErrFont) {
+		if _, err := s.file(nil); err != nil && !errors.Is(err, ErrFont) {
 			t.Errorf("error without ErrFont: %v", err)
 		}
 	})

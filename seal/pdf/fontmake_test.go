@@ -51,14 +51,14 @@ func makeFont(runes []rune, composites string) []byte {
 	maxp := make([]byte, 32)
 	be.PutUint32(maxp, 0x00010000)
 	be.PutUint16(maxp[4:], uint16(n))
-	var tables []fontTable
-	for _, t := range []fontTable{{tag: "cmap", data: makeCmap(rs)}, {tag: "glyf", data: glyf}, {tag: "head", data: head},
-		{tag: "hhea", data: hhea}, {tag: "hmtx", data: hmtx}, {tag: "loca", data: loca}, {tag: "maxp", data: maxp},
-		{tag: "name", data: makeName("SquareSong")}} {
-		t.sum = tableSum(t.data)
-		tables = append(tables, t)
+	t := newTables(nil, 7)
+	for _, e := range []struct {
+		tag  string
+		data []byte
+	}{{"cmap", makeCmap(rs)}, {"glyf", glyf}, {"head", head}, {"hhea", hhea}, {"hmtx", hmtx}, {"loca", loca}, {"maxp", maxp}, {"name", makeName("SquareSong")}} {
+		t.add(e.tag, e.data)
 	}
-	return assemble(tables)
+	return t.finish()
 }
 
 // squareGlyph is a simple glyph of one square contour, side font units wide.

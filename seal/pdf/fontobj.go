@@ -3,51 +3,57 @@ package pdf
 import (
 	"fmt"
 	"strconv"
-	"strings"
 	"unicode/utf16"
 )
 
-// fonts writes the used subsets, five objects each, and returns the entries of a
-// font resource dictionary.
+// fonts writes the subsets that are used, five objects each, and returns the
+// entries of a font resource dictionary.
 func (w *writer) fonts(subsets []*subset) (string, error) {
-	var refs strings.Builder
+	refs := fmt.Appendf(nil, "/F0 %d 0 R", objFont)
 	for i, s := range subsets {
 		if len(s.runes) == 0 {
 			continue
 		}
 		n := w.next
-		w.next += 5
-		fmt.Fprintf(&refs, "/F%d %d 0 R", i, n)
-		if err := w.font(n, i, s); err != nil {
+		w.next += fontObjects
+		refs = fmt.Appendf(fontKey(refs, uint8(i+1)), " %d 0 R", n)
+		if err := w.font(n, i+1, s, nil); err != nil {
 			return "", err
 		}
 	}
-	return refs.String(), nil
+	return string(refs), nil
 }
 
-func (w *writer) font(n, index int, s *subset) error {
+// font writes a subset as objects n to n+4, its streams compressed by pack or, if
+// that is nil, as they are: compression takes longer than all the rest.
+func (w *writer) font(n, index int, s *subset, pack func([]byte) []byte) error {
 	f := s.font
-	file, err := s.file()
+	file, err := s.file(w.scratch[:0])
 	if err != nil {
 		return err
+	}
+	w.scratch = file
+	dict, toUnicode := "/Length1 "+strconv.Itoa(len(file)), s.toUnicode()
+	packed := ""
+	if pack != nil {
+		file, toUnicode, packed = pack(file), pack(toUnicode), "/Filter/FlateDecode"
 	}
 	name := fmt.Sprintf("YIZHE%c+%s", 'A'+index, f.psName)
 	w.object(n, "<</Type/Font/Subtype/Type0/BaseFont/%s/Encoding/Identity-H/DescendantFonts[%d 0 R]/ToUnicode %d 0 R>>", name, n+1, n+4)
 	w.object(n+1, "<</Type/Font/Subtype/CIDFontType2/BaseFont/%s/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>/CIDToGIDMap/Identity/DW 1000%s/FontDescriptor %d 0 R>>",
-		name, s.widths(), n+2)
+		name, s.widthArray(), n+2)
 	w.object(n+2, "<</Type/FontDescriptor/FontName/%s/Flags 4/FontBBox[%d %d %d %d]/ItalicAngle 0/Ascent %d/Descent %d/CapHeight 700/StemV 80/FontFile2 %d 0 R>>",
 		name, f.bbox[0], f.bbox[1], f.bbox[2], f.bbox[3], f.ascent, f.descent, n+3)
-	w.stream(n+3, "/Length1 "+strconv.Itoa(len(file)), file)
-	w.stream(n+4, "", s.toUnicode())
+	w.stream(n+3, dict+packed, file)
+	w.stream(n+4, packed, toUnicode)
 	return nil
 }
 
-// widths returns a /W array of the advances that are not the default of 1000.
-func (s *subset) widths() string {
+// widthArray returns a /W array of the advances that are not the default of 1000.
+func (s *subset) widthArray() string {
 	b := []byte("/W[")
 	open := false
-	for cid := 1; cid <= len(s.runes); cid++ {
-		w := s.width(cid)
+	for i, w := range s.widths {
 		if w == 1000 {
 			if open {
 				b, open = append(b, ']'), false
@@ -55,7 +61,7 @@ func (s *subset) widths() string {
 			continue
 		}
 		if !open {
-			b = strconv.AppendInt(b, int64(cid), 10)
+			b = strconv.AppendInt(b, int64(i+1), 10)
 			b, open = append(b, '['), true
 		}
 		b = strconv.AppendInt(b, int64(w), 10)

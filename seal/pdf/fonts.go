@@ -60,13 +60,14 @@ func (e *GlyphMissingError) Error() string {
 // Missing returns the code points of s that cannot be printed, ascending.
 func (fs *Fonts) Missing(s string) []rune {
 	var missing []rune
-	fs.collect(s, &missing)
+	fs.collect(s, &runeTable{}, &missing)
 	return sorted(missing)
 }
 
-func (fs *Fonts) collect(s string, missing *[]rune) {
+// collect appends what cannot be printed of s; known needs no look.
+func (fs *Fonts) collect(s string, known *runeTable, missing *[]rune) {
 	for _, r := range s {
-		if r == '\n' {
+		if r == '\n' || known.get(r) != 0 {
 			continue
 		}
 		if _, gid := fs.find(r); gid == 0 {
@@ -101,13 +102,14 @@ func unprintable(r rune) bool {
 	return r == unicode.ReplacementChar || unicode.In(r, unicode.C, unicode.Zl, unicode.Zp)
 }
 
-// checkGlyphs returns a *GlyphMissingError when any text of d cannot be drawn.
-func (fs *Fonts) checkGlyphs(d *Document) error {
+// checkGlyphs returns a *GlyphMissingError when any text of d cannot be drawn,
+// with what p has or otherwise.
+func (fs *Fonts) checkGlyphs(d *Document, p *prefix) error {
 	var missing []rune
 	runes := 0
 	d.texts(func(s string) {
 		runes += len(s)
-		fs.collect(s, &missing)
+		fs.collect(s, &p.cids, &missing)
 	})
 	if len(missing) > 0 {
 		return &GlyphMissingError{Runes: sorted(missing)}

@@ -59,8 +59,10 @@ func minuteText(t time.Time) string {
 // layout places one document on pages.
 type layout struct {
 	fonts       *Fonts
+	prefix      *prefix
 	doc         *Document
-	subsets     []*subset
+	code        *qrCode   // nil when the document has none
+	subsets     []*subset // what each font of the chain adds to the prefix
 	arena       []char
 	pages       []*content
 	y           float64 // next free height on the current page
@@ -70,10 +72,10 @@ type layout struct {
 	err         error
 }
 
-func newLayout(fonts *Fonts, d *Document) *layout {
-	l := &layout{fonts: fonts, doc: d, arena: make([]char, 0, 1024)}
+func newLayout(fonts *Fonts, p *prefix, d *Document) *layout {
+	l := &layout{fonts: fonts, prefix: p, doc: d, arena: make([]char, 0, 2048)}
 	for _, f := range fonts.chain {
-		l.subsets = append(l.subsets, &subset{font: f, cids: map[rune]uint16{}})
+		l.subsets = append(l.subsets, newSubset(f))
 	}
 	return l
 }
@@ -132,7 +134,7 @@ func (l *layout) newPage() {
 		l.y = topNext
 		return
 	}
-	l.pages = append(l.pages, &content{})
+	l.pages = append(l.pages, &content{b: make([]byte, 0, 8<<10)})
 	l.y = topNext
 	l.ground()
 	if len(l.pages) > 1 {

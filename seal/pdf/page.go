@@ -11,10 +11,15 @@ func (l *layout) ground() {
 	c := l.page()
 	if l.doc.Watermark != "" {
 		l.watermark()
-		c.b = append(c.b, "/Pattern cs /W scn\n"...)
+		c.b = append(c.b, "q /Pattern cs /W scn\n"...)
 		c.op("re", frame+6, frame+6, pageWidth-2*frame-12, pageHeight-2*frame-12)
-		c.op("f")
+		c.b = append(c.b, "f Q\n"...)
 	}
+	c.b = append(c.b, "/B Do\n"...)
+}
+
+// frame draws the border of the page.
+func (c *content) frame() {
 	c.stroke(frame, frame, pageWidth-2*frame, pageHeight-2*frame, 1.6, accent)
 	const in = frame + 4
 	c.stroke(in, in, pageWidth-2*in, pageHeight-2*in, 0.45, accent)
@@ -36,7 +41,7 @@ func (l *layout) watermark() {
 	chars := l.shape(oneLine(l.doc.Watermark))
 	st := style{size: 12, color: ghost}
 	step := width(chars, st.size) + 40
-	c := &content{}
+	c := &content{b: make([]byte, 0, 1<<10)}
 	c.text(chars, 0, 8, st)
 	// The second line is shifted by half a step; its parts beyond the cell are
 	// clipped and the neighbouring cells show the rest.
@@ -141,9 +146,7 @@ func (l *layout) centred(chars []char, center, size, height float64) {
 
 // qr draws the QR code with its upper left corner at x, y and the caption below.
 func (l *layout) qr(x, y float64) {
-	if err := l.page().qr(l.doc.QR, x, y-qrSize, qrSize); err != nil && l.err == nil {
-		l.err = err
-	}
+	l.page().qr(l.code.size, x, y-qrSize, qrSize)
 	caption := l.shape(wordScan)
 	l.page().text(caption, x+(qrSize-width(caption, 9))/2, y-qrSize-11, style{size: 9, color: soft})
 }

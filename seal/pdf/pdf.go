@@ -104,6 +104,12 @@ type Document struct {
 	Watermark    string // printed verbatim, once clear at the foot of each page and repeated in grey
 	QR           string // payload of the QR code; its caption is 扫码验真
 
+	// Template is the fixed text of this kind of document, in any order: unfilled
+	// wording, names of codes and places. It is optional and changes nothing that
+	// is seen; its characters are prepared once, which makes rendering faster and
+	// the documents of one kind alike in size.
+	Template string
+
 	Seed    []byte // SeedSize bytes, private key of the catalogue
 	Receipt string // intent receipt in its text form, private key of the catalogue
 
@@ -154,8 +160,13 @@ func plainName(n string) bool {
 	return n != "" && len(n) <= 127
 }
 
-// Renderer turns documents into drafts. It is safe for concurrent use.
-type Renderer struct{ fonts *Fonts }
+// Renderer turns documents into drafts. It is safe for concurrent use. It keeps
+// what documents of one kind have in common, at most 32 MiB.
+type Renderer struct {
+	fonts    *Fonts
+	prefixes prefixes
+	plans    qrPlans
+}
 
 // NewRenderer returns a renderer that uses the fonts of f.
 func NewRenderer(f *Fonts) (*Renderer, error) {
@@ -179,10 +190,19 @@ func (r *Renderer) Render(d Document, slot SignatureSlot) (*Draft, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
-	if err := r.fonts.checkGlyphs(&d); err != nil {
+	p, err := r.prefixes.get(r.fonts, &d)
+	if err != nil {
 		return nil, err
 	}
-	l := newLayout(r.fonts, &d)
+	if err := r.fonts.checkGlyphs(&d, p); err != nil {
+		return nil, err
+	}
+	l := newLayout(r.fonts, p, &d)
+	if d.QR != "" {
+		if l.code, err = r.plans.encode(d.QR); err != nil {
+			return nil, err
+		}
+	}
 	if err := l.run(); err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func render(t testing.TB, d Document) *Draft {
 func TestRenderIsDeterministic(t *testing.T) {
 	d := sampleDocument()
 	a, b := render(t, d), render(t, d)
-	if !bytes.Equal(a.b, b.b) {
+	if !bytes.Equal(a.file(nil), b.file(nil)) {
 		t.Error("the same document gave two files")
 	}
 	d.Seed = bytes.Repeat([]byte{1}, SeedSize)
@@ -106,7 +106,7 @@ func TestRenderRefusesIncompleteDocuments(t *testing.T) {
 }
 
 func TestRenderKeepsPersonalDataOutOfTheInformationDictionary(t *testing.T) {
-	f, err := Open(render(t, sampleDocument()).b)
+	f, err := Open(render(t, sampleDocument()).file(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestRenderKeepsPersonalDataOutOfTheInformationDictionary(t *testing.T) {
 }
 
 func TestSealStandsOnTheLastPageAtItsTrueSize(t *testing.T) {
-	f, err := Open(render(t, insuranceDocument(60)).b)
+	f, err := Open(render(t, insuranceDocument(60)).file(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,29 +143,50 @@ func TestSealStandsOnTheLastPageAtItsTrueSize(t *testing.T) {
 	}
 }
 
-// pageText returns the text of each page's content stream, run by run, through
+// pageText returns the text of each page's content stream, line by line, through
 // the ToUnicode order of the subsets.
 func pageText(l *layout) []string {
 	var pages []string
-	shown := regexp.MustCompile(`/F(\d) [\d.]+ Tf <([0-9A-F]+)>`)
+	shown := regexp.MustCompile(`/F(\d) [\d.]+ Tf <([0-9A-F]+)>|\nET\n`)
 	for _, p := range l.pages {
 		var b strings.Builder
 		for _, m := range shown.FindAllStringSubmatch(string(p.b), -1) {
+			if m[2] == "" {
+				b.WriteByte('|')
+			}
 			for i := 0; i < len(m[2]); i += 4 {
 				var cid int
 				fmt.Sscanf(m[2][i:i+4], "%X", &cid)
-				b.WriteRune(l.subsets[m[1][0]-'0'].runes[cid-1])
+				s := l.prefix.common
+				if n := m[1][0] - '0'; n > 0 {
+					s = l.subsets[n-1]
+				}
+				b.WriteRune(s.runes[cid-1])
 			}
-			b.WriteByte('|')
 		}
 		pages = append(pages, b.String())
 	}
 	return pages
 }
 
+func newLayoutOf(t *testing.T, fs *Fonts, d Document) *layout {
+	t.Helper()
+	p, err := newPrefix(fs, &d, d.fixedText())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLayout(fs, p, &d)
+	if d.QR != "" {
+		if l.code, err = new(qrPlans).encode(d.QR); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l
+}
+
 func layoutOf(t *testing.T, d Document) *layout {
 	t.Helper()
-	l := newLayout(testFonts(t, d), &d)
+	l := newLayoutOf(t, testFonts(t, d), d)
 	if err := l.run(); err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +283,7 @@ func TestWrapObeysChineseLineBreaking(t *testing.T) {
 	fs := testFonts(t, texts)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			l := newLayout(fs, &Document{})
+			l := newLayoutOf(t, fs, Document{})
 			var got []string
 			for _, line := range wrap(l.shape(c.text), 10, 10*c.chars, 0) {
 				var b strings.Builder

@@ -1,6 +1,7 @@
 package pdf
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,25 +13,28 @@ import (
 // ErrTooLarge is wrapped by Fill when a signature does not fit its slot.
 var ErrTooLarge = errors.New("pdf: signature does not fit")
 
-// Draft is a finished file whose signature is still empty.
+// Draft is a finished file whose signature is still empty: the prefix, then b, in
+// which the digits of the signature are left out.
 type Draft struct {
+	prefix   *prefix
 	b        []byte
-	from, to int // the Contents token, angle brackets included
+	cut      int // where in b the digits belong, between < and >
+	capacity int // bytes of the largest signature
 }
 
 // ByteRange returns the four numbers of the file's ByteRange.
-func (d *Draft) ByteRange() [4]int { return [4]int{0, d.from, d.to, len(d.b) - d.to} }
+func (d *Draft) ByteRange() [4]int {
+	from := len(d.prefix.b) + d.cut - 1
+	return [4]int{0, from, from + 2*d.capacity + 2, len(d.b) - d.cut - 1}
+}
 
 // Capacity is the largest signature in bytes that Fill takes.
-func (d *Draft) Capacity() int { return (d.to - d.from - 2) / 2 }
+func (d *Draft) Capacity() int { return d.capacity }
 
 // Digest returns SM3 over the bytes that the ByteRange covers: the dataHash of a
 // SES signature, the message digest of a CMS one.
 func (d *Draft) Digest() []byte {
-	h := sm3.New()
-	h.Write(d.b[:d.from])
-	h.Write(d.b[d.to:])
-	return h.Sum(nil)
+	return d.prefix.digest(d.b[:d.cut-1], d.b[d.cut+1:])
 }
 
 // Fill returns the file with signature (DER) as Contents, in lower-case
@@ -40,9 +44,13 @@ func (d *Draft) Fill(signature []byte) ([]byte, error) {
 	if len(signature) == 0 || len(signature) > d.Capacity() {
 		return nil, fmt.Errorf("%w: %d bytes, slot holds 1 to %d", ErrTooLarge, len(signature), d.Capacity())
 	}
-	out := append([]byte(nil), d.b...)
-	hex.Encode(out[d.from+1:], signature)
-	return out, nil
+	return d.file(signature), nil
+}
+
+func (d *Draft) file(signature []byte) []byte {
+	digits := bytes.Repeat([]byte{'0'}, 2*d.capacity)
+	hex.Encode(digits, signature)
+	return bytes.Join([][]byte{d.prefix.b, d.b[:d.cut], digits, d.b[d.cut:]}, nil)
 }
 
 // Digest returns SM3 over the bytes of pdf that a ByteRange covers. It wraps

@@ -1,9 +1,6 @@
 package pdf
 
-import (
-	"encoding/binary"
-	"sort"
-)
+import "encoding/binary"
 
 // glyph returns the outline of gid, read from the file when first used.
 func (f *font) glyph(gid uint16) (*glyph, error) {
@@ -104,10 +101,31 @@ func sum32(b []byte) (s uint32) {
 // point gets a CID of its own, which is also its glyph number in the embedded
 // font, even if two share an outline: only so is text extraction exact.
 type subset struct {
-	font  *font
-	cids  map[rune]uint16
-	runes []rune   // by CID-1
-	gids  []uint16 // by CID-1
+	font   *font
+	cids   map[rune]uint16
+	runes  []rune   // by CID-1
+	gids   []uint16 // by CID-1
+	widths []uint16 // by CID-1: advance in thousandths of an em
+}
+
+func newSubset(f *font) *subset { return &subset{font: f, cids: map[rune]uint16{}} }
+
+// runeTable is a map of the code points below U+10000 that is quick to read.
+type runeTable [256]*[256]uint16
+
+func (t *runeTable) set(r rune, cid uint16) {
+	page := &t[r>>8]
+	if *page == nil {
+		*page = new([256]uint16)
+	}
+	(*page)[r&0xFF] = cid
+}
+
+func (t *runeTable) get(r rune) uint16 {
+	if r < 0 || r > 0xFFFF || t[r>>8] == nil {
+		return 0
+	}
+	return t[r>>8][r&0xFF]
 }
 
 // use returns the CID of r, whose glyph in the font file is gid.
@@ -118,13 +136,9 @@ func (s *subset) use(r rune, gid uint16) uint16 {
 		s.cids[r] = cid
 		s.runes = append(s.runes, r)
 		s.gids = append(s.gids, gid)
+		s.widths = append(s.widths, uint16(min(s.font.scale(int(s.font.advance[gid])), 4000)))
 	}
 	return cid
-}
-
-// width returns the advance of a CID in thousandths of an em.
-func (s *subset) width(cid int) int {
-	return s.font.scale(int(s.font.advance[s.gids[cid-1]]))
 }
 
 // closure returns the glyph numbers of the embedded font: an empty .notdef, the
@@ -186,14 +200,8 @@ func (f *font) checkCycle(gid uint16, state map[uint16]visit) error {
 	return nil
 }
 
-type fontTable struct {
-	tag  string
-	data []byte
-	sum  uint32
-}
-
-// file returns the TrueType file of the subset.
-func (s *subset) file() ([]byte, error) {
+// file appends the TrueType file of the subset to out.
+func (s *subset) file(out []byte) ([]byte, error) {
 	list, parts, err := s.closure()
 	if err != nil {
 		return nil, err
@@ -201,16 +209,16 @@ func (s *subset) file() ([]byte, error) {
 	f, n := s.font, len(list)
 	loca := make([]byte, 4*(n+1))
 	hmtx := make([]byte, 4*n)
+	binary.BigEndian.PutUint16(hmtx, 1000)
+	glyphs := make([]*glyph, n)
 	size := 0
-	for i, gid := range list {
-		if i == 0 {
-			binary.BigEndian.PutUint16(hmtx, 1000)
-			continue
-		}
+	for i := 1; i < n; i++ {
+		gid := list[i]
 		g, err := s.outline(i, gid)
 		if err != nil {
 			return nil, err
 		}
+		glyphs[i] = g
 		size += len(g.data)
 		binary.BigEndian.PutUint32(loca[4*(i+1):], uint32(size))
 		binary.BigEndian.PutUint16(hmtx[4*i:], f.advance[gid])
@@ -219,47 +227,125 @@ func (s *subset) file() ([]byte, error) {
 			copy(hmtx[4*i+2:4*i+4], g.data[2:4]) // xMin, which a moved glyph has changed
 		}
 	}
-	glyf, glyfSum := make([]byte, 0, size), uint32(0)
-	for i, gid := range list[1:] {
-		g, err := s.outline(i+1, gid)
-		if err != nil {
-			return nil, err
-		}
-		at := len(glyf)
-		glyf = append(glyf, g.data...)
-		if len(g.components) == 0 {
-			glyfSum += g.sum
-			continue
-		}
-		for _, c := range g.components {
-			binary.BigEndian.PutUint16(glyf[at+c.at:], parts[c.gid])
-		}
-		glyfSum += sum32(glyf[at:])
-	}
-	head := append([]byte(nil), f.head...)
-	binary.BigEndian.PutUint32(head[8:], 0)
-	binary.BigEndian.PutUint16(head[50:], 1)
+	t := newTables(out, 5, f.cvt, f.fpgm, f.prep)
+	t.add("cvt ", f.cvt)
+	t.add("fpgm", f.fpgm)
+	t.addGlyphs(glyphs[1:], parts)
+	t.add("head", s.head())
 	hhea := append([]byte(nil), f.hhea...)
 	binary.BigEndian.PutUint16(hhea[34:], uint16(n))
-	maxp := append([]byte(nil), f.maxp...)
+	t.add("hhea", hhea)
+	t.add("hmtx", hmtx)
+	t.add("loca", loca)
+	t.add("maxp", s.maxp(n))
+	t.add("prep", f.prep)
+	return t.finish(), nil
+}
+
+// head is the font's, with long offsets in loca and no checksum yet.
+func (s *subset) head() []byte {
+	head := append([]byte(nil), s.font.head...)
+	binary.BigEndian.PutUint32(head[8:], 0)
+	binary.BigEndian.PutUint16(head[50:], 1)
+	return head
+}
+
+// maxp is the font's for n glyphs, of which the moved marks are composites of any
+// simple glyph.
+func (s *subset) maxp(n int) []byte {
+	maxp := append([]byte(nil), s.font.maxp...)
 	binary.BigEndian.PutUint16(maxp[4:], uint16(n))
 	raise := func(at int, least uint16) {
 		binary.BigEndian.PutUint16(maxp[at:], max(least, binary.BigEndian.Uint16(maxp[at:])))
 	}
-	raise(10, binary.BigEndian.Uint16(maxp[6:])) // moved marks are composites of any simple glyph
+	raise(10, binary.BigEndian.Uint16(maxp[6:]))
 	raise(12, binary.BigEndian.Uint16(maxp[8:]))
 	raise(28, 1)
 	raise(30, 2)
-	tables := []fontTable{{"glyf", glyf, glyfSum}}
-	for _, t := range []fontTable{{tag: "cvt ", data: f.cvt}, {tag: "fpgm", data: f.fpgm}, {tag: "head", data: head},
-		{tag: "hhea", data: hhea}, {tag: "hmtx", data: hmtx}, {tag: "loca", data: loca}, {tag: "maxp", data: maxp}, {tag: "prep", data: f.prep}} {
-		if t.data != nil {
-			t.sum = tableSum(t.data)
-			tables = append(tables, t)
+	return maxp
+}
+
+// tables writes a TrueType file: the directory, which is filled while tables are
+// added in the order of their tags, and the checksums of the format.
+type tables struct {
+	out     []byte
+	start   int // where the file begins in out
+	records int // how many are in the directory
+	sum     uint32
+	headAt  int
+}
+
+// newTables begins a file with the tables that are always there and those of the
+// optional ones that are not nil.
+func newTables(out []byte, always int, optional ...[]byte) *tables {
+	n := always + 1 // glyf
+	for _, o := range optional {
+		if o != nil {
+			n++
 		}
 	}
-	sort.Slice(tables, func(i, j int) bool { return tables[i].tag < tables[j].tag })
-	return assemble(tables), nil
+	t := &tables{out: out, start: len(out)}
+	pow, sel := 1, 0
+	for pow*2 <= n {
+		pow, sel = pow*2, sel+1
+	}
+	t.out = binary.BigEndian.AppendUint32(t.out, 0x00010000)
+	for _, v := range []int{n, 16 * pow, sel, 16 * (n - pow)} {
+		t.out = binary.BigEndian.AppendUint16(t.out, uint16(v))
+	}
+	t.out = append(t.out, make([]byte, 16*n)...)
+	return t
+}
+
+// add writes a table, unless it is nil.
+func (t *tables) add(tag string, data []byte) {
+	if data == nil {
+		return
+	}
+	if tag == "head" {
+		t.headAt = len(t.out)
+	}
+	at := len(t.out)
+	t.out = append(t.out, data...)
+	t.record(tag, at, tableSum(data))
+}
+
+// addGlyphs writes the glyf table, with the new numbers of components.
+func (t *tables) addGlyphs(glyphs []*glyph, parts map[uint16]uint16) {
+	at, sum := len(t.out), uint32(0)
+	for _, g := range glyphs {
+		from := len(t.out)
+		t.out = append(t.out, g.data...)
+		if len(g.components) == 0 {
+			sum += g.sum
+			continue
+		}
+		for _, c := range g.components {
+			binary.BigEndian.PutUint16(t.out[from+c.at:], parts[c.gid])
+		}
+		sum += sum32(t.out[from:])
+	}
+	t.record("glyf", at, sum)
+}
+
+// record enters the table that stands from at to the end, and pads it.
+func (t *tables) record(tag string, at int, sum uint32) {
+	rec := t.out[t.start+12+16*t.records:]
+	copy(rec, tag)
+	binary.BigEndian.PutUint32(rec[4:], sum)
+	binary.BigEndian.PutUint32(rec[8:], uint32(at-t.start))
+	binary.BigEndian.PutUint32(rec[12:], uint32(len(t.out)-at))
+	t.records++
+	t.sum += sum
+	for (len(t.out)-t.start)%4 != 0 {
+		t.out = append(t.out, 0)
+	}
+}
+
+func (t *tables) finish() []byte {
+	t.sum += sum32(t.out[t.start : t.start+12+16*t.records])
+	binary.BigEndian.PutUint32(t.out[t.headAt+8:], 0xB1B0AFBA-t.sum)
+	return t.out
 }
 
 // tableSum is the checksum of a table whose length need not divide by four.
@@ -271,43 +357,4 @@ func tableSum(b []byte) uint32 {
 		s += sum32(last[:])
 	}
 	return s
-}
-
-// assemble writes directory and tables, with the checksums of the format.
-func assemble(tables []fontTable) []byte {
-	n := len(tables)
-	size := 12 + 16*n
-	for _, t := range tables {
-		size += (len(t.data) + 3) &^ 3
-	}
-	pow := 1
-	sel := 0
-	for pow*2 <= n {
-		pow, sel = pow*2, sel+1
-	}
-	out := make([]byte, 12+16*n, size)
-	binary.BigEndian.PutUint32(out, 0x00010000)
-	binary.BigEndian.PutUint16(out[4:], uint16(n))
-	binary.BigEndian.PutUint16(out[6:], uint16(16*pow))
-	binary.BigEndian.PutUint16(out[8:], uint16(sel))
-	binary.BigEndian.PutUint16(out[10:], uint16(16*(n-pow)))
-	total, headAt := uint32(0), 0
-	for i, t := range tables {
-		if t.tag == "head" {
-			headAt = len(out)
-		}
-		rec := out[12+16*i:]
-		copy(rec, t.tag)
-		binary.BigEndian.PutUint32(rec[4:], t.sum)
-		binary.BigEndian.PutUint32(rec[8:], uint32(len(out)))
-		binary.BigEndian.PutUint32(rec[12:], uint32(len(t.data)))
-		total += t.sum
-		out = append(out, t.data...)
-		for len(out)%4 != 0 {
-			out = append(out, 0)
-		}
-	}
-	total += sum32(out[:12+16*n])
-	binary.BigEndian.PutUint32(out[headAt+8:], 0xB1B0AFBA-total)
-	return out
 }

@@ -27,14 +27,21 @@ type cell struct {
 
 func (l *layout) newCell(s string, x, w float64, align Align, st style) cell {
 	c := cell{x: x, w: w, align: align, style: st}
-	for _, p := range strings.Split(s, "\n") {
-		lines := wrap(l.shape(p), st.size, w-2*cellPad, 0)
-		if lines == nil {
-			lines = [][]char{nil}
-		}
-		c.lines = append(c.lines, lines...)
+	for more := true; more; {
+		var p string
+		p, s, more = strings.Cut(s, "\n")
+		c.add(l.shape(p))
 	}
 	return c
+}
+
+// add appends a paragraph, which may be empty.
+func (c *cell) add(chars []char) {
+	if lines := wrap(chars, c.style.size, c.w-2*cellPad, 0); lines != nil {
+		c.lines = append(c.lines, lines...)
+		return
+	}
+	c.lines = append(c.lines, nil)
 }
 
 // row places one row of cells with lines of the given height. A row that does

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// char is one code point as it will be drawn: the font of the chain, the CID in
-// that font's subset and the advance in thousandths of an em.
+// char is one code point as it will be drawn: the font's number on the page (see
+// fontKey), the CID in that font and the advance in thousandths of an em.
 type char struct {
 	r     rune
 	cid   uint16
@@ -19,10 +19,14 @@ type char struct {
 func (l *layout) shape(s string) []char {
 	from := len(l.arena)
 	for _, r := range s {
+		if cid := l.prefix.cids.get(r); cid != 0 {
+			l.arena = append(l.arena, char{r, cid, l.prefix.common.widths[cid-1], 0})
+			continue
+		}
 		i, gid := l.fonts.find(r)
 		sub := l.subsets[i]
 		cid := sub.use(r, gid)
-		l.arena = append(l.arena, char{r, cid, uint16(min(sub.width(int(cid)), 4000)), uint8(i)})
+		l.arena = append(l.arena, char{r, cid, sub.widths[cid-1], uint8(i + 1)})
 	}
 	return l.arena[from:len(l.arena):len(l.arena)]
 }
@@ -98,8 +102,32 @@ func trimSpaces(chars []char) []char {
 	return chars
 }
 
-// content is the content stream of a page, a form or a pattern.
-type content struct{ b []byte }
+// content is the content stream of a page, a form or a pattern. It remembers
+// colours and line width, to set them only when they change.
+type content struct {
+	b         []byte
+	fills     shade // colour of surfaces and text; its initial value is black, as is that of lines
+	lines     shade
+	lineWidth float64 // 0 until it is set
+}
+
+func (c *content) fillColor(col shade) {
+	if c.fills != col {
+		c.op("rg", col[:]...)
+		c.fills = col
+	}
+}
+
+func (c *content) lineStyle(col shade, width float64) {
+	if c.lines != col {
+		c.op("RG", col[:]...)
+		c.lines = col
+	}
+	if c.lineWidth != width {
+		c.op("w", width)
+		c.lineWidth = width
+	}
+}
 
 func (c *content) op(op string, args ...float64) {
 	for _, a := range args {
@@ -144,10 +172,9 @@ func (c *content) text(chars []char, x, y float64, s style) {
 	if len(chars) == 0 {
 		return
 	}
-	c.op("rg", s.color[:]...)
+	c.fillColor(s.color)
 	if s.bold {
-		c.op("RG", s.color[:]...)
-		c.op("w", s.size*0.028)
+		c.lineStyle(s.color, s.size*0.028)
 	}
 	c.b = append(c.b, "BT\n"...)
 	if s.bold {
@@ -160,9 +187,7 @@ func (c *content) text(chars []char, x, y float64, s style) {
 	const hex = "0123456789ABCDEF"
 	for i := 0; i < len(chars); {
 		f := chars[i].font
-		c.b = append(c.b, "/F"...)
-		c.b = strconv.AppendInt(c.b, int64(f), 10)
-		c.b = append(c.b, ' ')
+		c.b = append(fontKey(c.b, f), ' ')
 		c.b = appendNumber(c.b, s.size)
 		c.b = append(c.b, " Tf <"...)
 		for ; i < len(chars) && chars[i].font == f; i++ {
@@ -182,22 +207,20 @@ func (c *content) text(chars []char, x, y float64, s style) {
 
 // fill paints a rectangle given by its lower left corner.
 func (c *content) fill(x, y, w, h float64, col shade) {
-	c.op("rg", col[:]...)
+	c.fillColor(col)
 	c.op("re", x, y, w, h)
 	c.op("f")
 }
 
 // stroke draws the outline of a rectangle with lines of the given width.
 func (c *content) stroke(x, y, w, h, line float64, col shade) {
-	c.op("RG", col[:]...)
-	c.op("w", line)
+	c.lineStyle(col, line)
 	c.op("re", x, y, w, h)
 	c.op("S")
 }
 
 func (c *content) line(x1, y1, x2, y2, line float64, col shade) {
-	c.op("RG", col[:]...)
-	c.op("w", line)
+	c.lineStyle(col, line)
 	c.op("m", x1, y1)
 	c.op("l", x2, y2)
 	c.op("S")

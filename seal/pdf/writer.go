@@ -21,8 +21,13 @@ const (
 	objMask
 	objPattern
 	objResources
-	firstFree
+	objFrame
+	objCode
+	objFont   // that of the prefix
+	firstFree = objFont + fontObjects
 )
+
+const fontObjects = 5
 
 // Names of the private dictionary, frozen: docs/protocol/certificate-pdf.md.
 const (
@@ -38,9 +43,14 @@ const (
 // writer appends numbered objects and remembers where they begin.
 type writer struct {
 	b       []byte
+	before  int   // bytes of the file that stand before b
 	offsets []int // by object number; 0 for none
 	next    int
+	scratch []byte // for font files
 }
+
+// at is the place in the file of what is written next.
+func (w *writer) at() int { return w.before + len(w.b) }
 
 func (w *writer) printf(format string, args ...any) { w.b = fmt.Appendf(w.b, format, args...) }
 
@@ -48,7 +58,7 @@ func (w *writer) begin(n int) {
 	for len(w.offsets) <= n {
 		w.offsets = append(w.offsets, 0)
 	}
-	w.offsets[n] = len(w.b)
+	w.offsets[n] = w.at()
 	w.b = strconv.AppendInt(w.b, int64(n), 10)
 	w.b = append(w.b, " 0 obj\n"...)
 }
@@ -78,25 +88,23 @@ func (w *writer) number() int {
 
 // write turns a finished layout into a file with an empty signature.
 func write(l *layout, slot SignatureSlot) (*Draft, error) {
-	size := 8192 + 2*slot.MaxBytes + len(l.doc.SealPicture.rgb) + len(l.doc.SealPicture.alpha)
+	size := 7168 + 2*(len(l.doc.Receipt)+len(l.doc.QR))
 	for _, p := range l.pages {
 		size += len(p.b) + 256
 	}
-	w := &writer{b: make([]byte, 0, size), next: firstFree}
-	w.b = append(w.b, "%PDF-1.7\n%\xE5\xBC\xA0\xE8\xAF\x81\n"...)
+	for _, s := range l.subsets {
+		size += 460 * len(s.runes)
+	}
+	w := &writer{b: make([]byte, 0, size), before: len(l.prefix.b), next: firstFree}
+	w.offsets = append(make([]int, 0, 64), l.prefix.offsets...)
 	fontRefs, err := w.fonts(l.subsets)
 	if err != nil {
 		return nil, err
 	}
 	w.resources(l, fontRefs)
-	w.sealPicture(l.doc)
 	firstPage := w.next
-	id := sm3.New()
-	id.Write(l.doc.Seed)
-	id.Write([]byte(l.doc.Number))
 	last := 0
 	for _, p := range l.pages {
-		id.Write(p.b)
 		last = w.number()
 		w.begin(last)
 		annots := ""
@@ -118,17 +126,24 @@ func write(l *layout, slot SignatureSlot) (*Draft, error) {
 	w.object(objInfo, "<</Title%s/Producer(Yizheng)/CreationDate(%s)>>", textString(oneLine(l.doc.Title)), pdfDate(l.doc.IssuedAt))
 	w.catalog(l.doc)
 	w.field(l, last)
-	return w.finish(l.doc, slot, id.Sum(nil)[:16]), nil
+	return w.finish(l, slot), nil
 }
 
 func (w *writer) resources(l *layout, fontRefs string) {
 	w.begin(objResources)
-	w.printf("<</Font<<%s>>", fontRefs)
+	w.printf("<</Font<<%s>>/XObject<</B %d 0 R", fontRefs, objFrame)
+	if l.code != nil {
+		w.printf("/Q %d 0 R", objCode)
+	}
+	w.printf(">>")
 	if l.pattern != nil {
 		w.printf("/Pattern<</W %d 0 R>>", objPattern)
 	}
 	w.printf(">>")
 	w.end()
+	if c := l.code; c != nil {
+		w.stream(objCode, fmt.Sprintf("/Type/XObject/Subtype/Image/Width %d/Height %d/ImageMask true/BitsPerComponent 1/Decode[1 0]", c.size, c.size), c.bits)
+	}
 	if l.pattern != nil {
 		m := patternMatrix()
 		dict := fmt.Sprintf("/Type/Pattern/PatternType 1/PaintType 1/TilingType 1/BBox[0 0 %.2f %.2f]/XStep %.2f/YStep %.2f/Matrix[%.4f %.4f %.4f %.4f %.0f %.0f]/Resources<</Font<<%s>>>>",
@@ -158,9 +173,12 @@ func (w *writer) catalog(d *Document) {
 	w.begin(objCatalog)
 	w.printf("<</Type/Catalog/Pages %d 0 R/Lang(zh-CN)/ViewerPreferences<</DisplayDocTitle true>>", objPages)
 	w.printf("/AcroForm<</SigFlags 3/Fields[%d 0 R]>>/Perms<</DocMDP %d 0 R>>", objField, objSignature)
-	w.printf("/PieceInfo<</%s<</LastModified(%s)/Private<</%s %d/%s<%x>/%s<%x>/%s<%x>/%s<%x>>>>>>>>>",
-		keyApplication, pdfDate(d.IssuedAt), keyVersion, privateVersion, keySeed, d.Seed,
-		keyReceipt, d.Receipt, keyNumber, d.Number, keyQR, d.QR)
+	w.printf("/PieceInfo<</%s<</LastModified(%s)/Private<</%s %d", keyApplication, pdfDate(d.IssuedAt), keyVersion, privateVersion)
+	for _, e := range []struct{ key, value string }{{keySeed, string(d.Seed)}, {keyReceipt, d.Receipt}, {keyNumber, d.Number}, {keyQR, d.QR}} {
+		w.b = append(append(w.b, '/'), e.key...)
+		w.b = append(hex.AppendEncode(append(w.b, '<'), []byte(e.value)), '>')
+	}
+	w.b = append(w.b, ">>>>>>>>"...)
 	w.end()
 }
 
@@ -175,7 +193,8 @@ func (w *writer) field(l *layout, page int) {
 }
 
 // finish writes the signature dictionary, cross-reference table and trailer.
-func (w *writer) finish(d *Document, slot SignatureSlot, id []byte) *Draft {
+func (w *writer) finish(l *layout, slot SignatureSlot) *Draft {
+	d := l.doc
 	w.begin(objSignature)
 	w.printf("<</Type/Sig/Filter/%s/SubFilter/%s/M(%s)", slot.Filter, slot.SubFilter, pdfDate(d.IssuedAt))
 	for _, e := range []struct{ key, value string }{{"Name", d.Signer}, {"Reason", slot.Reason}, {"Location", slot.Location}} {
@@ -190,29 +209,30 @@ func (w *writer) finish(d *Document, slot SignatureSlot, id []byte) *Draft {
 		w.b = append(w.b, ' ')
 	}
 	w.b = append(w.b, "/Contents "...)
-	d0 := &Draft{from: len(w.b)}
-	w.b = append(w.b, '<')
-	for range 2 * slot.MaxBytes {
-		w.b = append(w.b, '0')
-	}
-	w.b = append(w.b, '>')
-	d0.to = len(w.b)
-	w.b = append(w.b, ">>"...)
+	draft := &Draft{prefix: l.prefix, capacity: slot.MaxBytes}
+	w.b = append(w.b, "<>>>"...)
+	draft.cut = len(w.b) - len(">>>") // where the digits will stand
+	w.before += 2 * slot.MaxBytes
 	w.end()
-	start := len(w.b)
+	start := w.at()
+	id := sm3.Sum(append(append(make([]byte, 0, 256), d.Seed...), d.Number...))
 	w.printf("xref\n0 %d\n0000000000 65535 f \n", len(w.offsets))
 	for _, at := range w.offsets[1:] {
 		if at == 0 {
 			w.b = append(w.b, "0000000000 00000 f \n"...)
 		} else {
-			w.printf("%010d 00000 n \n", at)
+			w.b = append(w.b, "0000000000 00000 n \n"...)
+			for i := len(w.b) - len("0 00000 n \n"); at > 0; i, at = i-1, at/10 {
+				w.b[i] = byte('0' + at%10)
+			}
 		}
 	}
 	w.printf("trailer\n<</Size %d/Root %d 0 R/Info %d 0 R/ID[<%x><%x>]>>\nstartxref\n%d\n%%%%EOF\n",
-		len(w.offsets), objCatalog, objInfo, id, id, start)
-	copy(w.b[rangeAt:], fmt.Sprintf("[0 %d %d %d]", d0.from, d0.to, len(w.b)-d0.to))
-	d0.b = w.b
-	return d0
+		len(w.offsets), objCatalog, objInfo, id[:16], id[:16], start)
+	draft.b = w.b
+	r := draft.ByteRange()
+	copy(w.b[rangeAt:], fmt.Sprintf("[0 %d %d %d]", r[1], r[2], r[3]))
+	return draft
 }
 
 // textString writes s as a PDF text string: ASCII or UTF-16BE, in hexadecimal.
