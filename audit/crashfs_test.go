@@ -2,6 +2,7 @@ package audit
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -272,6 +273,16 @@ func (f *crashFile) WriteAt(b []byte, off int64) (int, error) {
 		f.n.dirty[s] = true
 	}
 	return len(b), nil
+}
+
+func (f *crashFile) ReadAt(b []byte, off int64) (int, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	n := copy(b, f.n.data[min(int(off), len(f.n.data)):])
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
 }
 
 func (f *crashFile) SyncData() error {

@@ -25,6 +25,7 @@ type files interface {
 
 type file interface {
 	WriteAt(b []byte, off int64) (int, error)
+	ReadAt(b []byte, off int64) (int, error)
 	SyncData() error
 	Lock() error                  // exclusive, without waiting; until Close
 	StillNamed(name string) error // nil if this is still the file of that name

@@ -16,88 +16,9 @@ func (l *Log) Read(ctx context.Context, from, to uint64, fn func(index uint64, e
 	if n := l.Head().Size; to > n || from > to {
 		return fmt.Errorf("%w: entries %d to %d, log has %d", ErrRange, from, to, n)
 	}
-	if from == to {
-		return nil
-	}
-	entries, err := l.cfg.files.ReadDir(l.wal.dir)
-	if err != nil {
-		return fmt.Errorf("audit: reading wal: %w", err)
-	}
-	names, _ := segments(entries)
-	for i, name := range names {
-		first, err := segmentFirst(name)
-		if err != nil {
-			return err
-		}
-		if first >= to {
-			return nil
-		}
-		if i+1 < len(names) {
-			if next, err := segmentFirst(names[i+1]); err == nil && next <= from {
-				continue
-			}
-		}
-		if err := l.readSegment(ctx, name, from, to, fn); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l *Log) readSegment(ctx context.Context, name string, from, to uint64, fn func(uint64, Stored) error) error {
-	seg, err := l.cfg.files.ReadFile(filepath.Join(l.wal.dir, name))
-	if err != nil {
-		return fmt.Errorf("audit: reading segment: %w", err)
-	}
-	for off := int64(0); ; {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("audit: reading: %w", err)
-		}
-		f, err := parseFrame(l.cfg.Origin, seg[off:])
-		if errors.Is(err, errNoFrame) || err == nil && f.first >= to {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("%w: wal/%s offset %d: %w", ErrDamaged, name, off, err)
-		}
-		for i, raw := range f.entries {
-			index := f.first + uint64(i)
-			if index < from || index >= to {
-				continue
-			}
-			s, err := l.checked(index, raw)
-			if err != nil {
-				return err
-			}
-			if err := fn(index, s); err != nil {
-				return err
-			}
-		}
-		if f.first+uint64(len(f.entries)) >= to {
-			return nil
-		}
-		off += f.length
-	}
-}
-
-// checked parses an entry and compares its leaf with the tree's.
-func (l *Log) checked(index uint64, raw []byte) (Stored, error) {
-	s, err := parseStored(raw)
-	if err == nil {
-		err = s.decode()
-	}
-	if err != nil {
-		return s, fmt.Errorf("entry %d: %w", index, err)
-	}
-	s.Index = index
-	leaf, err := l.tiles.node(0, index)
-	if err != nil {
-		return s, err
-	}
-	if leaf != s.Leaf {
-		return s, fmt.Errorf("%w: entry %d is not what was signed", ErrDamaged, index)
-	}
-	return s, nil
+	r := l.NewReader(from)
+	_, err := r.upTo(ctx, to, func(s Stored) error { return fn(s.Index, s) })
+	return errors.Join(err, r.Close())
 }
 
 func segmentFirst(name string) (uint64, error) {

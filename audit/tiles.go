@@ -63,17 +63,38 @@ func (t *tileStore) node(level uint, index uint64) (Hash, error) {
 		}
 		return rangeRoot(tl.hashes[at : at+n]), nil
 	}
-	name := filepath.Join(t.dir, tilePath(l, from/tileWidth, tileWidth))
-	raw, err := t.fs.ReadFile(name)
+	hashes, err := t.full(l, from/tileWidth)
 	if err != nil {
-		return Hash{}, fmt.Errorf("audit: reading tile: %w", err)
-	}
-	hashes, err := splitTile(raw)
-	if err != nil || len(hashes) != tileWidth {
-		return Hash{}, fmt.Errorf("%w: tile %s", ErrDamaged, tilePath(l, from/tileWidth, tileWidth))
+		return Hash{}, err
 	}
 	at := from % tileWidth
 	return rangeRoot(hashes[at : at+n]), nil
+}
+
+// leaves is the full tile of leaf hashes with that number, or nil if it is not
+// on disk yet.
+func (t *tileStore) leaves(number uint64) ([]Hash, error) {
+	t.mu.RLock()
+	onDisk := len(t.levels) > 0 && (number+1)*tileWidth <= t.levels[0].base
+	t.mu.RUnlock()
+	if !onDisk {
+		return nil, nil
+	}
+	return t.full(0, number)
+}
+
+// full reads a full tile.
+func (t *tileStore) full(level int, number uint64) ([]Hash, error) {
+	path := tilePath(level, number, tileWidth)
+	raw, err := t.fs.ReadFile(filepath.Join(t.dir, path))
+	if err != nil {
+		return nil, fmt.Errorf("audit: reading tile: %w", err)
+	}
+	hashes, err := splitTile(raw)
+	if err != nil || len(hashes) != tileWidth {
+		return nil, fmt.Errorf("%w: tile %s", ErrDamaged, path)
+	}
+	return hashes, nil
 }
 
 // flush writes the tiles of the tree of the given size: those that became
