@@ -3,7 +3,6 @@ package seal
 import (
 	"bytes"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/emmansun/gmsm/smx509"
@@ -51,7 +50,7 @@ func (t *Trust) chain(cert *smx509.Certificate, at time.Time, r role) (issuer *s
 		usage |= smx509.KeyUsageContentCommitment
 	}
 	mayNot := cert.KeyUsage&usage == 0 || r == forMaker && cert.IsCA
-	if c, ok := t.chains.find(cert, at); ok && !mayNot {
+	if c, ok := t.chains.find(cert.Raw); ok && c.holdsAt(at) && !mayNot {
 		return c.issuer, nil
 	}
 	chains, err := cert.Verify(smx509.VerifyOptions{
@@ -64,15 +63,8 @@ func (t *Trust) chain(cert *smx509.Certificate, at time.Time, r role) (issuer *s
 	case mayNot, len(chains[0]) < 2: // the certificate is itself a root
 		return nil, errUsage
 	}
-	t.chains.keep(cert, chains[0])
+	t.chains.keep(cert.Raw, newHeldChain(cert, chains[0]))
 	return chains[0][1], nil
-}
-
-// chainCache remembers chains that held, since a city has few signers and each of
-// its documents names the same two.
-type chainCache struct {
-	mu   sync.Mutex
-	held map[string]heldChain // by the certificate's raw bytes
 }
 
 // heldChain held for every time from through until.
@@ -81,18 +73,10 @@ type heldChain struct {
 	from, until time.Time
 }
 
-// maxChains bounds the cache: strangers' documents may name any number of trusted
-// signers.
-const maxChains = 1024
+// holdsAt reports whether a time lies within the validity of all its certificates.
+func (h heldChain) holdsAt(at time.Time) bool { return !at.Before(h.from) && !at.After(h.until) }
 
-func (c *chainCache) find(cert *smx509.Certificate, at time.Time) (heldChain, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	h, ok := c.held[string(cert.Raw)]
-	return h, ok && !at.Before(h.from) && !at.After(h.until)
-}
-
-func (c *chainCache) keep(cert *smx509.Certificate, chain []*smx509.Certificate) {
+func newHeldChain(cert *smx509.Certificate, chain []*smx509.Certificate) heldChain {
 	h := heldChain{issuer: chain[1], from: cert.NotBefore, until: cert.NotAfter}
 	for _, above := range chain[1:] {
 		if above.NotBefore.After(h.from) {
@@ -102,10 +86,5 @@ func (c *chainCache) keep(cert *smx509.Certificate, chain []*smx509.Certificate)
 			h.until = above.NotAfter
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.held == nil || len(c.held) >= maxChains {
-		c.held = map[string]heldChain{}
-	}
-	c.held[string(cert.Raw)] = h
+	return h
 }

@@ -37,13 +37,16 @@ func TestTrust_ARememberedChainStillHasItsValidityAndUsage(t *testing.T) {
 	}
 }
 
-func TestTrust_ForgetsWhenItRemembersTooMuch(t *testing.T) {
-	c := newCity(t)
-	cache := &chainCache{}
-	for i := range 3 * maxChains {
-		cache.keep(&smx509.Certificate{Raw: []byte{byte(i), byte(i >> 8)}}, []*smx509.Certificate{c.holder.Cert, c.root.Cert})
-		if len(cache.held) > maxChains {
-			t.Fatalf("%d chains kept", len(cache.held))
+func TestRecent_ForgetsWhenItRemembersTooMuch(t *testing.T) {
+	var r recent[int]
+	for i := range 3 * maxRecent {
+		r.keep([]byte{byte(i), byte(i >> 8)}, i)
+		if len(r.kept) > maxRecent {
+			t.Fatalf("%d kept", len(r.kept))
 		}
+	}
+	r.keep(make([]byte, maxRemembered+1), 1)
+	if _, ok := r.find(make([]byte, maxRemembered+1)); ok {
+		t.Error("something too large was kept")
 	}
 }

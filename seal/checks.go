@@ -1,7 +1,6 @@
 package seal
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -11,36 +10,70 @@ import (
 	"yizheng/seal/ses"
 )
 
-// The checks from the second on; the first and the seventh are in verify.go. The
-// order follows GM/T 0031-2014 6.2.3, but each is carried out whatever the others
-// found, as far as there is something to judge.
+// The checks that need more than the file; the first and the seventh are in verify.go.
 
-// checkSignature: the holder's signature over the raw TBS, the maker's over the raw
-// seal information, both SM2 with SM3.
+// checkSignature: the holder's signature over the raw bytes it covers, the maker's
+// over the raw seal information, both SM2 with SM3.
 func (v *verification) checkSignature() {
-	s := v.sig.Seal
 	set := func(r Result, t Text) { v.r.set(CheckSignature, r, t) }
-	switch {
-	case v.signer == nil:
+	if v.signer == nil {
 		set(Fail, say("签章者证书无法解析或不是 SM2 证书", "the signer's certificate cannot be parsed or is not SM2"))
+		return
+	}
+	switch err := v.signedBy(v.signer); {
+	case errors.Is(err, errAlgorithm):
+		set(Fail, say("签章签名算法不是基于 SM3 的 SM2", "the signature's algorithm is not SM2 with SM3"))
+		return
+	case err != nil:
+		set(Fail, say("签章者的签名值不正确", "the signer's signature is wrong"))
+		return
+	case v.seal == nil:
+		set(OK, say("签名者的 SM2 签名正确", "the SM2 signature of the signer is right"))
+		return
 	case v.maker == nil:
 		set(Fail, say("制章者证书无法解析或不是 SM2 证书", "the maker's certificate cannot be parsed or is not SM2"))
-	case !v.sig.Algorithm.Equal(ses.OIDSM2WithSM3):
-		set(Fail, say("签章签名算法不是基于 SM3 的 SM2", "the signature's algorithm is not SM2 with SM3"))
-	case !s.Algorithm.Equal(ses.OIDSM2WithSM3):
+		return
+	}
+	switch err := v.trust.makerSigned(v.seal, v.maker); {
+	case errors.Is(err, errAlgorithm):
 		set(Fail, say("制章签名算法不是基于 SM3 的 SM2", "the algorithm of the maker's signature is not SM2 with SM3"))
-	case !verifySM2(v.signer, v.sig.RawTBS, v.sig.Signature):
-		set(Fail, say("签章者的签名值不正确", "the signer's signature is wrong"))
-	case !verifySM2(v.maker, s.Signed, s.Signature):
+	case err != nil:
 		set(Fail, say("制章者对印章的签名值不正确", "the maker's signature of the seal is wrong"))
 	default:
 		set(OK, say("签章者和制章者的 SM2 签名均正确", "the SM2 signatures of signer and maker are right"))
 	}
 }
 
+// makerSigned checks the maker's signature of a seal. That of a pinned maker is
+// remembered when it is right.
+func (t *Trust) makerSigned(s *ses.Seal, maker *smx509.Certificate) error {
+	if known, ok := t.seals.find(s.Raw); ok && known == maker {
+		return nil
+	}
+	switch {
+	case !s.Algorithm.Equal(ses.OIDSM2WithSM3):
+		return errAlgorithm
+	case !verifySM2(maker, s.Signed, s.Signature):
+		return errValue
+	}
+	if t.makers[string(maker.Raw)] {
+		t.seals.keep(s.Raw, maker)
+	}
+	return nil
+}
+
+// noSeal is the reason of the checks that judge a seal when there is none.
+func noSeal() Text {
+	return say("签名中没有电子印章，只是数字签名", "there is no electronic seal in the signature, it is a digital signature only")
+}
+
 // checkList: the signing certificate is one the seal names.
 func (v *verification) checkList() {
-	in, err := inList(v.sig.Seal, v.sig.Cert)
+	if v.seal == nil {
+		v.r.set(CheckList, Absent, noSeal())
+		return
+	}
+	in, err := inList(v.seal, v.cert)
 	switch {
 	case err != nil:
 		v.r.set(CheckList, Unknown, say("印章证书列表用了不支持的杂凑算法", "the seal's list uses a digest algorithm not known here"))
@@ -54,29 +87,39 @@ func (v *verification) checkList() {
 // checkSeal: validity period and state at the time of signing; the maker's
 // certificate at the time the seal was made.
 func (v *verification) checkSeal() {
-	p := v.sig.Seal.Info.Property
+	set := func(r Result, t Text) { v.r.set(CheckSeal, r, t) }
+	if v.seal == nil {
+		set(Absent, noSeal())
+		return
+	}
+	p := v.seal.Info.Property
 	switch {
 	case v.at.IsZero():
-		v.r.set(CheckSeal, Unknown, say("签章时间未知，无法判断", "the signing time is unknown"))
+		set(Unknown, say("签章时间未知，无法判断", "the signing time is unknown"))
 		return
 	case v.at.Before(p.ValidStart), v.at.After(p.ValidEnd):
-		v.r.set(CheckSeal, Fail, say("签章时印章不在有效期（%s 至 %s）内", "the seal was not within its validity (%s to %s) when used", day(p.ValidStart), day(p.ValidEnd)))
+		set(Fail, say("签章时印章不在有效期（%s 至 %s）内", "the seal was not within its validity (%s to %s) when used", day(p.ValidStart), day(p.ValidEnd)))
 		return
 	case v.maker == nil:
-		v.r.set(CheckSeal, Fail, say("制章者证书无法解析", "the maker's certificate cannot be parsed"))
+		set(Fail, say("制章者证书无法解析", "the maker's certificate cannot be parsed"))
 		return
 	case v.signer != nil && oneKey(v.maker, v.signer):
-		v.r.set(CheckSeal, Fail, say("印章由签章者自己制作", "the signer made the seal itself"))
+		set(Fail, say("印章由签章者自己制作", "the signer made the seal itself"))
 		return
 	}
 	issuer, err := v.trust.maker(v.maker, p.Created)
 	if err != nil {
 		zh, en := chainFault(err)
-		v.r.set(CheckSeal, Fail, Text{"制章者证书在制章时不可信：" + zh, "the maker's certificate was not trustworthy when the seal was made: " + en})
+		set(Fail, Text{"制章者证书在制章时不可信：" + zh, "the maker's certificate was not trustworthy when the seal was made: " + en})
 		return
 	}
-	if rev := v.trust.Revocation(context.Background(), v.maker, issuer, p.Created, v.now); rev.State == revocation.Revoked {
-		v.r.set(CheckSeal, Fail, say("制章者证书在制章前已被吊销（%s）", "the maker's certificate had been revoked (%s) before the seal was made", day(rev.Since)))
+	switch s := v.trust.Revocation(v.ctx, v.maker, issuer, p.Created, v.now); {
+	case s.State == revocation.Revoked:
+		set(Fail, say("制章者证书在制章前已被吊销（%s）", "the maker's certificate had been revoked (%s) before the seal was made", day(s.Since)))
+		return
+	case s.State == revocation.Unknown && !s.Tolerated:
+		zh, en := s.Text()
+		set(Unknown, Text{"制章者证书：" + zh, "the maker's certificate: " + en})
 		return
 	}
 	v.checkState()
@@ -123,7 +166,7 @@ func (v *verification) checkCertificate() {
 		return
 	}
 	expired := v.now.After(v.signer.NotAfter)
-	v.revoked = v.trust.Revocation(context.Background(), v.signer, issuer, v.at, v.now)
+	v.revoked = v.trust.Revocation(v.ctx, v.signer, issuer, v.at, v.now)
 	zh, en := v.revoked.Text()
 	switch {
 	case v.revoked.State == revocation.Revoked:
@@ -143,13 +186,12 @@ func (v *verification) checkCertificate() {
 // not in the future, and consistent with the PDF's own /M.
 func (v *verification) checkTime() {
 	set := func(r Result, t Text) { v.r.set(CheckTime, r, t) }
-	p := v.sig.Seal.Info.Property
 	switch {
 	case v.at.IsZero():
 		set(Unknown, say("签章数据中的时间无法识别", "the time inside the signature is of no known form"))
 	case v.at.After(v.now.Add(clockSkew)):
 		set(Fail, say("签章时间（%s）晚于现在", "the signing time (%s) is in the future", moment(v.at)))
-	case v.at.Before(p.ValidStart) || v.at.After(p.ValidEnd):
+	case v.seal != nil && (v.at.Before(v.seal.Info.Property.ValidStart) || v.at.After(v.seal.Info.Property.ValidEnd)):
 		set(Fail, say("签章时间（%s）不在印章有效期内", "the signing time (%s) is outside the seal's validity", moment(v.at)))
 	case v.signer == nil || v.at.Before(v.signer.NotBefore) || v.at.After(v.signer.NotAfter):
 		set(Fail, say("签章时间（%s）不在签章者证书有效期内", "the signing time (%s) is outside the certificate's validity", moment(v.at)))
@@ -173,7 +215,7 @@ func (v *verification) outOfUse() bool {
 }
 
 func (v *verification) checkStamp() {
-	if v.sig.TimeStamp == nil {
+	if v.stamp == nil {
 		v.r.set(CheckStamp, Absent, say("签章没有时间戳", "the signature has no time stamp"))
 		return
 	}

@@ -32,6 +32,9 @@ func (t Text) In(lang string) string {
 	return t.ZH
 }
 
+// and appends a further clause.
+func (t Text) and(u Text) Text { return Text{t.ZH + u.ZH, t.EN + u.EN} }
+
 // Check is one of the eight checks of GB/T 39047 5.2.3.3 e).
 type Check struct {
 	No     int    `json:"no"` // 1 to 8
@@ -68,6 +71,10 @@ var checkNames = [8]Text{
 type Report struct {
 	Overall bool     `json:"overall"`
 	Checks  [8]Check `json:"checks"`
+	// Stopped is the number of the check at which GM/T 0031-2014 6.2.3, which goes
+	// format, signature, certificate, time, digest, seal, would have stopped; 0 when
+	// Overall is true. The other checks are carried out all the same.
+	Stopped int `json:"stopped,omitempty"`
 
 	Standard    string    `json:"standard,omitempty"` // GB/T 38540-2020 and so on
 	SealName    string    `json:"sealName,omitempty"`
@@ -79,6 +86,9 @@ type Report struct {
 	SigningTime time.Time `json:"signingTime,omitzero"` // UTC
 	Number      string    `json:"number,omitempty"`     // certificate number, empty for documents not made here
 	Receipt     string    `json:"receipt,omitempty"`    // intent receipt of the audit log
+	Container   string    `json:"container,omitempty"`  // Filter and SubFilter of the signature field
+	ValidUntil  string    `json:"validUntil,omitempty"` // last day the document may be used, 2026-06-30; its own statement
+	Expired     bool      `json:"expired,omitempty"`    // that day is over; says nothing against its authenticity
 
 	seed []byte
 }
@@ -106,14 +116,19 @@ func newReport() Report {
 	return r
 }
 
+// standardOrder is that of GM/T 0031-2014 6.2.3, with the list beside the
+// certificate, which it names, and the time stamp, which it does not know, at the end.
+var standardOrder = [8]int{CheckFormat, CheckSignature, CheckList, CheckCertificate, CheckTime, CheckDigest, CheckSeal, CheckStamp}
+
 // conclude sets Overall: all ok, only the time stamp may be absent.
 func (r *Report) conclude() {
-	r.Overall = true
-	for _, c := range r.Checks {
-		if c.Result != OK && !(c.No == CheckStamp && c.Result == Absent) {
-			r.Overall = false
+	for _, no := range standardOrder {
+		if c := r.Checks[no-1]; c.Result != OK && !(no == CheckStamp && c.Result == Absent) {
+			r.Stopped = no
+			break
 		}
 	}
+	r.Overall = r.Stopped == 0
 }
 
 // beijing is the zone times are shown in.
@@ -126,7 +141,10 @@ var resultNames = map[Result]Text{
 // WriteText writes the report for people, in Chinese or (lang "en") English.
 func (r *Report) WriteText(w io.Writer, lang string) error {
 	conclusion := Text{"核验不通过，请勿采信。", "NOT verified: do not rely on this document."}
-	if r.Overall {
+	switch {
+	case r.Overall && r.Expired:
+		conclusion = Text{"核验通过，但文件已过有效期。", "Verified, but the document is no longer valid by its own terms."}
+	case r.Overall:
 		conclusion = Text{"核验通过。", "Verified."}
 	}
 	out := &lines{w: w, lang: lang}
@@ -140,10 +158,23 @@ func (r *Report) WriteText(w io.Writer, lang string) error {
 	if !r.SigningTime.IsZero() {
 		out.field(Text{"签章时间", "signing time"}, r.SigningTime.In(beijing).Format("2006-01-02 15:04:05 UTC+8"))
 	}
+	out.field(Text{"签章容器", "container"}, r.Container)
+	out.field(Text{"文件有效期至", "document valid until"}, r.validity().In(lang))
 	for _, c := range r.Checks {
 		out.line(fmt.Sprintf("%d. %s [%s] %s", c.No, c.Name.In(lang), resultNames[c.Result].In(lang), c.Reason.In(lang)))
 	}
 	return out.err
+}
+
+// validity says until when the document may be used, and whether that is over.
+func (r *Report) validity() Text {
+	switch {
+	case r.ValidUntil == "":
+		return Text{}
+	case r.Expired:
+		return Text{r.ValidUntil + "（已过期）", r.ValidUntil + " (over)"}
+	}
+	return Text{r.ValidUntil + "（在有效期内）", r.ValidUntil + " (not over)"}
 }
 
 func joinCode(name, code string) string {

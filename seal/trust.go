@@ -34,7 +34,12 @@ type Trust struct {
 	revocations          *revocation.Checker
 	makers               map[string]bool        // by raw certificate
 	status               map[string]*StatusList // by the maker's key id
-	chains               chainCache
+
+	// What was found good before: chains, certificates that parsed, and seals of
+	// pinned makers whose signature is right, by their bytes.
+	chains recent[heldChain]
+	certs  recent[*smx509.Certificate]
+	seals  recent[*smx509.Certificate]
 }
 
 // TrustOptions of OpenTrust. The zero value uses no network.

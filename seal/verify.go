@@ -2,14 +2,16 @@ package seal
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/emmansun/gmsm/smx509"
 
 	"yizheng/seal/pdf"
 	"yizheng/seal/revocation"
-	"yizheng/seal/ses"
 )
 
 // clockSkew is how far the clocks of signer and verifier, and the times inside one
@@ -18,35 +20,42 @@ const clockSkew = 5 * time.Minute
 
 // verification is the state of one Verify.
 type verification struct {
+	ctx   context.Context // ends calls for fresh revocation; it lives no longer than VerifyContext
 	trust *Trust
 	now   time.Time
 	file  []byte
 	r     Report
 
-	field  pdf.Signature
-	sig    *ses.Signature
+	field pdf.Signature
+	*container
 	signer *smx509.Certificate // nil when it cannot be parsed
-	maker  *smx509.Certificate // nil when it cannot be parsed
-	at     time.Time           // signing time, zero when the file does not tell
+	maker  *smx509.Certificate // nil when it cannot be parsed, or there is no seal
 
 	revoked revocation.Status // of the signer's certificate, after checkCertificate
 }
 
-// Verify runs the eight checks on a sealed PDF with what trust holds, offline. It
-// never fails: whatever is wrong is in the report. now is the time of verification;
-// certificates and seals are judged at the time of signing.
+// Verify is VerifyContext without a limit of time, for a trust that uses no network.
 func Verify(file []byte, trust *Trust, now time.Time) Report {
+	return VerifyContext(context.Background(), file, trust, now)
+}
+
+// VerifyContext runs the eight checks on a sealed PDF with what trust holds, and
+// with what its addresses answer before ctx ends. It never fails: whatever is wrong
+// is in the report. now is the time of verification; certificates and seals are
+// judged at the time of signing. The order follows GM/T 0031-2014 6.2.3, but each
+// check is carried out whatever the others found, as far as there is something to
+// judge.
+func VerifyContext(ctx context.Context, file []byte, trust *Trust, now time.Time) Report {
 	if trust == nil {
 		trust = &Trust{}
 	}
-	v := &verification{trust: trust, now: now, file: file, r: newReport()}
+	v := &verification{ctx: ctx, trust: trust, now: now, file: file, r: newReport()}
 	if v.read() {
-		v.describe()
 		v.checkSignature()
 		v.checkList()
-		v.checkSeal()
 		v.checkCertificate()
 		v.checkTime()
+		v.checkSeal()
 		v.checkStamp()
 	}
 	v.r.conclude()
@@ -56,67 +65,127 @@ func Verify(file []byte, trust *Trust, now time.Time) Report {
 // read runs checks 1 and 7, which need the file alone, and reports whether there is
 // a structure to go on with.
 func (v *verification) read() bool {
-	field, err := pdf.ReadSignature(v.file)
-	broken := errors.Is(err, pdf.ErrByteRange) || errors.Is(err, pdf.ErrRevision)
+	f, err := pdf.Open(v.file)
+	if err == nil {
+		v.field, err = f.Signature()
+		v.describeFile(f)
+	}
+	// With these there is a signature, but not over this whole file.
+	incomplete := errors.Is(err, pdf.ErrByteRange) || errors.Is(err, pdf.ErrRevision)
 	switch {
-	case broken:
-		v.r.set(CheckDigest, Fail, say("签章没有覆盖整个文件，或签章后文件被改动（%v）", "the signature does not cover the whole file, or the file was changed later (%v)", err))
 	case errors.Is(err, pdf.ErrNoSignature):
 		v.r.set(CheckFormat, Fail, say("文件中没有电子签章", "the file has no signature"))
 	case errors.Is(err, pdf.ErrManySignatures):
 		v.r.set(CheckFormat, Fail, say("文件中有多个签章，本核验只支持一个", "the file has more than one signature, which is not supported"))
-	case err != nil:
+	case errors.Is(err, pdf.ErrEncrypted):
+		v.r.set(CheckFormat, Unknown, say("文件已加密，无法核验；请提供未加密的原件", "the file is encrypted and cannot be judged; give the original without encryption"))
+	case err != nil && !incomplete:
 		v.r.set(CheckFormat, Fail, say("签章无法读取（%v）", "the signature cannot be read (%v)", err))
 	}
-	if err != nil && !broken || len(field.Contents) == 0 {
+	if err != nil && !incomplete || len(v.field.Contents) == 0 {
 		return false
 	}
-	v.field = field
-	if v.sig, err = ses.ParseSignature(field.Contents); err != nil {
-		v.r.set(CheckFormat, Fail, say("%s 容器中不是电子签章数据（%v）", "the %s container holds no electronic seal signature (%v)", field.SubFilter, err))
+	if v.container, err = openSES(v.field.Contents); err != nil {
+		v.r.set(CheckFormat, Fail, say("%s 容器中不是电子签章数据（%v）", "the %s container holds no electronic seal signature (%v)", v.field.SubFilter, err))
 		return false
 	}
-	if err := v.sig.CheckFormat(); err != nil {
-		v.r.set(CheckFormat, Fail, say("签章数据不合规范（%v）", "the seal data breaks its standard (%v)", err))
+	v.describe()
+	if v.fault != nil {
+		v.r.set(CheckFormat, Fail, say("签章数据不合规范（%v）", "the seal data breaks its standard (%v)", v.fault))
 	} else {
-		v.r.set(CheckFormat, OK, say("符合 %s", "conforms to %s", v.sig.Version.Standard()))
+		v.r.set(CheckFormat, OK, say("符合 %s", "conforms to %s", v.standard))
 	}
-	if !broken {
-		v.checkDigest()
+	v.checkDigest(incomplete)
+	return true
+}
+
+// checkDigest compares the digest, and says what the signature does not cover.
+func (v *verification) checkDigest(incomplete bool) {
+	set := func(r Result, t Text) { v.r.set(CheckDigest, r, t) }
+	sum, err := pdf.Digest(v.file, v.field.ByteRange)
+	same := err == nil && bytes.Equal(sum, v.digest)
+	later := v.field.Later
+	switch {
+	case incomplete && same && later.Revisions > 0:
+		set(Fail, say("签章只覆盖较早的版本，签章后文件被追加：版本 %d 个、%d 字节、替换对象 %d 个、新增对象 %d 个；被签的版本本身未被改动",
+			"the file was changed later: the signature covers an earlier revision; behind it are %d more, %d bytes, with %d objects replaced and %d added; the signed revision itself is unchanged",
+			later.Revisions, later.Bytes, later.Replaced, later.Added).and(v.certified()))
+	case incomplete:
+		set(Fail, say("签章没有覆盖整个文件（ByteRange %v，文件 %d 字节）", "the signature does not cover the whole file (ByteRange %v, %d bytes)", v.field.ByteRange, len(v.file)))
+	case err != nil:
+		set(Fail, say("无法计算原文杂凑（%v）", "the document's digest cannot be computed (%v)", err))
+	case !same:
+		set(Fail, say("原文杂凑与签章中的不一致，文件被改动", "the document's SM3 digest is not the signed one: the file was changed"))
+	case !v.coversRange():
+		set(Fail, say("签章声明的保护范围与文件的 ByteRange 不一致", "the range that the signer says is protected is not the file's ByteRange"))
+	default:
+		set(OK, say("SM3 一致，签章覆盖整个文件，其后无改动", "the SM3 digest agrees, the signature covers the whole file, nothing was added later"))
+	}
+}
+
+// certified says what the file's certification (DocMDP) allows later revisions to do.
+func (v *verification) certified() Text {
+	switch v.field.DocMDP {
+	case 1:
+		return say("；文件的认证（DocMDP）不允许任何改动", "; its certification (DocMDP) allows no change")
+	case 2, 3:
+		return say("；文件的认证（DocMDP %d）只允许填表或批注，本核验不作区分", "; its certification (DocMDP %d) allows filling in or annotating only, which is not told apart here", v.field.DocMDP)
+	}
+	return Text{}
+}
+
+// statedRange is a propertyInfo that repeats the file's ByteRange; other writers put
+// other things there.
+var statedRange = regexp.MustCompile(`/ByteRange\s*\[\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s*\]`)
+
+func (v *verification) coversRange() bool {
+	for i, stated := range statedRange.FindStringSubmatch(v.covers) {
+		if i > 0 && stated != strconv.Itoa(v.field.ByteRange[i-1]) {
+			return false
+		}
 	}
 	return true
 }
 
-func (v *verification) checkDigest() {
-	sum, err := pdf.Digest(v.file, v.field.ByteRange)
-	switch {
-	case err != nil:
-		v.r.set(CheckDigest, Fail, say("无法计算原文杂凑（%v）", "the document's digest cannot be computed (%v)", err))
-	case !bytes.Equal(sum, v.sig.TBS.DataHash):
-		v.r.set(CheckDigest, Fail, say("原文杂凑与签章中的不一致，文件被改动", "the document's SM3 digest is not the signed one: the file was changed"))
-	default:
-		v.r.set(CheckDigest, OK, say("SM3 一致，签章覆盖整个文件，其后无改动", "the SM3 digest agrees, the signature covers the whole file, nothing was added later"))
+// describe fills the report's fields and parses the certificates.
+func (v *verification) describe() {
+	v.r.Standard, v.r.SigningTime = v.standard, v.at
+	if v.r.Container = v.field.SubFilter; v.field.Filter != "" {
+		v.r.Container = v.field.Filter + " / " + v.field.SubFilter
+	}
+	if s := v.seal; s != nil {
+		v.r.SealName, v.r.ESID = s.Info.Property.Name, s.Info.ESID
+		if v.maker = v.trust.parse(s.MakerCert); v.maker != nil {
+			v.r.Maker, _ = subject(v.maker)
+		}
+	}
+	if v.signer = v.trust.parse(v.cert); v.signer != nil {
+		v.r.Signer, v.r.SignerCode = subject(v.signer)
+		v.r.SignerSN = serial(v.signer)
 	}
 }
 
-// describe fills the report's fields and parses the certificates.
-func (v *verification) describe() {
-	s := v.sig.Seal
-	v.r.Standard = v.sig.Version.Standard()
-	v.r.SealName, v.r.ESID = s.Info.Property.Name, s.Info.ESID
-	if c, err := parseCert(s.MakerCert); err == nil {
-		v.maker = c
-		v.r.Maker, _ = subject(c)
+// describeFile fills what a document made here says of itself.
+func (v *verification) describeFile(f *pdf.File) {
+	p, err := f.Private()
+	if err != nil {
+		return
 	}
-	if c, err := parseCert(v.sig.Cert); err == nil {
-		v.signer = c
-		v.r.Signer, v.r.SignerCode = subject(c)
-		v.r.SignerSN = serial(c)
+	v.r.Number, v.r.Receipt, v.r.seed, v.r.ValidUntil = p.Number, p.Receipt, p.Seed, p.Until
+	if until, err := time.ParseInLocation(time.DateOnly, p.Until, beijing); err == nil {
+		v.r.Expired = !v.now.Before(until.AddDate(0, 0, 1))
 	}
-	if at, ok := v.sig.TBS.SigningTime(); ok {
-		v.at, v.r.SigningTime = at, at
+}
+
+// parse returns the certificate, nil when it is none with an SM2 key.
+func (t *Trust) parse(der []byte) *smx509.Certificate {
+	if cert, ok := t.certs.find(der); ok {
+		return cert
 	}
-	if p, err := pdf.ReadPrivate(v.file); err == nil {
-		v.r.Number, v.r.Receipt, v.r.seed = p.Number, p.Receipt, p.Seed
+	cert, err := parseCert(der)
+	if err != nil {
+		return nil
 	}
+	t.certs.keep(der, cert)
+	return cert
 }

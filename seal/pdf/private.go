@@ -15,7 +15,11 @@ type Private struct {
 	Receipt string // intent receipt, text form
 	Number  string // certificate number
 	QR      string // payload of the QR code
+	Until   string // last day of use, 2026-06-30 in China Standard Time; "" for none
 }
+
+// keyUntil came with version 2.
+const keyUntil = "Until"
 
 // ReadPrivate returns the private data of a certificate made by this package.
 // It returns ErrNoPrivate when the file has none or it is not exactly as the
@@ -38,24 +42,32 @@ func (f *File) Private() (Private, error) {
 	if !ok {
 		return Private{}, ErrNoPrivate
 	}
-	if d[keyVersion] != float64(privateVersion) {
-		return Private{}, fmt.Errorf("%w: unknown version", ErrNoPrivate)
-	}
 	var p Private
-	for key, set := range map[name]func([]byte){
+	fields := map[name]func([]byte){
 		keySeed:    func(b []byte) { p.Seed = b },
 		keyReceipt: func(b []byte) { p.Receipt = string(b) },
 		keyNumber:  func(b []byte) { p.Number = string(b) },
 		keyQR:      func(b []byte) { p.QR = string(b) },
-	} {
+	}
+	switch d[keyVersion] {
+	case 1.0:
+	case 2.0:
+		fields[keyUntil] = func(b []byte) { p.Until = string(b) }
+	default:
+		return Private{}, fmt.Errorf("%w: unknown version", ErrNoPrivate)
+	}
+	for key, set := range fields {
 		s, ok := d[key].(str)
 		if !ok || !s.hex || !utf8.Valid(s.bytes) && key != keySeed {
 			return Private{}, fmt.Errorf("%w: %s is missing or no hexadecimal string", ErrNoPrivate, string(key))
 		}
 		set(s.bytes)
 	}
-	if len(p.Seed) != SeedSize || p.Number == "" || len(d) != 5 {
+	if len(p.Seed) != SeedSize || p.Number == "" || len(d) != len(fields)+1 {
 		return Private{}, fmt.Errorf("%w: wrong seed, number or keys", ErrNoPrivate)
+	}
+	if _, err := time.Parse(time.DateOnly, p.Until); err != nil && p.Until != "" {
+		return Private{}, fmt.Errorf("%w: %s is not a date", ErrNoPrivate, keyUntil)
 	}
 	return p, nil
 }
