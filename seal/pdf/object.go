@@ -23,6 +23,8 @@ type (
 		bytes    []byte
 		hex      bool
 		from, to int
+		// Of a hexadecimal string: what it has beside digits of one case, in pairs.
+		upper, lower, spaced, odd bool
 	}
 )
 
@@ -39,17 +41,38 @@ func (p *parser) errorf(format string, args ...any) error {
 	return fmt.Errorf("%w at byte %d: %s", errSyntax, p.at, fmt.Sprintf(format, args...))
 }
 
-func isWhite(c byte) bool {
-	return c == 0 || c == '\t' || c == '\n' || c == '\f' || c == '\r' || c == ' '
+// The classes of ISO 32000-1 7.2.2, and the values of hexadecimal digits. Contents
+// alone is tens of thousands of digits, so they are looked up.
+var (
+	white  = classOf("\x00\t\n\f\r ")
+	delim  = classOf("()<>[]{}/%")
+	digits = hexDigits()
+)
+
+func classOf(chars string) (class [256]bool) {
+	for _, c := range []byte(chars) {
+		class[c] = true
+	}
+	return class
 }
 
-func isDelim(c byte) bool {
-	switch c {
-	case '(', ')', '<', '>', '[', ']', '{', '}', '/', '%':
-		return true
+// hexDigits has the value of each digit, -1 for other bytes.
+func hexDigits() (value [256]int8) {
+	for c := range value {
+		value[c] = -1
 	}
-	return false
+	for i, c := range []byte("0123456789abcdef") {
+		value[c] = int8(i)
+	}
+	for i, c := range []byte("ABCDEF") {
+		value[c] = int8(10 + i)
+	}
+	return value
 }
+
+func isWhite(c byte) bool { return white[c] }
+func isDelim(c byte) bool { return delim[c] }
+func unhex(c byte) int    { return int(digits[c]) }
 
 func (p *parser) skipWhite() {
 	for p.at < len(p.b) && isWhite(p.b[p.at]) {
@@ -180,18 +203,6 @@ func (p *parser) name() (name, error) {
 	return name(out), nil
 }
 
-func unhex(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
-}
-
 func (p *parser) hexString() (str, error) {
 	s := str{hex: true, from: p.at}
 	end := bytes.IndexByte(p.b[p.at:], '>')
@@ -200,27 +211,45 @@ func (p *parser) hexString() (str, error) {
 	}
 	s.to = p.at + end + 1
 	s.bytes = make([]byte, 0, end/2+1)
-	high := -1
-	for _, c := range p.b[p.at+1 : p.at+end] {
-		if isWhite(c) {
-			continue
-		}
-		v := unhex(c)
-		switch {
-		case v < 0:
-			return s, p.errorf("byte %#x in a hexadecimal string", c)
-		case high < 0:
-			high = v
-		default:
-			s.bytes = append(s.bytes, byte(high<<4|v))
-			high = -1
-		}
-	}
-	if high >= 0 {
-		s.bytes = append(s.bytes, byte(high<<4))
+	if err := s.decode(p.b[p.at+1 : p.at+end]); err != nil {
+		return s, p.errorf("%v", err)
 	}
 	p.at = s.to
 	return s, nil
+}
+
+// eightZeros is what unused Contents consist of.
+const eightZeros = "0000000000000000"
+
+func (s *str) decode(text []byte) error {
+	high := int8(-1)
+	for i := 0; i < len(text); i++ {
+		if high < 0 && text[i] == '0' && len(text)-i >= len(eightZeros) && string(text[i:i+len(eightZeros)]) == eightZeros {
+			s.bytes = append(s.bytes, 0, 0, 0, 0, 0, 0, 0, 0)
+			i += len(eightZeros) - 1
+			continue
+		}
+		c := text[i]
+		v := digits[c]
+		if v < 0 {
+			if s.spaced = true; !white[c] {
+				return fmt.Errorf("byte %#x in a hexadecimal string", c)
+			}
+			continue
+		}
+		s.lower = s.lower || c >= 'a'
+		s.upper = s.upper || c >= 'A' && c < 'a'
+		if high < 0 {
+			high = v
+			continue
+		}
+		s.bytes = append(s.bytes, byte(high<<4|v))
+		high = -1
+	}
+	if s.odd = high >= 0; s.odd {
+		s.bytes = append(s.bytes, byte(high<<4))
+	}
+	return nil
 }
 
 func (p *parser) literalString() (str, error) {

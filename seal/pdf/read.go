@@ -94,7 +94,7 @@ func (f *File) Signature() (Signature, error) {
 		return Signature{}, err
 	}
 	_, own := f.private()
-	return s, checkHex(f.b[contents.from:contents.to], own)
+	return s, checkHex(contents, own)
 }
 
 func (s *Signature) fill(f *File, d dict) (str, error) {
@@ -183,23 +183,13 @@ func (f *File) checkEnd() error {
 // checkHex wants nothing but an even number of digits between the brackets, and
 // letters of one case: a changed case would otherwise be a change of the file
 // that no digest notices. Files of this package are in lower case.
-func checkHex(token []byte, lowerOnly bool) error {
-	digits := token[1 : len(token)-1]
-	if len(digits) == 0 || len(digits)%2 != 0 {
-		return fmt.Errorf("%w: %d digits", ErrContents, len(digits))
-	}
-	lower, upper := false, false
-	for _, c := range digits {
-		switch {
-		case isWhite(c):
-			return fmt.Errorf("%w: white space between the digits", ErrContents)
-		case c >= 'a':
-			lower = true
-		case c >= 'A':
-			upper = true
-		}
-	}
-	if upper && (lower || lowerOnly) {
+func checkHex(contents str, lowerOnly bool) error {
+	switch {
+	case len(contents.bytes) == 0 || contents.odd:
+		return fmt.Errorf("%w: none, or an odd number of digits", ErrContents)
+	case contents.spaced:
+		return fmt.Errorf("%w: white space between the digits", ErrContents)
+	case contents.upper && (contents.lower || lowerOnly):
 		return fmt.Errorf("%w: upper-case digits", ErrContents)
 	}
 	return nil
