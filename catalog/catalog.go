@@ -3,6 +3,8 @@ package catalog
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -76,10 +78,15 @@ type Department struct {
 }
 
 // Seal is one electronic seal known here. The key and the SESeal are the seal registry's.
+//
+// A seal with a Front is hosted there: its key never leaves the department, and
+// that front draws and seals the documents that bear it. The id of a hosted
+// seal is the esID inside it.
 type Seal struct {
 	ID         SealID       `json:"id" yaml:"id"`
 	Department DepartmentID `json:"department" yaml:"department"`
-	Name       string       `json:"name" yaml:"name"` // text of the seal
+	Name       string       `json:"name" yaml:"name"`                      // text of the seal
+	Front      FrontID      `json:"front,omitempty" yaml:"front,optional"` // who holds the key; empty: the gateway
 }
 
 // RouteClass decides a leg's deadline and how its answer travels.
@@ -259,6 +266,17 @@ func (r IssuerRule) For(records []map[string]any) SealID {
 		return id
 	}
 	return r.Seal
+}
+
+// Seals lists every seal the rule can choose, each once.
+func (r IssuerRule) Seals() []SealID {
+	list := []SealID{r.Seal}
+	for _, value := range slices.Sorted(maps.Keys(r.Map)) {
+		if !slices.Contains(list, r.Map[value]) {
+			list = append(list, r.Map[value])
+		}
+	}
+	return list
 }
 
 // Cardinality says how many records are one answer. More is MULTIPLE.

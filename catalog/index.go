@@ -95,6 +95,17 @@ func (c *Catalogue) Department(id DepartmentID) (Department, bool) {
 // Seal with this id.
 func (c *Catalogue) Seal(id SealID) (Seal, bool) { v, ok := c.ix.seals[id]; return v, ok }
 
+// HostedAt is the front that seals documents of the proof itself, at least for
+// some answers; "" if the gateway has all its seals. No proof has two such fronts.
+func (c *Catalogue) HostedAt(p Proof) FrontID {
+	for _, id := range p.Issuer.Seals() {
+		if s, ok := c.Seal(id); ok && s.Front != "" {
+			return s.Front
+		}
+	}
+	return ""
+}
+
 // Front with this id.
 func (c *Catalogue) Front(id FrontID) (Front, bool) { v, ok := c.ix.fronts[id]; return v, ok }
 

@@ -78,6 +78,8 @@ func TestLoadNamesFileAndLineOfEveryMistake(t *testing.T) {
 		{"not a public key", edit{main, "keys/ss.pub.pem", "schemas/SI-01.json"}, "catalogue.yaml:14:16:", "not an SM2 public key"},
 		{"not a certificate", edit{matters, "certificate: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "certificate: keys/ws-01.pub.pem"}, "matters.yaml:29:18:", "not a certificate"},
 
+		{"seal hosted at a front that is not there", edit{main, "name: 示例市大数据局}\nsources:", "name: 示例市大数据局, front: f}\nsources:"}, "catalogue.yaml:21:63:", "front f is not there"},
+		{"hosted seal and several sources", edit{main, "name: 示例市大数据局}\nsources:", "name: 示例市大数据局, front: f}\nfronts: [{id: f, department: \"12690100006900149D\", key: keys/ss.pub.pem}]\nsources:"}, "catalogue.yaml:65:5:", "must have one source, not 2"},
 		{"duplicate id", edit{main, "{id: bd,", "{id: ss,"}, "catalogue.yaml:21:6:", "ss is used twice"},
 		{"malformed id", edit{matters, "- id: clerk-01", "- id: Clerk 1"}, "matters.yaml:27:5:", "malformed"},
 		{"wrong check character", edit{main, `- id: "11690100MB69001143"`, `- id: "11690100MB69001144"`}, "catalogue.yaml:15:5:", "wrong check character"},
@@ -373,4 +375,15 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("error without a line: %v", err)
 		}
 	})
+}
+
+func TestHostedSealNeedsItsSourceBehindThatFront(t *testing.T) {
+	_, err := Load(city(t,
+		edit{main, "name: 示例市大数据局}\nsources:", "name: 示例市大数据局, front: f}\nfronts: [{id: f, department: \"12690100006900149D\", key: keys/ss.pub.pem}]\nsources:"},
+		edit{main, "    sources: [si-province, si-city]", "    sources: [si-city]"}), Options{})
+	for _, want := range []string{"the source of SI-01 must be behind that front", "SI-01 的数据源须在同一前置机之后"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not said: %v", want, err)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -238,5 +239,8 @@ func (k *checker) seals() {
 		path := fmt.Sprintf("seals[%d]", i)
 		k.department(path+".department", s.Department)
 		k.text(path+".name", s.Name)
+		if s.Front != "" && !slices.ContainsFunc(k.c.Fronts, func(f Front) bool { return f.ID == s.Front }) {
+			k.bad(path+".front", "保管印章的前置机 %s 不存在，请先在 fronts 中登记；由网关保管的印章不写 front", "front %s is not there, add it under fronts first; a seal that the gateway holds has no front", string(s.Front))
+		}
 	}
 }

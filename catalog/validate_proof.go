@@ -177,6 +177,22 @@ func (k *checker) issuer(path string, p Proof) {
 	for _, value := range slices.Sorted(maps.Keys(p.Issuer.Map)) {
 		k.seal(path+".map."+value, p.Issuer.Map[value])
 	}
+	k.hosted(path, p)
+}
+
+// hosted: who seals an answer must know the whole of it, so a proof with a seal
+// that stays at a front has one source, behind that very front.
+func (k *checker) hosted(path string, p Proof) {
+	for _, s := range k.c.Seals {
+		if s.Front == "" || !slices.Contains(p.Issuer.Seals(), s.ID) {
+			continue
+		}
+		if len(p.Sources) != 1 {
+			k.bad(path, "印章 %s 的私钥在前置机 %s，由它自行制证，故 %s 只能有一个数据源，现有 %d 个", "the key of seal %s stays at front %s, which makes the document itself, so %s must have one source, not %d", string(s.ID), string(s.Front), string(p.Code), len(p.Sources))
+		} else if src, ok := k.sourceOf[p.Sources[0]]; ok && src.Front != s.Front {
+			k.bad(path, "印章 %s 的私钥在前置机 %s，%s 的数据源须在同一前置机之后", "the key of seal %s stays at front %s, the source of %s must be behind that front", string(s.ID), string(s.Front), string(p.Code))
+		}
+	}
 }
 
 func (k *checker) seal(path string, id SealID) {
