@@ -197,6 +197,11 @@ func (s Source) Limit(d Deadlines) time.Duration {
 	return d.For(s.Route)
 }
 
+// Stale reports whether data of dataTime is, at a time, older than it should be.
+func (s Source) Stale(dataTime, at time.Time) bool {
+	return s.UpdateCycle > 0 && at.Sub(dataTime) > time.Duration(s.UpdateCycle)
+}
+
 // Query is what the adapter of the connection needs for this source. Only the part of its kind is set.
 type Query struct {
 	Service string            `json:"service,omitempty" yaml:"service,optional"` // platform: sid

@@ -52,32 +52,29 @@ func (s *Service) blank(pt *part) (*issued, error) {
 	return is, err
 }
 
-// issue makes the document of a found proof, sealed with its issuer's seal. A
-// character without a glyph is not an error: the data may go, the document may not.
+// issue makes the document of a found proof, sealed with its issuer's seal, or
+// takes the one that the front which holds the seal has made. A character
+// without a glyph is not an error: the data may go, the document may not.
 func (s *Service) issue(ctx context.Context, x *Exchange, pt *part, v verdict) (*issued, error) {
-	is := &issued{}
-	if _, err := rand.Read(is.secret[:]); err != nil {
-		return nil, fmt.Errorf("issue: %w", err)
+	is, err := s.begun(pt, v)
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	if is.root, err = FieldsRoot(is.secret.Seed(), v.records); err != nil {
-		return nil, fmt.Errorf("issue: %w", err)
-	}
-	sealID, issuer, err := s.issuer(pt.proof, v)
+	sl, issuer, err := s.issuer(pt.proof, v)
 	if err != nil {
 		return nil, err
 	}
 	is.issuer = issuer.Name
-	if pt.grant.Output == catalog.OutputData {
+	switch {
+	case pt.grant.Output == catalog.OutputData:
+		return is, nil
+	case sl.Front != "":
+		is.take(pt, v.leg.answer.document)
 		return is, nil
 	}
-	at := s.now()
-	if is.number, err = newNumber(s.release.Catalogue.City.Code, s.slot, at); err != nil {
-		return nil, err
-	}
-	c := s.certificate(x, pt, v, is, at)
+	c := s.certificate(x, pt, v, is, s.now())
 	is.until = c.Until()
-	is.file, is.use, err = s.press.Issue(ctx, c, sealID)
+	is.file, is.use, err = s.press.Issue(ctx, c, sl.ID)
 	var missing *pdf.GlyphMissingError
 	if errors.As(err, &missing) {
 		is.glyphs = missing.Runes
@@ -89,14 +86,40 @@ func (s *Service) issue(ctx context.Context, x *Exchange, pt *part, v verdict) (
 	return is, nil
 }
 
+// begun has what a document and the commitments to an answer begin with: the
+// number and the secret that were ordered with the question, or new ones.
+func (s *Service) begun(pt *part, v verdict) (is *issued, err error) {
+	is = &issued{}
+	if pt.order != nil {
+		is.number, is.secret = pt.order.Number, pt.order.Secret
+	} else {
+		if _, err = rand.Read(is.secret[:]); err != nil {
+			return nil, fmt.Errorf("issue: %w", err)
+		}
+		if is.number, err = newNumber(s.release.Catalogue.City.Code, s.slot, s.now()); err != nil {
+			return nil, err
+		}
+	}
+	if is.root, err = FieldsRoot(is.secret.Seed(), v.records); err != nil {
+		return nil, fmt.Errorf("issue: %w", err)
+	}
+	return is, nil
+}
+
+// take makes an examined document of a front one's own to hand over.
+func (is *issued) take(pt *part, h *hosted) {
+	is.file, is.use, is.glyphs = h.file, h.use, h.glyphs
+	is.until = pt.proof.Validity.Until(h.at.In(beijing))
+}
+
 // issuer applies the proof's issuer rule to the answer.
-func (s *Service) issuer(proof catalog.Proof, v verdict) (catalog.SealID, catalog.Department, error) {
+func (s *Service) issuer(proof catalog.Proof, v verdict) (catalog.Seal, catalog.Department, error) {
 	id := proof.Issuer.For(v.full)
 	sl, ok := s.release.Catalogue.Seal(id)
 	if !ok {
-		return "", catalog.Department{}, fmt.Errorf("issue: proof %s: no seal for this issuer", proof.Code)
+		return sl, catalog.Department{}, fmt.Errorf("issue: proof %s: no seal for this issuer", proof.Code)
 	}
-	return id, s.department(sl.Department), nil
+	return sl, s.department(sl.Department), nil
 }
 
 // certificate is what the document of a found proof says.

@@ -82,14 +82,19 @@ func (s *Service) merge(v *verdict, pt *part) {
 		}
 	}
 	for _, r := range v.full {
-		granted := make(map[string]any, len(pt.fields))
-		for _, f := range pt.fields {
-			if value, ok := r[f]; ok {
-				granted[f] = value
-			}
-		}
-		v.records = append(v.records, granted)
+		v.records = append(v.records, Granted(r, pt.fields))
 	}
+}
+
+// Granted keeps the granted fields of a record.
+func Granted(record map[string]any, fields []string) map[string]any {
+	granted := make(map[string]any, len(fields))
+	for _, f := range fields {
+		if value, ok := record[f]; ok {
+			granted[f] = value
+		}
+	}
+	return granted
 }
 
 // vouch lets a source's answer count: the whole is as old as the oldest answer,
@@ -107,7 +112,11 @@ func (s *Service) vouch(v *verdict, l *leg) {
 	if v.dataTime.IsZero() || a.dataTime.Before(v.dataTime) {
 		v.dataTime = a.dataTime
 	}
-	if cycle := time.Duration(l.source.UpdateCycle); cycle > 0 && s.now().Sub(a.dataTime) > cycle {
+	at := s.now()
+	if a.document != nil {
+		at = a.document.at // as the document has it
+	}
+	if l.source.Stale(a.dataTime, at) {
 		v.stale = true
 	}
 }

@@ -20,6 +20,7 @@ type checked struct {
 	dataTime time.Time
 	auth     catalog.Authenticity
 	since    time.Time // for UNREACHABLE
+	document *hosted   // made by the front, examined; nil if none was to be made there
 	err      error     // why, for the log; never holds the person's data
 
 	unanswered bool // err is the source's or the line's, not about an answer
@@ -36,7 +37,7 @@ func (s *Service) ask(ctx context.Context, x *Exchange, pt *part, l *leg) checke
 	claims := pt.subject.claims
 	ask := Ask{
 		Source: l.source, Terms: l.terms, Digest: l.digest, Subject: claims.Person, Salts: claims.Salts,
-		Attestation: claims.Attestation, Operator: x.who.Operator, Caller: x.who.Caller,
+		Attestation: claims.Attestation, Operator: x.who.Operator, Caller: x.who.Caller, Order: pt.ordered(x),
 	}
 	type reply struct {
 		answer Answer
@@ -57,7 +58,7 @@ func (s *Service) ask(ctx context.Context, x *Exchange, pt *part, l *leg) checke
 			return s.failed(l, discreet(r.err, claims.Person))
 		}
 		s.outages.up(Line(l.source))
-		return s.check(pt, l, r.answer)
+		return s.examine(x, pt, l, s.check(pt, l, r.answer), r.answer.Document)
 	}
 }
 
@@ -162,7 +163,7 @@ func (s *Service) hold(pt *part, l *leg, a Answer) checked {
 		return fail(SourceError, "found, but no record")
 	}
 	for _, r := range a.Records {
-		name, err := s.about(pt.subject.claims.Person, l.source, r)
+		name, err := About(pt.subject.claims.Person, l.source, r, s.release.Catalogue.Runes())
 		if err != nil {
 			return fail(Mismatch, err.Error())
 		}
@@ -191,10 +192,10 @@ func (s *Service) hold(pt *part, l *leg, a Answer) checked {
 	return c
 }
 
-// about reports whether a record is about the person asked for. The number
+// About reports whether a record is about the person asked for. The number
 // decides; a name that conflicts refuses, one that only differs by a private
-// code point is taken from the source.
-func (s *Service) about(p identity.Person, src catalog.Source, r Record) (mapped string, err error) {
+// code point (runes: the catalogue's) is taken from the source. Errors name no person.
+func About(p identity.Person, src catalog.Source, r Record, runes map[rune]rune) (mapped string, err error) {
 	if src.Answer.Subject.Number != "" {
 		old, hasOld := p.Number.Old15()
 		same := r.Number == p.Number.Reveal() || (src.Answer.Accept15 && hasOld && r.Number == old)
@@ -203,7 +204,7 @@ func (s *Service) about(p identity.Person, src catalog.Source, r Record) (mapped
 		}
 	}
 	if src.Answer.Subject.Name != "" {
-		switch identity.CompareNames(p.Name, r.Name, s.release.Catalogue.Runes()) {
+		switch identity.CompareNames(p.Name, r.Name, runes) {
 		case identity.NameConflict:
 			return "", errors.New("record is about another name")
 		case identity.NameMapped:

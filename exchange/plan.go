@@ -38,6 +38,7 @@ type part struct {
 	denied  bool
 	fields  []string // granted, and asked for if the request narrowed them
 	legs    []*leg
+	order   *Order // what its front needs for a seal that is hosted there; nil without one
 	result  *result
 	manual  string                      // 受理号, once the part has one
 	seen    map[catalog.OperatorID]bool // a view of the result is recorded for them

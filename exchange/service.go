@@ -20,7 +20,8 @@ import (
 	"yizheng/seal/pdf"
 )
 
-// Config is what a Service is made of. All of it is required but Earlier, Now and Logger.
+// Config is what a Service is made of. All of it is required but Earlier, Now,
+// Logger and, where the gateway holds all seals, Trust.
 type Config struct {
 	Slot       string // two digits, this gateway's
 	Key        *jose.Key
@@ -29,6 +30,7 @@ type Config struct {
 	Sources    map[string]Source // by Line
 	Seals      *seal.Registry
 	Renderer   *pdf.Renderer
+	Trust      *seal.Trust // of seals that fronts hold
 	Audit      *audit.Log
 	Earlier    []*audit.Archive // earlier quarters of Audit, whose documents can still be looked up
 	Pseudonyms *audit.Pseudonyms
@@ -46,6 +48,7 @@ type Service struct {
 	release    *catalog.Release
 	sources    map[string]Source
 	press      certificate.Press
+	examiner   certificate.Examiner
 	audit      *audit.Log
 	pseudonyms *audit.Pseudonyms
 	store      *store.Store
@@ -79,7 +82,8 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	}
 	s := &Service{
 		slot: c.Slot, key: c.Key, tokenKey: c.TokenKey, release: c.Release, sources: c.Sources,
-		press: certificate.Press{Key: c.Key, Renderer: c.Renderer, Seals: c.Seals}, audit: c.Audit, pseudonyms: c.Pseudonyms, store: c.Store, lifetime: c.Lifetime,
+		press:    certificate.Press{Key: c.Key, Renderer: c.Renderer, Seals: c.Seals},
+		examiner: certificate.Examiner{Trust: c.Trust, Renderer: c.Renderer}, audit: c.Audit, pseudonyms: c.Pseudonyms, store: c.Store, lifetime: c.Lifetime,
 		now: c.Now, log: c.Logger, exchanges: make(map[string]*Exchange), keys: make(map[string]*begun),
 		limits: make(map[catalog.CallerID]*rate.Limiter),
 	}
@@ -173,6 +177,9 @@ func (s *Service) admit(ctx context.Context, who Principal, req Request, key str
 		return nil, err
 	}
 	now := s.now()
+	if err := s.order(p); err != nil {
+		return nil, err
+	}
 	x := &Exchange{Number: number, Request: req, Began: now, Expires: now.Add(s.lifetime), who: who, plan: p,
 		changed: make(chan struct{}), running: 1, key: keyOf(who, key)}
 	x.Request.Subjects = nil // the tokens are opened; no need to keep them

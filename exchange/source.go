@@ -38,6 +38,15 @@ type Ask struct {
 	Attestation string // of the card read
 	Operator    catalog.OperatorID
 	Caller      catalog.CallerID
+	Order       *Order // of a document, if the answer may bear a seal that its front holds; else nil
+}
+
+// Order is what a front needs, beside the question and its answer, to make the
+// document of the answer itself.
+type Order struct {
+	Number  string // the document's
+	Secret  Secret
+	Receipt string // pointer to the intent in the gateway's log
 }
 
 // State is what a source says of a person, before the exchange has checked it.
@@ -57,6 +66,15 @@ type Answer struct {
 	Records      []Record
 	DataTime     time.Time // the source's own; zero if it gave none
 	Authenticity catalog.Authenticity
+	Document     *Document // only where it was ordered
+}
+
+// Document is what a front has made of a found answer, and sealed itself: a
+// file, or nothing because of characters that no font there can draw.
+type Document struct {
+	File     []byte
+	IssuedAt time.Time // whole seconds
+	Missing  []rune
 }
 
 // Record is one mapped record: whom it is about, and its fields by proof field name.

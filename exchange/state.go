@@ -181,8 +181,9 @@ func (x *Exchange) wipe(all bool) {
 			needed[pt.subject] = true
 			continue
 		}
+		pt.order = nil
 		for _, l := range pt.legs {
-			l.answer.records, l.answer.name = nil, ""
+			l.answer.records, l.answer.name, l.answer.document = nil, "", nil
 		}
 	}
 	for _, pt := range x.plan.parts {

@@ -28,15 +28,15 @@ func (p Press) Issue(ctx context.Context, c Certificate, id catalog.SealID) ([]b
 	if err != nil {
 		return fail("QR code", err)
 	}
-	d := c.Document(link)
-	if d.SealPicture, d.SealName, err = p.Seals.Picture(string(id)); err != nil {
+	picture, name, err := p.Seals.Picture(string(id))
+	if err != nil {
 		return fail("seal", err)
 	}
 	slot, err := p.Seals.Slot(string(id))
 	if err != nil {
 		return fail("seal", err)
 	}
-	draft, err := p.Renderer.Render(d, slot)
+	draft, err := c.draft(p.Renderer, link, picture, name, slot)
 	if err != nil {
 		return fail("rendering", err)
 	}
@@ -45,4 +45,10 @@ func (p Press) Issue(ctx context.Context, c Certificate, id catalog.SealID) ([]b
 		return fail("seal", err)
 	}
 	return file, use, nil
+}
+
+func (c Certificate) draft(r *pdf.Renderer, link string, picture pdf.Picture, name string, slot pdf.SignatureSlot) (*pdf.Draft, error) {
+	d := c.Document(link)
+	d.SealPicture, d.SealName = picture, name
+	return r.Render(d, slot)
 }

@@ -61,10 +61,18 @@ func (c Certificate) CheckQR(link string, pub *ecdsa.PublicKey) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrQR, err)
 	}
-	if want, err := c.facts(); err != nil || !bytes.Equal(signed, want) {
-		return fmt.Errorf("%w: other facts", ErrQR)
+	payload, err := c.facts()
+	if err != nil {
+		return err
 	}
-	return nil
+	if bytes.Equal(signed, payload) {
+		return nil
+	}
+	var said, want facts
+	if errors.Join(json.Unmarshal(signed, &said), json.Unmarshal(payload, &want)) == nil && (said.Name != want.Name || said.Tail != want.Tail) {
+		return fmt.Errorf("%w: %w", ErrQR, ErrPerson)
+	}
+	return fmt.Errorf("%w: other facts", ErrQR)
 }
 
 // link is the payload up to the signed facts.
