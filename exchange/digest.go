@@ -113,6 +113,13 @@ func DocumentDigest(seed, file []byte) []byte {
 	return h.Sum(nil)
 }
 
+// UseCommitment stands for one use of a seal in the log of the front that holds
+// it: HMAC-SM3(seed, "yizheng-seal-use-v1" 0x0A ‖ digest), digest being SM3 of
+// the signature in lower-case hex, empty where nothing was sealed.
+func UseCommitment(seed []byte, digest string) []byte {
+	return mac(seed, []byte("yizheng-seal-use-v1\n"), []byte(digest))
+}
+
 func mac(key []byte, parts ...[]byte) []byte {
 	m := hmac.New(sm3.New, key)
 	for _, p := range parts {

@@ -27,11 +27,11 @@ func TestSensitiveResultsHaveOneSize(t *testing.T) {
 			c := newCity(t)
 			c.sources["mr"].gives(f.answer(c))
 			stored, plain := c.weights(c.ended(c.request("SECRET")), "MR-01")
-			if plain != padDocument {
-				t.Errorf("%d bytes, want %d", plain, padDocument)
+			if plain != PadDocument {
+				t.Errorf("%d bytes, want %d", plain, PadDocument)
 			}
 			// a few bytes of the ciphertext are random: SM2 writes numbers without leading zeros
-			if want := padDocument * 4 / 3; stored < want || stored > want+600 {
+			if want := PadDocument * 4 / 3; stored < want || stored > want+600 {
 				t.Errorf("%d bytes stored, want about %d", stored, want)
 			}
 		})
@@ -41,7 +41,7 @@ func TestSensitiveResultsHaveOneSize(t *testing.T) {
 func TestResultsArePaddedToWholeSteps(t *testing.T) {
 	for _, n := range []int{2, 3, 53, 54, 55, 56, 64, 119, 120, 200} {
 		bare := append(append([]byte(`{`), slices.Repeat([]byte{' '}, n-2)...), '}')
-		p := padded(bare, 64)
+		p := Padded(bare, 64)
 		if len(p)%64 != 0 || len(p) < n+9 || len(p) >= n+9+64 || string(p[:n-1]) != string(bare[:n-1]) {
 			t.Errorf("%d bytes became %d: %s", n, len(p), p)
 		}

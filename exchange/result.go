@@ -94,7 +94,7 @@ func (s *Service) hand(ctx context.Context, x *Exchange, pt *part, v verdict, is
 	}
 	if pt.proof.Sensitive {
 		bare := plain
-		plain = padded(bare, padStep(pt))
+		plain = Padded(bare, padStep(pt))
 		clear(bare)
 	}
 	sealed, err := x.plan.reply.Encrypt(TypeResult, plain)
@@ -116,24 +116,25 @@ func (s *Service) hand(ctx context.Context, x *Exchange, pt *part, v verdict, is
 // not tell whether something was found. A document of a page or two is some
 // 200 KiB, in base64 a third more.
 const (
-	padDocument = 512 << 10
+	PadDocument = 512 << 10
 	padData     = 16 << 10
 )
 
 func padStep(pt *part) int {
 	if pt.mayIssue() {
-		return padDocument
+		return PadDocument
 	}
 	return padData
 }
 
-// padded adds the member pad to a result that has none, up to the next whole
-// number of steps. What it is made of does not matter under the encryption.
-func padded(result []byte, step int) []byte {
+// Padded adds the member pad to a JSON object that has none and is not empty, up
+// to the next whole number of steps. What it is made of does not matter under
+// the encryption.
+func Padded(object []byte, step int) []byte {
 	const head, tail = `,"pad":"`, `"}`
-	n := len(result) - 1 + len(head) + len(tail)
+	n := len(object) - 1 + len(head) + len(tail)
 	p := make([]byte, 0, (n+step-1)/step*step)
-	p = append(append(p, result[:len(result)-1]...), head...)
+	p = append(append(p, object[:len(object)-1]...), head...)
 	p = append(p, bytes.Repeat([]byte("0"), cap(p)-n)...)
 	return append(p, tail...)
 }

@@ -80,6 +80,11 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	if c.Key == nil || c.TokenKey == nil || c.Release == nil || c.Seals == nil || c.Renderer == nil || c.Audit == nil || c.Pseudonyms == nil || c.Store == nil {
 		return nil, errors.New("exchange: configuration is not complete")
 	}
+	for _, sl := range c.Release.Catalogue.Seals {
+		if sl.Front != "" && c.Trust == nil {
+			return nil, fmt.Errorf("exchange: seal %s is held at front %s; its documents cannot be verified without trust", sl.ID, sl.Front)
+		}
+	}
 	s := &Service{
 		slot: c.Slot, key: c.Key, tokenKey: c.TokenKey, release: c.Release, sources: c.Sources,
 		press:    certificate.Press{Key: c.Key, Renderer: c.Renderer, Seals: c.Seals},

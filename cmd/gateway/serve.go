@@ -118,7 +118,7 @@ func (g *gateway) open(ctx context.Context) error {
 	}
 	const tokenKeyID = "fleet"
 	g.exchanges, err = exchange.New(ctx, exchange.Config{
-		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: seals, Renderer: renderer, Audit: g.audit, Earlier: g.earlier,
+		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: seals, Trust: trust, Renderer: renderer, Audit: g.audit, Earlier: g.earlier,
 		Pseudonyms: pseudonyms, Store: st, Logger: g.log,
 		TokenKey: func(kid string) []byte {
 			if kid == tokenKeyID {

@@ -15,6 +15,7 @@ import (
 	"yizheng/audit"
 	"yizheng/catalog"
 	"yizheng/exchange"
+	"yizheng/exchange/certificate"
 	"yizheng/exchange/envelope"
 	"yizheng/identity"
 )
@@ -25,6 +26,7 @@ type Config struct {
 	Release        *catalog.Release
 	GatewayKeys    func(kid string) *ecdsa.PublicKey // who may sign challenges
 	Sources        map[string]exchange.Source        // by connection name
+	Press          *certificate.Press                // with the seals that are held here; nil: none
 	Audit          *audit.Log
 	Pseudonyms     *audit.Pseudonyms
 	AllowSimulated bool
@@ -78,13 +80,16 @@ func (a *Agent) Handle(ctx context.Context, attrs envelope.Attributes, body []by
 	if err := a.record(ctx, q, audit.PhaseIntent, ""); err != nil { // no log, no question to the department's system
 		return nil, err
 	}
-	r := a.ask(ctx, src, q)
+	r, use := a.seal(ctx, src, q, a.ask(ctx, src, q))
 	proof, _ := a.Release.Catalogue.Proof(q.Terms.Proof) // check found it
 	outcome := string(r.State) + string(r.Refusal)
 	if proof.Sensitive {
 		outcome = audit.OutcomeAnswered
+		if q.Order != nil {
+			r.pad = exchange.PadDocument // the size would tell
+		}
 	}
-	if err := a.record(ctx, q, audit.PhaseDone, outcome); err != nil {
+	if err := a.record(ctx, q, audit.PhaseDone, outcome, a.uses(q, proof, use)...); err != nil {
 		return nil, err
 	}
 	return r.encode()
@@ -272,7 +277,7 @@ func (a *Agent) checkGrant(q Question, proof catalog.Proof, read identity.Verifi
 	if !claims.Satisfies(proof.MinLevel, proof.Evidence) {
 		return because("EVIDENCE", "not enough evidence of identity")
 	}
-	return nil
+	return a.checkOrder(q, proof, g)
 }
 
 // refuse records why and answers DENIED.
@@ -293,7 +298,8 @@ func (a *Agent) refuse(ctx context.Context, attrs envelope.Attributes, q Questio
 	return Reply{Refusal: Denied}.encode()
 }
 
-func (a *Agent) record(ctx context.Context, q Question, phase audit.Phase, outcome string) error {
+// record writes one entry about the question, and in the same batch those that go with it.
+func (a *Agent) record(ctx context.Context, q Question, phase audit.Phase, outcome string, with ...audit.Entry) error {
 	ref, err := a.Pseudonyms.Of(string(q.Person.Type), q.Person.Number.Reveal(), a.Now())
 	if err != nil {
 		return fmt.Errorf("front: pseudonym: %w", err)
@@ -306,7 +312,7 @@ func (a *Agent) record(ctx context.Context, q Question, phase audit.Phase, outco
 			Exchange: q.Terms.Exchange, Leg: q.Terms.Leg, Release: q.Terms.Release},
 		Closed: audit.Closed{Actor: string(q.Operator), Node: string(a.Front), Legs: []string{q.Terms.Digest().String()}},
 	}
-	if _, err := a.Audit.Append(context.WithoutCancel(ctx), e); err != nil {
+	if _, err := a.Audit.Append(context.WithoutCancel(ctx), append([]audit.Entry{e}, with...)...); err != nil {
 		return fmt.Errorf("front: not recorded: %w", err)
 	}
 	return nil

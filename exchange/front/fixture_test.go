@@ -33,12 +33,16 @@ type keys map[string]*jose.Key
 var (
 	own     = make(keys)
 	release *catalog.Release
+	seals   *mint
 )
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "front")
 	if err == nil {
 		err = makeRelease(dir)
+	}
+	if err == nil {
+		seals, err = newMint(dir)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fixture:", err)

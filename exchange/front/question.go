@@ -34,6 +34,7 @@ type Question struct {
 	Person      identity.Person
 	Salts       identity.Salts
 	Attestation string
+	Order       *exchange.Order // of a document, for a seal that the front holds
 }
 
 // Refusal is why a front did not ask its system.
@@ -52,6 +53,8 @@ type Reply struct {
 	Refusal  Refusal
 	Records  []exchange.Record
 	DataTime time.Time
+	Document *exchange.Document // with records only, where one was ordered
+	pad      int                // encode makes the reply a multiple of so many bytes
 }
 
 // Format keeps person, salts and attestation out of every fmt verb.
@@ -96,6 +99,7 @@ type questionJSON struct {
 	SaltID      string     `json:"salt_id"`
 	SaltName    string     `json:"salt_name"`
 	Attestation string     `json:"attestation"`
+	Document    *orderJSON `json:"document,omitempty"`
 }
 
 type personJSON struct {
@@ -113,6 +117,7 @@ func (q Question) encode() ([]byte, error) {
 		Source: string(q.Source), Caller: string(q.Caller), Operator: string(q.Operator),
 		Person: personJSON{Type: string(q.Person.Type), Number: q.Person.Number.Reveal(), Name: q.Person.Name.Reveal()},
 		SaltID: b64.EncodeToString(q.Salts.ID[:]), SaltName: b64.EncodeToString(q.Salts.Name[:]), Attestation: q.Attestation,
+		Document: encodeOrder(q.Order),
 	})
 	if err != nil {
 		return nil, errors.New("front: question cannot be encoded")
@@ -134,7 +139,7 @@ func decodeQuestion(raw []byte) (Question, error) {
 		Person:      identity.Person{Type: identity.IDType(w.Person.Type), Number: number, Name: identity.NewName(w.Person.Name)},
 		Attestation: w.Attestation,
 	}
-	err := errors.Join(errCommitment, errNumber, salt(&q.Salts.ID, w.SaltID), salt(&q.Salts.Name, w.SaltName))
+	err := errors.Join(errCommitment, errNumber, salt(&q.Salts.ID, w.SaltID), salt(&q.Salts.Name, w.SaltName), w.Document.decode(&q.Order))
 	if err != nil || number.Type() != q.Person.Type {
 		return Question{}, ErrMessage
 	}
@@ -152,11 +157,13 @@ func salt(into *[16]byte, s string) error {
 }
 
 type replyJSON struct {
-	V        int          `json:"v"`
-	State    string       `json:"state,omitempty"`
-	Refusal  string       `json:"refusal,omitempty"`
-	DataTime string       `json:"data_time,omitempty"` // RFC 3339
-	Records  []recordJSON `json:"records,omitempty"`
+	V        int           `json:"v"`
+	State    string        `json:"state,omitempty"`
+	Refusal  string        `json:"refusal,omitempty"`
+	DataTime string        `json:"data_time,omitempty"` // RFC 3339
+	Records  []recordJSON  `json:"records,omitempty"`
+	Document *documentJSON `json:"document,omitempty"`
+	Pad      string        `json:"pad,omitempty"` // readers ignore it
 }
 
 type recordJSON struct {
@@ -173,9 +180,13 @@ func (r Reply) encode() ([]byte, error) {
 	for _, rec := range r.Records {
 		w.Records = append(w.Records, recordJSON{Number: rec.Number, Name: rec.Name, Fields: rec.Fields})
 	}
+	w.Document = encodeDocument(r.Document)
 	b, err := json.Marshal(w)
 	if err != nil {
 		return nil, errors.New("front: reply cannot be encoded")
+	}
+	if r.pad > 0 {
+		b = exchange.Padded(b, r.pad)
 	}
 	return b, nil
 }
@@ -186,8 +197,11 @@ func decodeReply(raw []byte) (Reply, error) {
 		return Reply{}, ErrMessage
 	}
 	r := Reply{State: exchange.State(w.State), Refusal: Refusal(w.Refusal)}
-	if !r.known() || len(w.Records) > 0 && r.State != exchange.StateFound {
+	if !r.known() || (len(w.Records) > 0 || w.Document != nil) && r.State != exchange.StateFound {
 		return Reply{}, ErrMessage
+	}
+	if err := w.Document.decode(&r.Document); err != nil {
+		return Reply{}, err
 	}
 	if w.DataTime != "" {
 		t, err := time.Parse(time.RFC3339Nano, w.DataTime)
@@ -200,6 +214,19 @@ func decodeReply(raw []byte) (Reply, error) {
 		r.Records = append(r.Records, exchange.Record{Number: rec.Number, Name: rec.Name, Fields: rec.Fields})
 	}
 	return r, nil
+}
+
+// asRead is the reply as its reader will have it, numbers as they are written.
+func (r Reply) asRead() Reply {
+	b, err := r.encode()
+	if err != nil {
+		return Reply{Refusal: Failed}
+	}
+	defer clear(b)
+	if r, err = decodeReply(b); err != nil {
+		return Reply{Refusal: Failed}
+	}
+	return r
 }
 
 // known reports whether r is either one of the states or one of the refusals.

@@ -33,6 +33,33 @@ func TestQuestionSurvivesItsEncoding(t *testing.T) {
 	if got.Terms.Digest() != q.Terms.Digest() {
 		t.Error("its leg digest changes on its way")
 	}
+	q = ordered(q)
+	if b, err = q.encode(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = decodeQuestion(b); err != nil || !reflect.DeepEqual(got, q) {
+		t.Errorf("a question with an order changes on its way: %v", err)
+	}
+}
+
+func TestMalformedOrderIsNoQuestion(t *testing.T) {
+	for name, change := range map[string]func(*exchange.Order){
+		"no number":             func(o *exchange.Order) { o.Number = "" },
+		"number of an exchange": func(o *exchange.Order) { o.Number = "2026112201ABCDEFGHJKV" },
+		"wrong check character": func(o *exchange.Order) { o.Number = o.Number[:26] + "*" },
+		"no receipt":            func(o *exchange.Order) { o.Receipt = "" },
+		"text as receipt":       func(o *exchange.Order) { o.Receipt = "something to sign" },
+	} {
+		q := ordered(cardRead(time.Now()).question(t, "X-1"))
+		change(q.Order)
+		b, err := q.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := decodeQuestion(b); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
 }
 
 func TestReplySurvivesItsEncoding(t *testing.T) {
@@ -41,6 +68,8 @@ func TestReplySurvivesItsEncoding(t *testing.T) {
 		"two records": {State: exchange.StateFound, Records: []exchange.Record{
 			{Number: liNumber, Name: "李𬸚", Fields: map[string]any{"area": json.Number("88.50"), "none": nil, "list": []any{"a"}}},
 			{Fields: map[string]any{}}}},
+		"document": {State: exchange.StateFound, Document: &exchange.Document{File: []byte("%PDF"), IssuedAt: time.Date(2026, 11, 22, 1, 2, 3, 0, time.UTC)}},
+		"no glyph": {State: exchange.StateFound, Document: &exchange.Document{Missing: []rune{0x3402, 0x20C8E}}},
 	} {
 		b, err := r.encode()
 		if err != nil {
@@ -58,6 +87,11 @@ func TestMalformedReplyIsNoAnswer(t *testing.T) {
 		"state and refusal": `{"v":1,"state":"FOUND","refusal":"DENIED"}`, "member nobody knows": `{"v":1,"state":"FOUND","x":1}`,
 		"two replies": `{"v":1,"state":"FOUND"}{"v":1,"state":"FOUND"}`, "no time": `{"v":1,"state":"FOUND","data_time":"yesterday"}`,
 		"state nobody knows": `{"v":1,"state":"MAYBE"}`, "refusal nobody knows": `{"v":1,"refusal":"MAYBE"}`,
+		"document without records": `{"v":1,"state":"NOT_FOUND","document":{"file":"JVBERg","issued_at":"2026-11-22T03:04:05Z"}}`,
+		"refusal with a document":  `{"v":1,"refusal":"SOURCE_ERROR","document":{"file":"JVBERg","issued_at":"2026-11-22T03:04:05Z"}}`,
+		"empty document":           `{"v":1,"state":"FOUND","document":{}}`, "document without a time": `{"v":1,"state":"FOUND","document":{"file":"JVBERg"}}`,
+		"document and no document": `{"v":1,"state":"FOUND","document":{"file":"JVBERg","issued_at":"2026-11-22T03:04:05Z","missing":["U+3402"]}}`,
+		"no code point":            `{"v":1,"state":"FOUND","document":{"missing":["U+110000"]}}`, "file that is not base64url": `{"v":1,"state":"FOUND","document":{"file":"+/==","issued_at":"2026-11-22T03:04:05Z"}}`,
 		"refusal with records": `{"v":1,"refusal":"DENIED","records":[{"fields":{}}]}`,
 	} {
 		if r, err := decodeReply([]byte(b)); err == nil {
@@ -98,6 +132,10 @@ func FuzzQuestion(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
+	if b, err = ordered(q).encode(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
 	f.Add([]byte(`{"v":1,"person":{"type":"553","number":"969840198507040013"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		q, err := decodeQuestion(b)
@@ -116,6 +154,8 @@ func FuzzQuestion(f *testing.F) {
 
 func FuzzReply(f *testing.F) {
 	f.Add([]byte(`{"v":1,"state":"FOUND","data_time":"2026-11-22T03:00:00Z","records":[{"number":"1","name":"n","fields":{"a":1.0,"b":null}}]}`))
+	f.Add([]byte(`{"v":1,"state":"FOUND","document":{"file":"JVBERg","issued_at":"2026-11-22T03:04:05Z"},"pad":"00"}`))
+	f.Add([]byte(`{"v":1,"state":"FOUND","document":{"missing":["U+3402"]}}`))
 	f.Add([]byte(`{"v":1,"refusal":"DENIED"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := decodeReply(b)

@@ -49,7 +49,7 @@ func NewSource(c SourceConfig) (*Source, error) {
 // Query asks and waits. Errors are those of exchange.Source.
 func (s *Source) Query(ctx context.Context, ask exchange.Ask) (exchange.Answer, error) {
 	body, err := Question{Terms: ask.Terms, Source: ask.Source.ID, Caller: ask.Caller, Operator: ask.Operator,
-		Person: ask.Subject, Salts: ask.Salts, Attestation: ask.Attestation}.encode()
+		Person: ask.Subject, Salts: ask.Salts, Attestation: ask.Attestation, Order: ask.Order}.encode()
 	if err != nil {
 		return exchange.Answer{}, err
 	}
@@ -151,7 +151,7 @@ func (s *Source) failure(err error) error {
 func (r Reply) answer() (exchange.Answer, error) {
 	switch r.Refusal {
 	case "":
-		return exchange.Answer{State: r.State, Records: r.Records, DataTime: r.DataTime, Authenticity: catalog.AuthSignature}, nil
+		return exchange.Answer{State: r.State, Records: r.Records, DataTime: r.DataTime, Authenticity: catalog.AuthSignature, Document: r.Document}, nil
 	case Denied:
 		return exchange.Answer{}, exchange.ErrDenied
 	case Unreachable:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +60,8 @@ func TestFormatHasNotDrifted(t *testing.T) {
 	q = fixedQuestion(t, "969840198507040013", "约翰·米勒")
 	q.Terms.Case, q.Terms.Fields, q.Terms.Leg = "示例〔2026〕第1号 <a&b>", []string{}, "UE-01@spouse.2"
 	question("a foreigner, a case in Chinese, no field", q)
+	q = fixedQuestion(t, "690102198503120016", "李明")
+	question("a document is ordered", ordered(q))
 	for _, r := range []struct {
 		name string
 		Reply
@@ -67,6 +70,11 @@ func TestFormatHasNotDrifted(t *testing.T) {
 			Fields: map[string]any{"certificate_no": "6901020026001234", "status": "1", "months": json.Number("5")}}}}},
 		{"found twice, in systems that keep no name or number", Reply{State: exchange.StateFound, DataTime: time.Date(2026, 11, 22, 11, 4, 5, 6_000_000, time.FixedZone("", 8*3600)),
 			Records: []exchange.Record{{Number: "690102198503120016", Fields: map[string]any{"a": "1"}}, {Name: "李明", Fields: map[string]any{"a": "2"}}}}},
+		{"found, with the sealed document (shortened)", Reply{State: exchange.StateFound, DataTime: time.Date(2026, 11, 22, 3, 4, 5, 0, time.UTC), Records: []exchange.Record{{Number: "690102198503120016", Name: "李明",
+			Fields: map[string]any{"status": "1"}}}, Document: &exchange.Document{File: []byte("%PDF-1.7 ..."), IssuedAt: time.Date(2026, 11, 22, 3, 4, 6, 0, time.UTC)}}},
+		{"found, but characters cannot be drawn", Reply{State: exchange.StateFound, DataTime: time.Date(2026, 11, 22, 3, 4, 5, 0, time.UTC), Records: []exchange.Record{{Number: "690102198503120016", Name: "李明",
+			Fields: map[string]any{"status": "1"}}}, Document: &exchange.Document{Missing: []rune{0x3402, 0x20C8E}}}},
+		{"not found, of a sensitive proof with an order (padded to 128 bytes instead of 524288)", Reply{State: exchange.StateNotFound, pad: 128}},
 		{"not found", Reply{State: exchange.StateNotFound, DataTime: time.Date(2026, 11, 22, 3, 4, 5, 0, time.UTC)}},
 		{"several", Reply{State: exchange.StateMultiple}}, {"to be checked by hand", Reply{State: exchange.StatePending}}, {"not to be issued", Reply{State: exchange.StateNotIssuable}},
 		{"refused", Reply{Refusal: Denied}}, {"out of time", Reply{Refusal: TooLate}}, {"nobody behind the front", Reply{Refusal: Unreachable}}, {"unusable answer", Reply{Refusal: Failed}},
@@ -84,6 +92,8 @@ func TestFormatHasNotDrifted(t *testing.T) {
 		{"another version", "question", `{"v":2}`}, {"a member nobody knows", "reply", `{"v":1,"state":"FOUND","more":1}`},
 		{"neither state nor refusal", "reply", `{"v":1}`}, {"both", "reply", `{"v":1,"state":"NOT_FOUND","refusal":"DENIED"}`},
 		{"a state nobody knows", "reply", `{"v":1,"state":"PERHAPS"}`}, {"records with a refusal", "reply", `{"v":1,"refusal":"DENIED","records":[{"fields":{}}]}`},
+		{"a document without an answer", "reply", `{"v":1,"state":"NOT_FOUND","document":{"file":"JVBERg","issued_at":"2026-11-22T03:04:05Z"}}`},
+		{"an order without a number", "question", strings.Replace(v.Questions[2].Body, ordered(q).Order.Number, "", 1)},
 		{"more after the end", "reply", `{"v":1,"state":"NOT_FOUND"} {}`}, {"a time without a zone", "reply", `{"v":1,"state":"NOT_FOUND","data_time":"2026-11-22T03:04:05"}`},
 	}
 	for _, m := range v.Malformed {

@@ -1,0 +1,298 @@
+package front
+
+import (
+	"bytes"
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+
+	"yizheng/audit"
+	"yizheng/catalog"
+	"yizheng/exchange"
+	"yizheng/exchange/certificate"
+	"yizheng/identity"
+	"yizheng/seal"
+	"yizheng/seal/pdf"
+)
+
+func TestFrontSealsWhatItAnswers(t *testing.T) {
+	h := newHall(t)
+	part, r := h.ask("UE-05")
+	if part.Code != exchange.Found || r.Number == "" || r.Number != part.Number || len(r.Document) == 0 {
+		t.Fatalf("%+v\n%s", part, h.logged)
+	}
+	report := seal.Verify(r.Document, h.trust, time.Now())
+	if !report.Overall || report.ESID != "hr-own" || report.SealName != hrSeal || report.Number != r.Number || report.SignerCode != hrCode {
+		t.Errorf("report %+v", report)
+	}
+	if !bytes.Equal(report.Seed(), r.Seed) || r.Number != h.asked.Order.Number || report.Receipt != h.asked.Order.Receipt {
+		t.Error("number, seed or receipt are not those of the order")
+	}
+	released := h.entries(audit.OpRelease, h.asked.Terms.Exchange)
+	if len(released) != 1 || released[0].Closed.SealCert != report.SignerSN {
+		t.Errorf("released %+v", released)
+	}
+	issued := h.entries(audit.OpIssue, "")
+	if len(issued) != 1 || issued[0].Open.Number != r.Number ||
+		issued[0].Open.Digest != base64.StdEncoding.EncodeToString(exchange.DocumentDigest(r.Seed, r.Document)) {
+		t.Errorf("issued %+v", issued)
+	}
+	uses := h.desk.entries(audit.OpSeal)
+	if len(uses) != 1 || uses[0].Open.Number != r.Number || uses[0].Closed.Object != "hr-own" || uses[0].Closed.SealCert != report.SignerSN ||
+		uses[0].Open.Exchange != h.asked.Terms.Exchange || len(uses[0].Closed.Commitments["signature"]) != 44 {
+		t.Errorf("the front's seal log: %+v", uses)
+	}
+}
+
+func TestSealThatTheGatewayHoldsIsUsedThere(t *testing.T) {
+	h := newHall(t)
+	fields := registered()
+	fields["region"] = "690103"
+	h.desk.system.gives(found(fields), nil)
+	part, r := h.ask("UE-05")
+	if report := seal.Verify(r.Document, h.trust, time.Now()); part.Code != exchange.Found || report.ESID != "hr" {
+		t.Errorf("%+v sealed with %s", part, report.ESID)
+	}
+	if n := len(h.desk.entries(audit.OpSeal)); n != 0 {
+		t.Errorf("%d uses of the front's seal", n)
+	}
+}
+
+func TestCharacterThatTheFrontCannotDrawIsNotSealed(t *testing.T) {
+	h := newHall(t)
+	fields := registered()
+	fields["certificate_no"] = "\u3402"
+	h.desk.system.gives(found(fields), nil)
+	part, r := h.ask("UE-05")
+	if part.Code != exchange.GlyphMissing || !strings.Contains(r.Sentence, "U+3402") || r.Document != nil || r.Data == "" {
+		t.Errorf("%+v %s", part, r.Sentence)
+	}
+}
+
+func TestSensitiveHostedAnswersLookAlike(t *testing.T) {
+	sizes := map[int]bool{}
+	entries := map[string]bool{}
+	for name, a := range map[string]exchange.Answer{"found": found(registered()), "not found": {State: exchange.StateNotFound, DataTime: time.Now()}} {
+		d := newDesk(t)
+		d.Press = seals.press(t, ownSeal)
+		d.system.gives(a, nil)
+		q := ordered(cardRead(time.Now()).question(t, "X-1"))
+		q.Source, q.Terms.Proof = "ue-6", "UE-06"
+		body, err := q.encode()
+		d.ok(err)
+		raw, err := d.Handle(t.Context(), attributes(q), body)
+		d.ok(err)
+		if r, err := decodeReply(raw); err != nil || r.State != a.State || (r.Document != nil) != (name == "found") {
+			t.Errorf("%s: %v, state %q, refusal %q", name, err, r.State, r.Refusal)
+		}
+		sizes[len(raw)] = true
+		uses := d.entries(audit.OpSeal)
+		if len(uses) != 1 || uses[0].Open.Number != "" || uses[0].Closed.SealCert != "" || len(uses[0].Closed.Commitments["signature"]) != 44 {
+			t.Errorf("%s: %+v", name, uses)
+		}
+		entries[uses[0].Closed.Commitments["signature"]] = true
+	}
+	if len(sizes) != 1 || len(entries) != 2 {
+		t.Errorf("sizes %v, commitments %v", sizes, entries)
+	}
+}
+
+// ordered adds an order to a question.
+func ordered(q Question) Question {
+	q.Order = &exchange.Order{Number: fixedNumber, Secret: exchange.Secret(bytes.Repeat([]byte{0x5a}, 16)), Receipt: audit.Pointer{Origin: "gw00.example/audit/2026q4"}.String()}
+	return q
+}
+
+var fixedNumber = func() string {
+	n := "6901002026112200ABCDEFGHJK"
+	check, _ := identity.Mod3736(n)
+	return n + string(check)
+}()
+
+func TestDocumentThatMayNotBeOrderedIsDenied(t *testing.T) {
+	for name, c := range map[string]changed{
+		"grant for data only": {code: "DOCUMENT", q: func(q *Question) {
+			q.Source, q.Terms.Proof, q.Terms.Item, q.Terms.Purpose, q.Terms.Fields = "ue-5", "UE-05", "OTHER", "P-OTHER", []string{"certificate_no"}
+			*q = ordered(*q)
+		}, read: func(r *read) { r.challenge.Item, r.challenge.Purpose = "OTHER", "P-OTHER" }},
+		"proof whose seals are elsewhere": {code: "DOCUMENT", q: func(q *Question) { *q = ordered(*q) }},
+		"proof without a grant": {code: "NO_GRANT", q: func(q *Question) {
+			q.Source, q.Terms.Proof, q.Terms.Item, q.Terms.Purpose = "ue-6", "UE-06", "OTHER", "P-OTHER"
+			*q = ordered(*q)
+		}, read: func(r *read) { r.challenge.Item, r.challenge.Purpose = "OTHER", "P-OTHER" }},
+	} {
+		t.Run(name, func(t *testing.T) { c.refused(t, false) })
+	}
+}
+
+func TestFrontThatCannotSealDoesNotAnswer(t *testing.T) {
+	tomorrow := *seals
+	tomorrow.years = seal.Validity{From: time.Now().Add(time.Hour), Until: time.Now().Add(2 * time.Hour)}
+	h := newHall(t)
+	for name, press := range map[string]*certificate.Press{
+		"no seals at all": nil,
+		"another seal":    seals.press(t, order{"other", "hr-own", hrSeal, hrCode}),
+		"not yet valid":   tomorrow.press(t, ownSeal),
+		"panic":           {Key: own["hr-front"], Renderer: seals.renderer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h.desk.Press = press
+			part, r := h.ask("UE-05")
+			if part.Code != exchange.SourceError || r.Document != nil || r.Data != "" || len(h.desk.entries(audit.OpSeal)) > 0 {
+				t.Errorf("%+v", part)
+			}
+		})
+	}
+}
+
+// forgery is what a front that was taken over makes of its answer.
+type forgery struct {
+	want   exchange.Code
+	change func(*certificate.Certificate) // seals something else
+	press  *certificate.Press             // with other keys
+	file   func(*hall, []byte) []byte     // after sealing
+	reply  func(*Reply)                   // what it says of the document
+	fields func() map[string]any          // of the system's record
+	proof  catalog.ProofCode
+	why    string // in the gateway's own log
+}
+
+func TestForgedDocumentIsNeverReleased(t *testing.T) {
+	wangNumber := wang()
+	h := newHall(t)
+	good := h.desk.Press
+	stranger := *good
+	stranger.Key = own["stranger"]
+	other, err := newMint(t.TempDir())
+	must(t, err)
+	for name, f := range map[string]forgery{
+		"nothing wrong": {want: exchange.Found, change: func(*certificate.Certificate) {}},
+		"no document":   {why: "no document, though", reply: func(r *Reply) { r.Document = nil }},
+		"another number": {why: "another number, seed", change: func(c *certificate.Certificate) {
+			c.Number = c.Number[:20] + "0000000"
+		}},
+		"another secret": {why: "another number, seed", change: func(c *certificate.Certificate) {
+			c.Secret[0]++
+			c.Seed = exchange.Secret(c.Secret).Seed()
+		}},
+		"another receipt":     {why: "another number, seed", change: func(c *certificate.Certificate) { c.Receipt += "A" }},
+		"about somebody else": {why: "another person", want: exchange.Mismatch, change: func(c *certificate.Certificate) { c.Person.Number, c.Name = wangNumber, wangName }},
+		"another status":      {why: "other facts", change: func(c *certificate.Certificate) { c.Records[0]["status"] = "2" }},
+		"a field that is not asked": {why: "other facts", change: func(c *certificate.Certificate) {
+			c.Fields, c.Records[0]["education"] = append(c.Fields, "education"), "大学本科"
+		}},
+		"another purpose":              {why: "not what is drawn", change: func(c *certificate.Certificate) { c.Purpose = "其他" }},
+		"without the word of old data": {why: "not what is drawn", change: func(c *certificate.Certificate) { c.Stale = !c.Stale }},
+		"another issuer":               {why: "other facts", change: func(c *certificate.Certificate) { c.Issuer = "示例市社会保险事业服务中心" }},
+		"another title":                {why: "other facts", change: func(c *certificate.Certificate) { c.Proof.Title = "无犯罪记录证明" }},
+		"valid for longer":             {why: "other facts", change: func(c *certificate.Certificate) { c.Proof.Validity.Days = 3000 }},
+		"of last week": {why: "impossible time", change: func(c *certificate.Certificate) { c.IssuedAt = c.IssuedAt.AddDate(0, 0, -7) },
+			reply: func(r *Reply) { r.Document.IssuedAt = r.Document.IssuedAt.AddDate(0, 0, -7) }},
+		"another time than said":        {why: "another time", reply: func(r *Reply) { r.Document.IssuedAt = r.Document.IssuedAt.Add(-2 * time.Second) }},
+		"facts signed with another key": {why: "QR code is not", press: &stranger},
+		"another seal":                  {why: "another seal than", press: seals.press(t, order{"hr-own", "hr", "业务专用章", hrCode})},
+		"seal of another name":          {why: "another seal than", press: seals.press(t, order{"hr-own", "hr-own", "业务专用章", hrCode})},
+		"seal in other hands":           {why: "in other hands", press: seals.press(t, order{"hr-own", "hr-own", hrSeal, "12690100006900149D"})},
+		"seal that nobody trusts":       {why: "check 4", press: other.press(t, ownSeal)},
+		"changed after sealing": {why: "check ", file: func(_ *hall, b []byte) []byte {
+			return bytes.Replace(b, []byte("/Type"), []byte("/TYpe"), 1)
+		}},
+		"something appended": {why: "check ", file: func(_ *hall, b []byte) []byte { return append(b, "\n%%EOF\n"...) }},
+		"not sealed": {why: "check ", file: func(h *hall, _ []byte) []byte {
+			draft, err := seals.renderer.Render(pdf.Document{Title: "证", Issuer: "证", Number: "1", IssuedAt: time.Now(), Seed: make([]byte, 32)}, pdf.SignatureSlot{})
+			must(h.t, err)
+			b, err := draft.Fill([]byte{0x30, 0})
+			must(h.t, err)
+			return b
+		}},
+		"no PDF":                                 {why: "check ", file: func(*hall, []byte) []byte { return []byte("%PDF-1.7") }},
+		"too large":                              {why: "too large", file: func(_ *hall, b []byte) []byte { return append(b, make([]byte, certificate.MaxFile)...) }},
+		"more missing characters than there are": {why: "characters are missing", reply: func(r *Reply) { r.Document = &exchange.Document{Missing: make([]rune, 65)} }},
+		"for a seal that the gateway holds": {why: "not ordered", fields: func() map[string]any {
+			f := registered()
+			f["region"] = "690103"
+			return f
+		}},
+		"for a proof that nobody ordered one of": {why: "not ordered", proof: "UE-01"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h.t, h.desk.Press = t, good
+			f.try(h)
+		})
+		h.t = t
+	}
+}
+
+// try has the exchange ask a front that sends the forgery.
+func (f forgery) try(h *hall) {
+	fields := registered()
+	if f.fields != nil {
+		fields = f.fields()
+	}
+	h.desk.system.gives(found(fields), nil)
+	proof := f.proof
+	if proof == "" {
+		proof = "UE-05"
+	}
+	h.forge = func(src catalog.Source, q Question, r Reply) Reply { return f.forge(h, src, q, r) }
+	before := len(h.logged.String())
+	part, r := h.ask(proof)
+	if said := h.logged.String()[before:]; !strings.Contains(said, f.why) {
+		h.t.Errorf("%q is not the reason:\n%s", f.why, said)
+	}
+	if f.want == exchange.Found {
+		if part.Code != exchange.Found || r.Document == nil {
+			h.t.Errorf("%+v\n%s", part, h.logged)
+		}
+		return
+	}
+	want := f.want
+	if want == "" {
+		want = exchange.SourceError
+	}
+	if part.Code != want || r.Document != nil || r.Data != "" || part.Number != "" {
+		h.t.Errorf("%+v\n%s", part, h.logged)
+	}
+	calls := h.entries(audit.OpSourceCall, h.asked.Terms.Exchange)
+	if len(calls) != 1 || calls[0].Open.Outcome != string(want) {
+		h.t.Errorf("recorded %+v", calls)
+	}
+}
+
+func (f forgery) forge(h *hall, src catalog.Source, q Question, r Reply) Reply {
+	if q.Order == nil {
+		q = ordered(q)
+	}
+	if r.Document == nil || f.change != nil || f.press != nil {
+		press := h.desk.Press
+		if f.press != nil {
+			press = f.press
+		}
+		fields := r.Records[0].Fields["region"]
+		r.Records[0].Fields["region"] = "690102"
+		proof, _ := release.Catalogue.Proof("UE-05")
+		q.Terms.Proof = proof.Code
+		c, id, ok := h.desk.certificate(src, q, r)
+		if !ok {
+			h.t.Fatal("nothing to forge")
+		}
+		r.Records[0].Fields["region"] = fields
+		if f.change != nil {
+			f.change(&c)
+			var err error
+			c.Root, err = exchange.FieldsRoot(c.Seed, c.Records)
+			must(h.t, err)
+		}
+		file, _, err := press.Issue(h.t.Context(), c, id)
+		must(h.t, err)
+		r.Document = &exchange.Document{File: file, IssuedAt: c.IssuedAt}
+	}
+	if f.file != nil {
+		r.Document.File = f.file(h, r.Document.File)
+	}
+	if f.reply != nil {
+		f.reply(&r)
+	}
+	return r
+}
