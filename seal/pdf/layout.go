@@ -27,6 +27,8 @@ var (
 	rule   = shade{0.45, 0.55, 0.64}
 	tint   = shade{0.935, 0.955, 0.97}
 	ghost  = shade{0.87, 0.89, 0.91}
+	alarm  = shade{0.62, 0.20, 0.08}
+	warm   = shade{0.995, 0.96, 0.925}
 )
 
 // The words that the writer itself puts on a page.
@@ -39,9 +41,10 @@ const (
 	wordValid     = "有效期至"
 	wordSource    = "数据来源"
 	wordNotes     = "说明"
+	wordCaution   = "注意："
 	wordScan      = "扫码验真"
 	ownWords      = wordNumber + wordContinued + wordPurpose + wordItem + wordDataTime + wordValid +
-		wordSource + wordNotes + wordScan + "第页共年月日时分 ．0123456789"
+		wordSource + wordNotes + wordCaution + wordScan + "第页共年月日时分 ．0123456789"
 )
 
 var china = time.FixedZone("CST", 8*60*60)
@@ -84,24 +87,36 @@ func (l *layout) run() error {
 	l.newPage()
 	l.title()
 	l.paragraphs(l.doc.Body)
-	l.labelled(l.doc.Rows)
+	l.caution()
+	l.labelled(l.doc.Rows, nil)
 	for _, t := range l.doc.Tables {
 		l.table(t)
 	}
 	for _, r := range l.doc.Records {
-		l.room(22 + 3*rowHeight)
-		l.caption(r.Caption)
-		l.labelled(r.Rows)
+		l.record(r)
 	}
-	l.paragraphs(l.doc.Conclusion)
-	facts := l.facts()
-	if len(facts) > 0 {
-		l.room(3 * (rowHeight + 2*rowPad)) // usually three rows, kept together
-	}
-	l.labelled(facts)
-	l.closing()
+	l.together(func() {
+		l.paragraphs(l.doc.Conclusion)
+		l.labelled(l.facts(), nil)
+		l.closing()
+	})
 	l.feet()
 	return l.err
+}
+
+// together keeps what draw sets on one page, so that no page holds a seal alone:
+// what crosses the end of a page is taken back and begins on the next.
+func (l *layout) together(draw func()) {
+	pages, y, page := len(l.pages), l.y, *l.page()
+	draw()
+	if len(l.pages) == pages || l.err != nil {
+		return
+	}
+	l.pages = l.pages[:pages]
+	*l.page() = page
+	l.y = y
+	l.newPage()
+	draw()
 }
 
 // facts are the lines that every certificate carries about its own use.
@@ -190,7 +205,7 @@ func (l *layout) paragraphs(s string) {
 		if p == "" {
 			continue
 		}
-		lines := wrap(l.shape(p), size, textWidth, 2*size)
+		lines := wrapWell(l.shape(p), size, textWidth, 2*size)
 		l.room(height * float64(min(2, len(lines))))
 		for i, line := range lines {
 			l.room(height)
@@ -209,4 +224,31 @@ func (l *layout) paragraphs(s string) {
 	if s != "" {
 		l.y -= 8
 	}
+}
+
+// caution draws its lines in a box of their own colour.
+func (l *layout) caution() {
+	if l.doc.Caution == "" {
+		return
+	}
+	const size, height, pad = 12.0, 20.0, 10.0
+	var lines [][]char
+	for i, p := range strings.Split(l.doc.Caution, "\n") {
+		if i == 0 {
+			p = wordCaution + p
+		}
+		lines = append(lines, wrapWell(l.shape(p), size, textWidth-2*pad, 0)...)
+	}
+	h := float64(len(lines))*height + pad
+	l.room(h)
+	c := l.page()
+	c.fill(left, l.y-h, textWidth, h, warm)
+	c.stroke(left, l.y-h, textWidth, h, 1.2, alarm)
+	y := l.y
+	l.y -= pad / 2
+	for _, line := range lines {
+		c.text(line, left+pad, l.baseline(height, size), style{size: size, bold: true, color: alarm})
+		l.y -= height
+	}
+	l.y = y - h - 12
 }

@@ -163,7 +163,7 @@ func (l *layout) noteLines() [][]char {
 			if j == 0 {
 				p = prefix + p
 			}
-			lines = append(lines, wrap(l.shape(p), noteSize, textWidth, 0)...)
+			lines = append(lines, wrapWell(l.shape(p), noteSize, textWidth, 0)...)
 		}
 	}
 	return lines

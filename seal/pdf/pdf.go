@@ -92,6 +92,7 @@ type Document struct {
 	ValidUntil time.Time // 有效期至; zero leaves the line out
 
 	Body       string // opening paragraphs, first lines indented by two characters
+	Caution    string // what a reader must not overlook, such as a part that is missing: boxed above the facts, one line each
 	Rows       []Row
 	Tables     []Table
 	Records    []Record
@@ -239,7 +240,7 @@ func (d *Document) check() error {
 
 // texts calls fn with every string of the document that will be drawn.
 func (d *Document) texts(fn func(string)) {
-	for _, s := range []string{d.Title, d.Issuer, d.Number, d.Body, d.Conclusion, d.Purpose,
+	for _, s := range []string{d.Title, d.Issuer, d.Number, d.Body, d.Caution, d.Conclusion, d.Purpose,
 		d.ItemName, d.Authenticity, d.Watermark, ownWords} {
 		fn(s)
 	}

@@ -9,24 +9,28 @@ const (
 	maxColumns = 24
 	rowSize    = 11.0
 	rowHeight  = 17.0
-	cellSize   = 9.5
 	cellHeight = 14.5
 	cellPad    = 5.0 // left and right of a cell's text
 	rowPad     = 5.0 // above and below it
 	labelWidth = 84.0
 )
 
+// A table's text is made smaller, and its cells tighter, as long as that saves
+// every cell a second line.
+var tableSteps = []struct{ size, pad float64 }{{9.5, cellPad}, {9.5, 3.5}, {9, 3}, {8.5, 2.5}}
+
 // cell is one ruled cell: its text in lines and how it is set.
 type cell struct {
 	x, w  float64
+	pad   float64 // left and right of the text
 	lines [][]char
 	align Align
 	tint  bool
 	style style
 }
 
-func (l *layout) newCell(s string, x, w float64, align Align, st style) cell {
-	c := cell{x: x, w: w, align: align, style: st}
+func (l *layout) newCell(s string, x, w, pad float64, align Align, st style) cell {
+	c := cell{x: x, w: w, pad: pad, align: align, style: st}
 	for more := true; more; {
 		var p string
 		p, s, more = strings.Cut(s, "\n")
@@ -37,7 +41,7 @@ func (l *layout) newCell(s string, x, w float64, align Align, st style) cell {
 
 // add appends a paragraph, which may be empty.
 func (c *cell) add(chars []char) {
-	if lines := wrap(chars, c.style.size, c.w-2*cellPad, 0); lines != nil {
+	if lines := wrapWell(chars, c.style.size, c.w-2*c.pad, 0); lines != nil {
 		c.lines = append(c.lines, lines...)
 		return
 	}
@@ -91,8 +95,8 @@ func (l *layout) rowPart(cells []cell, first, last int, height float64) {
 		lines := cl.lines[from:to]
 		y := l.y - (h-float64(len(lines))*height)/2
 		for _, line := range lines {
-			x := cl.x + cellPad
-			free := cl.w - 2*cellPad - width(line, cl.style.size)
+			x := cl.x + cl.pad
+			free := cl.w - 2*cl.pad - width(line, cl.style.size)
 			switch cl.align {
 			case AlignCenter:
 				x += free / 2
@@ -106,27 +110,38 @@ func (l *layout) rowPart(cells []cell, first, last int, height float64) {
 	l.y -= h
 }
 
+// record draws one record; when it goes on on another page its caption is repeated.
+func (l *layout) record(r Record) {
+	l.room(22 + 3*rowHeight)
+	l.caption(r.Caption)
+	var header func()
+	if r.Caption != "" {
+		header = func() { l.caption(r.Caption + wordContinued) }
+	}
+	l.labelled(r.Rows, header)
+}
+
 // labelled draws labels and values, two pairs beside each other where both
-// values are short.
-func (l *layout) labelled(rows []Row) {
+// values are short. header, if not nil, is called on each further page.
+func (l *layout) labelled(rows []Row, header func()) {
 	const half = textWidth / 2
 	label := style{size: rowSize, color: accent}
 	value := style{size: rowSize, color: ink}
 	pair := func(r Row, x, w float64) []cell {
-		lc := l.newCell(r.Label, x, labelWidth, AlignCenter, label)
+		lc := l.newCell(r.Label, x, labelWidth, cellPad, AlignCenter, label)
 		lc.tint = true
-		return []cell{lc, l.newCell(r.Value, x+labelWidth, w-labelWidth, AlignLeft, value)}
+		return []cell{lc, l.newCell(r.Value, x+labelWidth, w-labelWidth, cellPad, AlignLeft, value)}
 	}
 	short := func(r Row) bool {
 		return !strings.Contains(r.Value, "\n") && width(l.shape(r.Value), rowSize) <= half-labelWidth-2*cellPad
 	}
 	for i := 0; i < len(rows); i++ {
 		if i+1 < len(rows) && short(rows[i]) && short(rows[i+1]) {
-			l.row(append(pair(rows[i], left, half), pair(rows[i+1], left+half, half)...), rowHeight, nil)
+			l.row(append(pair(rows[i], left, half), pair(rows[i+1], left+half, half)...), rowHeight, header)
 			i++
 			continue
 		}
-		l.row(pair(rows[i], left, textWidth), rowHeight, nil)
+		l.row(pair(rows[i], left, textWidth), rowHeight, header)
 	}
 	if len(rows) > 0 {
 		l.y -= 14
@@ -144,14 +159,14 @@ func (l *layout) caption(text string) {
 
 // table draws one table with its header on every page it touches.
 func (l *layout) table(t Table) {
-	widths := l.columnWidths(t)
-	headerStyle := style{size: cellSize, color: accent}
-	bodyStyle := style{size: cellSize, color: ink}
+	widths, size, pad := l.columnWidths(t)
+	headerStyle := style{size: size, color: accent}
+	bodyStyle := style{size: size, color: ink}
 	head := make([]cell, len(t.Columns))
 	cells := make([]cell, len(t.Columns))
 	lines := 0
 	for i, x := 0, left; i < len(head); i++ {
-		head[i] = l.newCell(t.Columns[i].Label, x, widths[i], AlignCenter, headerStyle)
+		head[i] = l.newCell(t.Columns[i].Label, x, widths[i], pad, AlignCenter, headerStyle)
 		head[i].tint = true
 		lines = max(lines, len(head[i].lines))
 		x += widths[i]
@@ -163,7 +178,7 @@ func (l *layout) table(t Table) {
 	header()
 	for _, row := range t.Rows {
 		for i, s := range row {
-			cells[i] = l.newCell(s, head[i].x, widths[i], t.Columns[i].Align, bodyStyle)
+			cells[i] = l.newCell(s, head[i].x, widths[i], pad, t.Columns[i].Align, bodyStyle)
 		}
 		l.row(cells, cellHeight, header)
 		if l.err != nil {
@@ -174,9 +189,10 @@ func (l *layout) table(t Table) {
 }
 
 // columnWidths shares the width by the given weights, or by the contents when
-// there are none.
-func (l *layout) columnWidths(t Table) []float64 {
-	widths := make([]float64, len(t.Columns))
+// there are none. It returns the size of the text and the room beside it as well.
+func (l *layout) columnWidths(t Table) (widths []float64, size, pad float64) {
+	widths = make([]float64, len(t.Columns))
+	step := tableSteps[0]
 	total := 0.0
 	for i, c := range t.Columns {
 		if w := c.Weight; w > 0 && !math.IsInf(w, 0) {
@@ -185,27 +201,41 @@ func (l *layout) columnWidths(t Table) []float64 {
 		}
 	}
 	if total == 0 {
-		for i := range widths {
-			widths[i] = l.naturalWidth(t, i)
-		}
+		size, pad = l.naturalWidths(t, widths)
 		fitWidths(widths, textWidth)
-		return widths
+		return widths, size, pad
 	}
-	const least = 2*cellPad + cellSize
+	least := 2*step.pad + step.size
 	shared := textWidth - least*float64(len(widths))
 	for i := range widths {
 		widths[i] = least + shared*widths[i]/total
 	}
-	return widths
+	return widths, step.size, step.pad
 }
 
-// naturalWidth is the width in which no cell of column i needs a second line.
-func (l *layout) naturalWidth(t Table, i int) float64 {
-	w := width(l.shape(oneLine(t.Columns[i].Label)), cellSize)
-	for _, row := range t.Rows {
-		w = max(w, width(l.shape(oneLine(row[i])), cellSize))
+// naturalWidths fills widths with those in which no cell needs a second line, at
+// the first step at which they fit beside each other. If there is none, it is the
+// first step.
+func (l *layout) naturalWidths(t Table, widths []float64) (size, pad float64) {
+	ems := make([]float64, len(widths))
+	for i := range ems {
+		ems[i] = width(l.shape(oneLine(t.Columns[i].Label)), 1)
+		for _, row := range t.Rows {
+			ems[i] = max(ems[i], width(l.shape(oneLine(row[i])), 1))
+		}
 	}
-	return w + 2*cellPad + 1
+	for _, step := range append(tableSteps[:len(tableSteps):len(tableSteps)], tableSteps[0]) {
+		sum := 0.0
+		for i, em := range ems {
+			widths[i] = em*step.size + 2*step.pad + 1
+			sum += widths[i]
+		}
+		size, pad = step.size, step.pad
+		if sum <= textWidth {
+			break
+		}
+	}
+	return size, pad
 }
 
 // fitWidths stretches or shrinks widths to sum up to total. Narrow columns keep

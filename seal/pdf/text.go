@@ -84,6 +84,21 @@ func wrap(chars []char, size, width, indent float64) [][]char {
 	return lines
 }
 
+// wrapWell wraps like wrap, but does not leave one or two characters alone on the
+// last line when a little less width gives them company.
+func wrapWell(chars []char, size, width, indent float64) [][]char {
+	lines := wrap(chars, size, width, indent)
+	n := len(lines)
+	for narrower := width - size; n > 1 && len(lines[n-1]) <= 2 && narrower > width-4*size; narrower -= size {
+		again := wrap(chars, size, narrower, indent)
+		if len(again) != n {
+			break
+		}
+		lines = again
+	}
+	return lines
+}
+
 // lineBreak returns where to break before n, the first character that does not
 // fit; n itself when there is no good place.
 func lineBreak(chars []char, n int) int {
