@@ -16,6 +16,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,14 +82,40 @@ func (c Certificate) Document(qr string) pdf.Document {
 	for _, n := range c.Proof.Notes {
 		d.Notes = append(d.Notes, fill.Replace(n))
 	}
-	if c.Stale {
-		d.Notes = append(d.Notes, "数据可能过期：来源数据时间早于其更新周期。")
-	}
-	if len(c.Missing) > 0 {
-		d.Notes = append(d.Notes, "部分结果：不含"+strings.Join(c.Missing, "、")+"的数据。")
-	}
+	d.Caution = c.caution()
+	d.Template = c.fixedText()
 	c.answer(&d)
 	return d
+}
+
+// caution is what a reader must not overlook, one line each.
+func (c Certificate) caution() string {
+	var lines []string
+	if len(c.Missing) > 0 {
+		lines = append(lines, "部分结果：不含"+strings.Join(c.Missing, "、")+"的数据。")
+	}
+	if c.Stale {
+		lines = append(lines, "数据可能过期：来源数据时间早于其更新周期。")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// fixedText is what every document of this proof may say, whomever it is about:
+// the catalogue's unfilled wording and the names of codes, unless they are many.
+func (c Certificate) fixedText() string {
+	var b strings.Builder
+	for _, s := range append([]string{c.City.Name, c.Proof.Body, c.Proof.Validity.Wording}, c.Proof.Notes...) {
+		b.WriteString(s)
+	}
+	for _, f := range c.granted() {
+		if len(f.Codes) > 16 {
+			continue
+		}
+		for _, code := range slices.Sorted(maps.Keys(f.Codes)) {
+			b.WriteString(f.Codes[code])
+		}
+	}
+	return b.String()
 }
 
 // filler puts values into the blanks of the catalogue's sentences.

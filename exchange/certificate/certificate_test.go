@@ -56,8 +56,8 @@ func wide(t testing.TB, records ...map[string]any) Certificate {
 	return c
 }
 
-// testdata/documents.json was written before this package existed, by what the
-// gateway drew then: documents must not change by moving code.
+// testdata/documents.json says what is drawn; it was first written by what the
+// gateway drew before this package existed: documents change on purpose only.
 func TestDocumentsAreDrawnAsBefore(t *testing.T) {
 	raw, err := os.ReadFile("testdata/documents.json")
 	if err != nil {
