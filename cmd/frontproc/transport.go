@@ -82,6 +82,7 @@ type SpoolConfig struct {
 	ResendAfter time.Duration `yaml:"resend_after"` // until an unacknowledged file is sent again: 60s
 	BeatEvery   time.Duration `yaml:"beat_every"`   // heartbeats of the gap, same on both sides: 30s
 	LagAlarm    time.Duration `yaml:"lag_alarm"`    // age of an unacknowledged file that is logged as an alarm: 120s
+	Reconcile   time.Duration `yaml:"reconcile"`    // period of reconciliation, same on both sides: 1h
 }
 
 func (s *SpoolConfig) paths() []*string {
@@ -112,7 +113,7 @@ func (s *SpoolConfig) check(f *faults) {
 		f.add("spool.peer_keys", "至少一个", "needs at least one")
 	}
 	for key, d := range map[string]time.Duration{"scan": s.Scan, "ack_every": s.AckEvery, "gap_after": s.GapAfter,
-		"resend_after": s.ResendAfter, "beat_every": s.BeatEvery, "lag_alarm": s.LagAlarm, "device.stable_for": s.Device.StableFor} {
+		"resend_after": s.ResendAfter, "beat_every": s.BeatEvery, "lag_alarm": s.LagAlarm, "reconcile": s.Reconcile, "device.stable_for": s.Device.StableFor} {
 		if d < 0 {
 			f.add("spool."+key, "不能为负", "must not be negative")
 		}
@@ -142,7 +143,7 @@ func (s *SpoolConfig) open(ctx context.Context, passphrase string, log *slog.Log
 	}
 	l, err := spool.Open(spool.Config{Dir: s.Dir, StateDir: s.State, Out: s.Out, In: s.In, Key: key, Durable: s.Durable, Device: s.Device,
 		PeerKey: func(kid string) *ecdsa.PublicKey { return peers[kid] },
-		Scan:    s.Scan, AckEvery: s.AckEvery, GapAfter: s.GapAfter, ResendAfter: s.ResendAfter, BeatEvery: s.BeatEvery, LagAlarm: s.LagAlarm,
+		Scan:    s.Scan, AckEvery: s.AckEvery, GapAfter: s.GapAfter, ResendAfter: s.ResendAfter, BeatEvery: s.BeatEvery, LagAlarm: s.LagAlarm, Reconcile: s.Reconcile,
 		Events: func(e spool.Event) { logEvent(log, e) }, Logger: log})
 	if err != nil {
 		return nil, fmt.Errorf("spool %s: %w", s.Dir, err)

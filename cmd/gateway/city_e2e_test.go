@@ -45,6 +45,12 @@ func programs(t *testing.T) string {
 // temporary files included, lies below the directory returned.
 func startCity(t *testing.T) (city *demo.City, home string) {
 	t.Helper()
+	return startCityOf(t, demoConfigs)
+}
+
+// startCityOf starts the city that a directory like configs/demo describes.
+func startCityOf(t *testing.T, configs string) (city *demo.City, home string) {
+	t.Helper()
 	home = t.TempDir()
 	tmp := filepath.Join(home, "tmp")
 	if err := os.Mkdir(tmp, 0o700); err != nil {
@@ -55,7 +61,7 @@ func startCity(t *testing.T) (city *demo.City, home string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	city, err = demo.Start(t.Context(), demo.Places{State: filepath.Join(home, "state"), Configs: demoConfigs, Bin: programs(t),
+	city, err = demo.Start(t.Context(), demo.Places{State: filepath.Join(home, "state"), Configs: configs, Bin: programs(t),
 		Listen: "127.0.0.1:0", Log: logged})
 	t.Cleanup(func() {
 		if err := city.Stop(); err != nil {

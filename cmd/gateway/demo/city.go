@@ -47,7 +47,9 @@ type City struct {
 	local     map[string]bool // connections to databases that people.yaml fills
 	stage     int             // of the start; what is started in one stage is stopped together
 	processes []*process
-	agents    map[string]*agent // by workstation
+	gateway   *process
+	up        map[catalog.FrontID]bool // as the gateway has said
+	agents    map[string]*agent        // by workstation
 }
 
 // agent is a read agent with the simulated reader the clerk puts cards on.
@@ -58,7 +60,7 @@ type agent struct {
 
 // Start sets up what is missing and starts every process. Stop the city in any case.
 func Start(ctx context.Context, p Places) (*City, error) {
-	c := &City{Places: p, agents: make(map[string]*agent)}
+	c := &City{Places: p, agents: make(map[string]*agent), up: make(map[catalog.FrontID]bool)}
 	if err := c.lock(); err != nil {
 		return c, err
 	}
@@ -146,7 +148,7 @@ func (c *City) startGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.URL, c.Brokers = "https://"+e["addr"], e["brokers"]
+	c.gateway, c.URL, c.Brokers = p, "https://"+e["addr"], e["brokers"]
 	return nil
 }
 
@@ -186,18 +188,12 @@ func (c *City) StopAgent(workstation string) error {
 
 // Gateway waits until the gateway has ended by itself and returns its exit code.
 func (c *City) Gateway(ctx context.Context) (int, error) {
-	for _, p := range c.processes {
-		if p.name != "gateway" {
-			continue
-		}
-		select {
-		case <-p.ended:
-			return p.cmd.ProcessState.ExitCode(), nil
-		case <-ctx.Done():
-			return 0, fmt.Errorf("gateway runs on: %w", ctx.Err())
-		}
+	select {
+	case <-c.gateway.ended:
+		return c.gateway.cmd.ProcessState.ExitCode(), nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("gateway runs on: %w", ctx.Err())
 	}
-	return 0, errEnded
 }
 
 // Stop ends the processes, last started first, and waits for each.

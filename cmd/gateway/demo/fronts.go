@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -96,11 +97,7 @@ func (c *City) program(p Program, f catalog.FrontID) *process {
 // awaitFronts waits until every program on the way works and the gateway has heard of each front.
 func (c *City) awaitFronts(ctx context.Context) error {
 	ready := map[Program]string{Agent: "serving", Relay: "relaying", Device: "ready"}
-	var gateway *process
 	for _, p := range c.processes {
-		if p.name == "gateway" {
-			gateway = p
-		}
 		if p.program == "" {
 			continue
 		}
@@ -108,14 +105,22 @@ func (c *City) awaitFronts(ctx context.Context) error {
 			return err
 		}
 	}
-	for up := make(map[string]bool); len(up) < len(c.catalogue.Fronts); {
-		e, err := c.await(ctx, gateway, "front")
-		if err != nil {
+	for _, f := range c.catalogue.Fronts {
+		if err := c.AwaitFront(ctx, f.ID, true); err != nil {
 			return err
 		}
-		if e["up"] == "true" {
-			up[e["front"]] = true
+	}
+	return nil
+}
+
+// AwaitFront waits until the gateway takes a front to be up, or not.
+func (c *City) AwaitFront(ctx context.Context, f catalog.FrontID, up bool) error {
+	for c.up[f] != up {
+		e, err := c.await(ctx, c.gateway, "front")
+		if err != nil {
+			return fmt.Errorf("front %s: %w", f, err)
 		}
+		c.up[catalog.FrontID(e["front"])] = e["up"] == "true"
 	}
 	return nil
 }
@@ -172,7 +177,7 @@ func channel(f catalog.FrontID) string {
 // spoolConfig is one side of a gap whose device looks every ten milliseconds.
 func spoolConfig(own, out, in, peer string) m {
 	return m{"dir": own + "/spool", "out": out, "in": in, "key": own + "/gap.key", "peer_keys": []string{peer},
-		"device": m{"atomic": true}, "gap_after": "200ms", "resend_after": "500ms", "beat_every": "1s"}
+		"device": m{"atomic": true}, "gap_after": "200ms", "resend_after": "500ms", "beat_every": "1s", "reconcile": "10s"}
 }
 
 func (c *City) kafkaConfig(certificate string) m {
