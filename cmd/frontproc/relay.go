@@ -96,7 +96,8 @@ func (c *RelayConfig) run(ctx context.Context, out io.Writer, log *slog.Logger) 
 		return err
 	}
 	defer func() { err = errors.Join(err, bus.Close()) }()
-	cloud, err := relay.New(relay.Config{Bus: bus, Fronts: c.Fronts, Deferred: c.Deferred, Logger: log})
+	// One process has the spool, so one has the seat.
+	cloud, err := relay.New(relay.Config{Bus: bus, Fronts: c.Fronts, Seat: "relay-" + c.Spool.Out, Deferred: c.Deferred, Logger: log})
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func TestKilledRelayLosesNoQuestion(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := questionTo(t, landFront)
-	const kills = 6
+	const kills = 20
 	began := time.Now()
 	for i := range kills {
 		number := fmt.Sprintf("KILL-%d", i)

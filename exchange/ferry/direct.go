@@ -20,7 +20,7 @@ const catchUpTime = 3 * time.Second
 
 // ConsumeDirect implements Bus. It returns nil when ctx ends.
 func (k *Kafka) ConsumeDirect(ctx context.Context, c DirectConfig, handle Handler) (err error) {
-	client, err := k.newClient()
+	client, err := k.newClient("")
 	if err != nil {
 		return err
 	}

@@ -73,6 +73,10 @@ type Handler func(ctx context.Context, m Message) error
 type GroupConfig struct {
 	Group  string
 	Topics []string
+	// Seat, if set, is this member's for ever: whoever takes it again, after a
+	// crash too, goes on at once, without the group's being formed anew. Only
+	// one process may have it at a time.
+	Seat string
 	// Parallel bounds the messages in hand at once; 0 means 64. When all are
 	// taken the partitions are paused until one is free.
 	Parallel int

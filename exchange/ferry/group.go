@@ -40,7 +40,7 @@ func (k *Kafka) ConsumeGroup(ctx context.Context, c GroupConfig, handle Handler)
 	if c.Drain <= 0 {
 		c.Drain = 5 * time.Second
 	}
-	client, err := k.newClient()
+	client, err := k.newClient(c.Seat)
 	if err != nil {
 		return err
 	}

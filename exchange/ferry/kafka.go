@@ -97,13 +97,13 @@ func (k *Kafka) open() (err error) {
 			k.closeClients()
 		}
 	}()
-	if k.client, err = k.newClient(); err != nil {
+	if k.client, err = k.newClient(""); err != nil {
 		return err
 	}
 	if k.producer, err = sarama.NewAsyncProducerFromClient(k.client); err != nil {
 		return fmt.Errorf("start Kafka producer: %w", err)
 	}
-	if k.adminCli, err = k.newClient(); err != nil {
+	if k.adminCli, err = k.newClient(""); err != nil {
 		return err
 	}
 	if k.admin, err = sarama.NewClusterAdminFromClient(k.adminCli); err != nil {
@@ -114,11 +114,13 @@ func (k *Kafka) open() (err error) {
 	return nil
 }
 
-func (k *Kafka) newClient() (sarama.Client, error) {
+// newClient connects. seat is a GroupConfig's.
+func (k *Kafka) newClient(seat string) (sarama.Client, error) {
 	c, err := k.config.sarama()
 	if err != nil {
 		return nil, err
 	}
+	c.Consumer.Group.InstanceId = seat
 	client, err := sarama.NewClient(k.config.Brokers, c)
 	if err != nil {
 		return nil, fmt.Errorf("connect to Kafka at %s: %w", strings.Join(k.config.Brokers, ","), err)

@@ -19,6 +19,9 @@ import (
 type Config struct {
 	Bus    ferry.Bus // the relay's Kafka principal needs what a front's needs
 	Fronts []string  // those behind the gap; at least one
+	// Seat names this relay among those of the same fronts, a restarted one like
+	// the one before it; see ferry.GroupConfig. Empty if there are several alike.
+	Seat string
 	// Deferred carries their deferred requests too; the topics must exist.
 	Deferred bool
 	// Parallel bounds the requests of one topic in hand at once, and with them
@@ -84,12 +87,12 @@ func (r *Relay) Receive(ctx context.Context, handle func(context.Context, []spoo
 	all, ctx := errgroup.WithContext(ctx)
 	for _, front := range r.c.Fronts {
 		all.Go(func() error {
-			return r.c.Bus.ConsumeGroup(ctx, ferry.GroupConfig{Group: front, Topics: []string{ferry.RequestTopic(front)},
+			return r.c.Bus.ConsumeGroup(ctx, ferry.GroupConfig{Group: front, Topics: []string{ferry.RequestTopic(front)}, Seat: r.c.Seat,
 				Parallel: r.c.Parallel, SkipOlder: liveBacklog, Erase: true}, take)
 		})
 		if r.c.Deferred {
 			all.Go(func() error {
-				return r.c.Bus.ConsumeGroup(ctx, ferry.GroupConfig{Group: front + deferredSuffix,
+				return r.c.Bus.ConsumeGroup(ctx, ferry.GroupConfig{Group: front + deferredSuffix, Seat: r.c.Seat,
 					Topics: []string{ferry.DeferredRequestTopic(front)}, Parallel: r.c.Parallel, Erase: true}, take)
 			})
 		}
