@@ -301,11 +301,12 @@ type Field struct {
 }
 
 // Validity is how long the document may be used and how it says so.
-// Its last day is Until; at least one of Days and Months is set.
+// Its last day is Until. DayOnly, or at least one of Days and Months, is set.
 type Validity struct {
 	Days     int    `json:"days" yaml:"days,optional"`
 	Months   int    `json:"months,omitempty" yaml:"months,optional"`
 	MonthEnd bool   `json:"month_end,omitempty" yaml:"month_end,optional"` // never beyond the month of issue (当月有效)
+	DayOnly  bool   `json:"day_only,omitempty" yaml:"day_only,optional"`   // on the day of issue only (查询当日有效)
 	Wording  string `json:"wording" yaml:"wording"`                        // printed verbatim after replacement of placeholders
 }
 

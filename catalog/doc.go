@@ -5,7 +5,8 @@
 //
 // # Files
 //
-// A catalogue is written as YAML, all *.yaml files of one directory together.
+// A catalogue is written as YAML, all *.yaml files of one directory and of those
+// in it together, say one file an office and one a matter.
 // Lists may be continued from file to file; single values are given once.
 // Keys are those of the yaml tags of Catalogue and its parts:
 //

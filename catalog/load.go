@@ -28,8 +28,8 @@ const (
 	maxDepth = 200     // brackets or indentation levels of a catalogue file
 )
 
-// Load reads all *.yaml files of a directory as one catalogue and checks it
-// completely. The error is Problems, every mistake with its file and line,
+// Load reads all *.yaml files of a directory, and of those in it, as one
+// catalogue and checks it completely. The error is Problems, every mistake with its file and line,
 // unless the directory itself cannot be read.
 func Load(dir string, o Options) (*Catalogue, error) {
 	c, _, err := load(dir, o)
@@ -37,12 +37,9 @@ func Load(dir string, o Options) (*Catalogue, error) {
 }
 
 func load(dir string, o Options) (*Catalogue, *references, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	files, err := catalogueFiles(dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("catalogue directory %s: %w", dir, err)
-	}
-	if len(files) == 0 {
-		return nil, nil, fmt.Errorf("catalogue directory %s: no *.yaml file: %w", dir, fs.ErrNotExist)
 	}
 	l := newLoader(o)
 	for _, file := range files {
@@ -54,6 +51,21 @@ func load(dir string, o Options) (*Catalogue, *references, error) {
 	}
 	c, err := l.finish()
 	return c, l.refs, err
+}
+
+// catalogueFiles lists the *.yaml files below dir in the order of their names.
+func catalogueFiles(dir string) ([]string, error) {
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && filepath.Ext(path) == ".yaml" {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("no *.yaml file: %w", fs.ErrNotExist)
+	}
+	return files, err
 }
 
 type loader struct {

@@ -128,6 +128,7 @@ func TestLoadNamesFileAndLineOfEveryMistake(t *testing.T) {
 		{"trust level", edit{main, "level: A", "level: E"}, "catalogue.yaml:74:5:", "A, B, C or D"},
 		{"unknown placeholder", edit{main, "{time}：", "{when}："}, "catalogue.yaml:76:5:", "unknown placeholder {when}"},
 		{"unbalanced braces", edit{main, "共 {count} 条", "共 {count 条"}, "catalogue.yaml:79:9:", "unbalanced"},
+		{"valid for the day and longer", edit{main, "months: 3", "months: 3, day_only: true"}, "catalogue.yaml:77:5:", "day_only alone"},
 		{"valid for no day", edit{main, "months: 3", "months: 0"}, "catalogue.yaml:77:5:", "at least 1 day"},
 		{"unknown seal", edit{main, "      seal: ss", "      seal: sx"}, "catalogue.yaml:65:7:", "sx is not there"},
 		{"unknown seal in the issuer's map", edit{main, `{"210": bd}`, `{"210": bx}`}, "catalogue.yaml:67:13:", "bx is not there"},
@@ -312,6 +313,7 @@ func TestValidityUntil(t *testing.T) {
 		{"days count from the day after", Validity{Days: 30}, "2026-12-30"},
 		{"months end with a shorter month", Validity{Months: 3}, "2027-02-28"},
 		{"within the month", Validity{Days: 31, MonthEnd: true}, "2026-11-30"},
+		{"on that day only", Validity{DayOnly: true}, "2026-11-30"},
 	} {
 		if got := c.v.Until(issued).Format(time.DateOnly); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)

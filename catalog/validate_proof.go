@@ -202,8 +202,8 @@ func (k *checker) seal(path string, id SealID) {
 }
 
 func (k *checker) validity(path string, v Validity) {
-	if v.Days < 0 || v.Months < 0 || v.Days+v.Months < 1 {
-		k.bad(path, "有效期至少 1 天", "valid for at least 1 day")
+	if v.Days < 0 || v.Months < 0 || (v.Days+v.Months < 1) != v.DayOnly {
+		k.bad(path, "有效期至少 1 天，或仅限当日（day_only）", "valid for at least 1 day, or day_only alone")
 	}
 	k.wording(path+".wording", v.Wording)
 }
