@@ -11,6 +11,7 @@ import (
 
 	"yizheng/catalog"
 	"yizheng/deploy/simulators/localdb"
+	"yizheng/deploy/simulators/systems"
 	"yizheng/exchange"
 )
 
@@ -80,7 +81,7 @@ func platformRig(t *testing.T) rig {
 	return rig{newPlatform(t, config), entry, slow, newPlatform(t, down), catalog.AuthPeerMAC, wrong}
 }
 
-var conformanceTables = map[string]localdb.Table{"account": {
+var conformanceTables = map[string]systems.Table{"account": {
 	Columns: []string{"asked TEXT", "code TEXT", "zjhm TEXT", "xm TEXT", "je TEXT", "dwmc TEXT", "bz TEXT", "sjsj TEXT"},
 	Rows: [][]any{
 		{liMing, "00", liMing, "李明", "96315.40", nil, "备注", "20261122100000"},

@@ -129,6 +129,12 @@ func TestMain(m *testing.M) {
 // a configuration that reaches it.
 func startProvince(t testing.TB, people string, flags ...string) PlatformConfig {
 	t.Helper()
+	return startProvinceWith(t, write(t, t.TempDir(), "systems.yaml", []byte(people)), flags...)
+}
+
+// startProvinceWith is startProvince with the people of a file or directory.
+func startProvinceWith(t testing.TB, systems string, flags ...string) PlatformConfig {
+	t.Helper()
 	program, err := buildProvince()
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +143,7 @@ func startProvince(t testing.TB, people string, flags ...string) PlatformConfig 
 	dir := t.TempDir()
 	appKey := write(t, dir, "app.key", []byte("app-key-of-690100\n"))
 	args := append([]string{"-cert", cert, "-key", key, "-rid", "690100-yizheng", "-app-key-file", appKey,
-		"-people", write(t, dir, "people.yaml", []byte(people))}, flags...)
+		"-systems", systems}, flags...)
 	cmd := exec.Command(program, args...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

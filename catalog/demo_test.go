@@ -18,29 +18,14 @@ import (
 
 	"yizheng/catalog"
 	"yizheng/deploy/simulators/localdb"
+	"yizheng/deploy/simulators/systems"
 	"yizheng/identity"
 )
 
 const demo = "../configs/demo"
 
 type people struct {
-	People   []card `yaml:"people"`
-	Province struct {
-		Services map[string]struct {
-			Key      string         `yaml:"key"`
-			NotFound map[string]any `yaml:"not_found"`
-			Records  []struct {
-				Number string           `yaml:"number"`
-				Delay  catalog.Duration `yaml:"delay"`
-				Status int              `yaml:"status"`
-				Body   string           `yaml:"body"`
-				Answer map[string]any   `yaml:"answer"`
-			} `yaml:"records"`
-		} `yaml:"services"`
-	} `yaml:"province"`
-	Local map[string]struct {
-		Tables map[string]localdb.Table `yaml:"tables"`
-	} `yaml:"local"`
+	People []card `yaml:"people"`
 }
 
 type card struct {
@@ -75,9 +60,9 @@ type expectation struct {
 // town is the demo city as its files describe it, asked without any network.
 type town struct {
 	*catalog.Catalogue
-	people people
-	cards  map[string]card
-	local  map[string]*sql.DB
+	systems systems.City
+	cards   map[string]card
+	local   map[string]*sql.DB
 }
 
 func openTown(t *testing.T) *town {
@@ -87,11 +72,15 @@ func openTown(t *testing.T) *town {
 		t.Fatal(err)
 	}
 	v := &town{Catalogue: c, cards: map[string]card{}, local: map[string]*sql.DB{}}
-	read(t, "people.yaml", &v.people)
-	for _, p := range v.people.People {
+	var file people
+	read(t, "people.yaml", &file)
+	for _, p := range file.People {
 		v.cards[p.ID] = p
 	}
-	for name, l := range v.people.Local {
+	if v.systems, err = systems.Read(demo + "/systems"); err != nil {
+		t.Fatal(err)
+	}
+	for name, l := range v.systems.Databases {
 		db, err := localdb.LoadMemory(t.Context(), name, l.Tables)
 		if err != nil {
 			t.Fatal(err)
@@ -261,7 +250,7 @@ func (v *town) raw(t *testing.T, p card, s catalog.Source) (any, string) {
 	if db := v.local[s.Connection]; db != nil {
 		return map[string]any{"data": rows(t, db, s.Query.SQL, p.Number)}, ""
 	}
-	service, ok := v.people.Province.Services[s.Query.Service]
+	service, ok := v.systems.Services[s.Query.Service]
 	if s.Connection != "province" {
 		return nil, "UNREACHABLE"
 	} else if !ok || s.Query.Params[service.Key] != "number" {
@@ -271,7 +260,7 @@ func (v *town) raw(t *testing.T, p card, s catalog.Source) (any, string) {
 	for _, r := range service.Records {
 		switch {
 		case r.Number != p.Number:
-		case time.Duration(r.Delay) > s.Limit(v.Deadlines):
+		case r.Delay > s.Limit(v.Deadlines):
 			return nil, "TIMEOUT"
 		case r.Status != 0 || r.Body != "":
 			return nil, "SOURCE_ERROR"
@@ -351,7 +340,7 @@ func TestDemoCityIsLargeEnough(t *testing.T) {
 	if len(v.Departments) < 8 || len(v.Proofs) < 6 || len(v.Items) < 3 {
 		t.Errorf("%d departments, %d proofs, %d items", len(v.Departments), len(v.Proofs), len(v.Items))
 	}
-	for _, p := range v.people.People {
+	for _, p := range v.cards {
 		if _, _, err := identity.ParseNumber(p.Number); err != nil {
 			t.Errorf("%s: %v", p.ID, err)
 		}

@@ -434,8 +434,8 @@ func (s *siege) withoutGrant(t *testing.T) {
 		want      map[string]exchange.Code
 	}{
 		{ordinary, "LOCAL", map[string]exchange.Code{"SI-01": exchange.Found, "HF-01": exchange.Found, "RE-01": exchange.Found, "LI-01": exchange.NotFound,
-			"MR-01": exchange.Denied, "DP-01": exchange.Denied, "UE-01": exchange.Denied}},
-		{matter{"DPS", "BAD-003", "P-DPS", "applicant"}, "LIVING", map[string]exchange.Code{"DP-01": exchange.Denied, "LI-01": exchange.Denied, "SI-01": exchange.Denied}},
+			"MR-01": exchange.Denied, "DP-01": exchange.Denied, "UE-01": exchange.Denied, "HR-01": exchange.Denied, "VE-01": exchange.Denied}},
+		{matter{"DPS", "BAD-003", "P-DPS", "applicant"}, "LIVING", map[string]exchange.Code{"DP-01": exchange.Denied, "HR-01": exchange.Denied, "LI-01": exchange.Denied, "SI-01": exchange.Denied}},
 	} {
 		token := s.housing.token(s.three, tt.m, s.people["li-ming"])
 		a := s.housing.call("POST", "/v1/exchanges", s.housing.request(tt.m, tt.situation, token, nil), "Prefer", "wait=20")

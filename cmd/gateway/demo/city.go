@@ -21,7 +21,7 @@ import (
 
 	"yizheng/catalog"
 	"yizheng/cmd/gateway/setup"
-	"yizheng/deploy/simulators/localdb"
+	"yizheng/deploy/simulators/systems"
 )
 
 // Places says where the city's files and programs are.
@@ -44,7 +44,7 @@ type City struct {
 	province  string          // address of the provincial platform
 	closed    string          // an address where nobody listens
 	locked    *os.File        // holds the state directory
-	local     map[string]bool // connections to databases that people.yaml fills
+	local     map[string]bool // connections to simulated databases
 	stage     int             // of the start; what is started in one stage is stopped together
 	processes []*process
 	gateway   *process
@@ -112,11 +112,11 @@ func (c *City) prepare(o setup.Options) error {
 	return c.writeAppKey()
 }
 
-// findLocal notes which connections lead to a database of people.yaml.
+// findLocal notes which connections lead to a simulated database.
 func (c *City) findLocal() error {
-	databases, err := localdb.Read(c.people())
-	c.local = make(map[string]bool, len(databases))
-	for connection := range databases {
+	known, err := systems.Read(c.systems())
+	c.local = make(map[string]bool, len(known.Databases))
+	for connection := range known.Databases {
 		c.local[connection] = true
 	}
 	return err
@@ -124,7 +124,7 @@ func (c *City) findLocal() error {
 
 func (c *City) startProvince(ctx context.Context) error {
 	p, err := c.start(ctx, "province", "-cert", c.in("keys/tls/province.crt"), "-key", c.in("keys/tls/province.key"),
-		"-people", c.people(), "-rid", requester, "-app-key-file", c.in("keys/province.appkey"))
+		"-systems", c.systems(), "-rid", requester, "-app-key-file", c.in("keys/province.appkey"))
 	if err != nil {
 		return err
 	}

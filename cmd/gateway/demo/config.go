@@ -46,17 +46,20 @@ type fontPaths struct {
 
 type m = map[string]any
 
-// people is where the simulators learn what they know.
-func (c *City) people() string {
-	p := filepath.Join(c.Configs, "people.yaml")
-	if abs, err := filepath.Abs(p); err == nil { // fails only without a working directory
+// people is where the simulated readers find their cards, systems where the
+// simulated departments learn what they know.
+func (c *City) people() string  { return absolute(filepath.Join(c.Configs, "people.yaml")) }
+func (c *City) systems() string { return absolute(filepath.Join(c.Configs, "systems")) }
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil { // fails only without a working directory
 		return abs
 	}
-	return p
+	return path
 }
 
 // connections are the ways to the sources that are asked from behind a front,
-// or with an empty id from the gateway: to a database that people.yaml fills,
+// or with an empty id from the gateway: to a simulated database,
 // to the provincial platform, and else to a platform that is down.
 func (c *City) connections(f catalog.FrontID) m {
 	ways := make(m)
@@ -66,7 +69,7 @@ func (c *City) connections(f catalog.FrontID) m {
 		}
 		switch {
 		case c.local[s.Connection]:
-			ways[s.Connection] = m{"sql": m{"driver": "sqlite"}, "demo_tables": c.people()}
+			ways[s.Connection] = m{"sql": m{"driver": "sqlite"}, "demo_tables": c.systems()}
 		case s.Connection == "province":
 			ways[s.Connection] = c.platform(c.province)
 		default:
@@ -110,11 +113,7 @@ func (c *City) writeAgentConfig(ws workstation) (string, error) {
 }
 
 func (c *City) abs(path string) string {
-	p, err := filepath.Abs(c.in(path))
-	if err != nil { // only without a working directory
-		return c.in(path)
-	}
-	return p
+	return absolute(c.in(path))
 }
 
 func (c *City) writeYAML(name string, v any) error {

@@ -8,6 +8,7 @@ import (
 	"yizheng/adapters"
 	"yizheng/catalog"
 	"yizheng/deploy/simulators/localdb"
+	"yizheng/deploy/simulators/systems"
 	"yizheng/exchange"
 )
 
@@ -18,7 +19,7 @@ type Connections map[string]ConnectionConfig
 type ConnectionConfig struct {
 	Platform *adapters.PlatformConfig `yaml:"platform"`
 	SQL      *adapters.SQLConfig      `yaml:"sql"`
-	// DemoTables fills an SQLite database in memory from a people file; demo only.
+	// DemoTables fills an SQLite database in memory from configs/demo/systems; demo only.
 	DemoTables string `yaml:"demo_tables"`
 }
 
@@ -104,12 +105,12 @@ func (k ConnectionConfig) open(ctx context.Context, name string, demo bool) (Ada
 	if !demo {
 		return nil, errors.New("demo_tables 只能用于 mode: demo / demo_tables needs mode: demo")
 	}
-	tables, err := localdb.Read(k.DemoTables)
+	city, err := systems.Read(k.DemoTables)
 	if err != nil {
 		return nil, err
 	}
 	conf := *k.SQL
-	if conf.DB, err = localdb.LoadMemory(ctx, name, tables[name]); err != nil {
+	if conf.DB, err = localdb.LoadMemory(ctx, name, city.Databases[name].Tables); err != nil {
 		return nil, err
 	}
 	return adapters.NewSQL(conf)

@@ -1,7 +1,7 @@
 // Package localdb makes a department's database for the demo and for tests: a
-// SQLite database that exists only in this process's memory, filled from the
-// local: section of configs/demo/people.yaml. Nothing is written to disk, not
-// even temporary files. It is no part of a production gateway.
+// SQLite database that exists only in this process's memory, filled with what
+// package systems has read. Nothing is written to disk, not even temporary
+// files. It is no part of a production gateway.
 package localdb
 
 import (
@@ -11,49 +11,20 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	_ "modernc.org/sqlite" // database/sql driver "sqlite"
+
+	"yizheng/deploy/simulators/systems"
 )
 
-// Table is one table: column definitions such as "zjhm TEXT", and rows in
-// their order. The text "{now}" in a row stands for the time of loading,
-// Beijing, YYYYMMDDhhmmss.
-type Table struct {
-	Columns []string `yaml:"columns"`
-	Rows    [][]any  `yaml:"rows"`
-}
-
-// Read returns the tables of every connection in a people file.
-func Read(path string) (map[string]map[string]Table, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("localdb: %w", err)
-	}
-	var file struct {
-		Local map[string]struct {
-			Tables map[string]Table `yaml:"tables"`
-		} `yaml:"local"`
-	}
-	if err := yaml.Unmarshal(b, &file); err != nil {
-		// The library's error shows the lines around it, which hold people.
-		return nil, fmt.Errorf("localdb: %s is not the expected YAML", path)
-	}
-	out := make(map[string]map[string]Table, len(file.Local))
-	for connection, local := range file.Local {
-		out[connection] = local.Tables
-	}
-	return out, nil
-}
-
 // LoadMemory makes a database that all connections of the returned pool share
-// and can only read. It lasts until the pool is closed.
-func LoadMemory(ctx context.Context, name string, tables map[string]Table) (*sql.DB, error) {
+// and can only read. It lasts until the pool is closed. The text "{now}" in a row
+// stands for the time of loading, Beijing, YYYYMMDDhhmmss.
+func LoadMemory(ctx context.Context, name string, tables map[string]systems.Table) (*sql.DB, error) {
 	if !plainName.MatchString(name) {
 		return nil, fmt.Errorf("localdb: %q is not a plain name", name)
 	}
@@ -88,7 +59,7 @@ var (
 )
 
 // fill creates the tables. Its errors name tables and row numbers, never values.
-func fill(ctx context.Context, db *sql.DB, tables map[string]Table) error {
+func fill(ctx context.Context, db *sql.DB, tables map[string]systems.Table) error {
 	now := time.Now().In(time.FixedZone("CST", 8*60*60)).Format("20060102150405")
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {

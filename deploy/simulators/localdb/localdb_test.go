@@ -5,9 +5,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"yizheng/deploy/simulators/systems"
 )
 
-var sample = map[string]Table{
+var sample = map[string]systems.Table{
 	"refreshed": {Columns: []string{"sjsj TEXT"}, Rows: [][]any{{"{now}"}}},
 	"account":   {Columns: []string{"zjhm TEXT", "balance REAL", "note TEXT"}, Rows: [][]any{{"690102198503120016", 12.5, nil}}},
 }
@@ -52,7 +54,7 @@ func TestLoadMemory_SameNameTwiceIsTwoDatabases(t *testing.T) {
 }
 
 func TestLoadMemory_RefusesWhatIsNotATable(t *testing.T) {
-	for name, tables := range map[string]map[string]Table{
+	for name, tables := range map[string]map[string]systems.Table{
 		"injected column": {"a": {Columns: []string{"x TEXT); DROP TABLE b; --"}}},
 		"injected table":  {"a; b": {Columns: []string{"x TEXT"}}},
 		"short row":       {"a": {Columns: []string{"x TEXT", "y TEXT"}, Rows: [][]any{{"690102198503120016"}}}},
@@ -71,16 +73,16 @@ func TestLoadMemory_RefusesWhatIsNotATable(t *testing.T) {
 	}
 }
 
-func TestRead_DemoCityLoads(t *testing.T) {
-	all, err := Read(filepath.Join("..", "..", "..", "configs", "demo", "people.yaml"))
+func TestLoadMemory_DemoCityLoads(t *testing.T) {
+	city, err := systems.Read(filepath.Join("..", "..", "..", "configs", "demo", "systems"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(all) == 0 {
+	if len(city.Databases) == 0 {
 		t.Fatal("no connections")
 	}
-	for name, tables := range all {
-		db, err := LoadMemory(t.Context(), name, tables)
+	for name, d := range city.Databases {
+		db, err := LoadMemory(t.Context(), name, d.Tables)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,13 +33,13 @@ import (
 
 const usage = `province: a simulated provincial platform
 
-  province -cert server.pem -key server.key -people configs/demo/people.yaml -rid 690100-yizheng -app-key-file app.key
+  province -cert server.pem -key server.key -systems configs/demo/systems -rid 690100-yizheng -app-key-file app.key
 
 `
 
 type options struct {
-	listen, cert, key, clientCA, people string
-	platform                            platformConfig
+	listen, cert, key, clientCA, systems string
+	platform                             platformConfig
 }
 
 func main() {
@@ -68,7 +68,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.cert, "cert", "", "PEM `file` of the server certificate")
 	f.StringVar(&o.key, "key", "", "PEM `file` of its key")
 	f.StringVar(&o.clientCA, "client-ca", "", "PEM `file` of authorities for client certificates, which are then required")
-	f.StringVar(&o.people, "people", "", "YAML `file` with a province: section")
+	f.StringVar(&o.systems, "systems", "", "YAML `file`, or directory of such files, with a province: section")
 	f.StringVar(&o.platform.rid, "rid", "", "requester `number` that may ask")
 	f.StringVar(&appKeyFile, "app-key-file", "", "`file` with the requester's app key")
 	f.StringVar(&o.platform.prefix, "prefix", "gjgxjhpt_", "`prefix` of the protocol's headers")
@@ -77,7 +77,7 @@ func parse(args []string) (options, error) {
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	for name, value := range map[string]string{"-cert": o.cert, "-key": o.key, "-people": o.people, "-rid": o.platform.rid, "-app-key-file": appKeyFile} {
+	for name, value := range map[string]string{"-cert": o.cert, "-key": o.key, "-systems": o.systems, "-rid": o.platform.rid, "-app-key-file": appKeyFile} {
 		if value == "" {
 			return o, fmt.Errorf("%s is missing; see -h", name)
 		}
@@ -94,7 +94,7 @@ func parse(args []string) (options, error) {
 
 // run serves until ctx ends and then lets requests under way finish.
 func run(ctx context.Context, o options, out io.Writer, logger *slog.Logger) error {
-	services, err := loadServices(o.people)
+	services, err := loadServices(o.systems)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,6 @@ import (
 )
 
 const people = `
-people: [{anything: else}]
 province:
   services:
     housing:
@@ -46,7 +45,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "people.yaml")
+	path := filepath.Join(t.TempDir(), "systems.yaml")
 	if err := os.WriteFile(path, []byte(people), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +199,7 @@ func TestReplays_ForgetWhatTheClockRefusesAnyway(t *testing.T) {
 func TestLoadServices_ErrorsTellNoPersons(t *testing.T) {
 	for name, text := range map[string]string{
 		"not YAML":     "province: [690102198503120016",
-		"no services":  "people: []",
+		"no services":  "local: {}",
 		"bad delay":    `province: {services: {a: {key: k, not_found: {}, records: [{number: "690102198503120016", delay: soon}]}}}`,
 		"number twice": `province: {services: {a: {key: k, not_found: {}, records: [{number: "690102198503120016"}, {number: "690102198503120016"}]}}}`,
 		"no key":       `province: {services: {a: {not_found: {}}}}`,
@@ -219,7 +218,7 @@ func TestLoadServices_ErrorsTellNoPersons(t *testing.T) {
 }
 
 func TestLoadServices_DemoCityLoads(t *testing.T) {
-	services, err := loadServices(filepath.Join("..", "..", "..", "configs", "demo", "people.yaml"))
+	services, err := loadServices(filepath.Join("..", "..", "..", "configs", "demo", "systems"))
 	if err != nil {
 		t.Fatal(err)
 	}
