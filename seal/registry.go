@@ -45,6 +45,11 @@ type RegistryOptions struct {
 	// the register of seals (package seal/life) does. ok is false for a directory
 	// that is not in it; such a seal is not opened.
 	States func(id string) (state State, since time.Time, ok bool)
+	// Mode is the form of signatures, Modes that of single seals, by id.
+	Mode  Mode
+	Modes map[string]Mode
+	// TimeStamps, when set, are put into every signature. They need a Trust.
+	TimeStamps *TimeStamps
 }
 
 // Profile is a local standard that narrows which seals sign documents.
@@ -80,6 +85,7 @@ type held struct {
 	seal    *ses.Seal
 	maker   *smx509.Certificate
 	cert    *smx509.Certificate
+	above   []*smx509.Certificate // authorities between cert and its root
 	key     *keystore.Key
 	state   sealState
 	picture pdf.Picture
@@ -106,6 +112,17 @@ type sealState struct {
 // suspended is kept, since Sign refuses it by name. Errors wrap ErrMaterial and name
 // the file.
 func OpenRegistry(dir string, o RegistryOptions) (*Registry, error) {
+	if o.TimeStamps != nil && o.Trust == nil {
+		return nil, fmt.Errorf("%w: time stamps need a trust directory to be verified with (使用时间戳须配置信任目录)", ErrMaterial)
+	}
+	for id, m := range o.Modes {
+		if err := m.check(); err != nil {
+			return nil, fmt.Errorf("%w: seal %s: %w", ErrMaterial, id, err)
+		}
+	}
+	if err := o.Mode.check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
+	}
 	r := &Registry{dir: dir, options: o}
 	if err := r.Reload(); err != nil {
 		return nil, err
@@ -208,6 +225,7 @@ func openSeal(dir string, o RegistryOptions, old *held) (*held, error) {
 	if oneKey(h.maker, h.cert) {
 		return fault(sealFile, errSelfMade)
 	}
+	h.above = o.Trust.above(h.cert)
 	if h.key, err = keystore.Open(h.source.key, o.PassphraseFile, h.cert.PublicKey.(*ecdsa.PublicKey)); err != nil { // readCert returns no other
 		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
 	}

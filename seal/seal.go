@@ -80,6 +80,18 @@ func subject(cert *smx509.Certificate) (name, code string) {
 
 // readCert reads one PEM certificate with an SM2 key.
 func readCert(path string) (*smx509.Certificate, error) {
+	cert, err := readAnyCert(path)
+	if err == nil {
+		cert, err = parseCert(cert.Raw)
+		if err != nil {
+			err = fmt.Errorf("%w: %s: %w", ErrMaterial, path, err)
+		}
+	}
+	return cert, err
+}
+
+// readAnyCert reads one PEM certificate, whatever its key.
+func readAnyCert(path string) (*smx509.Certificate, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
@@ -88,9 +100,9 @@ func readCert(path string) (*smx509.Certificate, error) {
 	if block == nil || block.Type != "CERTIFICATE" || len(bytes.TrimSpace(rest)) > 0 {
 		return nil, fmt.Errorf("%w: %s: expected exactly one PEM CERTIFICATE", ErrMaterial, path)
 	}
-	cert, err := parseCert(block.Bytes)
+	cert, err := smx509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrMaterial, path, err)
+		return nil, fmt.Errorf("%w: %s: not an X.509 certificate: %w", ErrMaterial, path, err)
 	}
 	return cert, nil
 }

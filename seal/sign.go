@@ -7,9 +7,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/emmansun/gmsm/smx509"
+
+	"yizheng/seal/cms"
 	"yizheng/seal/pdf"
 	"yizheng/seal/revocation"
 	"yizheng/seal/ses"
+	"yizheng/seal/tsp"
 )
 
 // Use is what the audit record of one use of a seal keeps. It says nothing about
@@ -20,8 +24,11 @@ type Use struct {
 	SealName        string    // name of the seal
 	Signer          string    // common name of the holder's certificate
 	CertSN          string    // serial number of that certificate, lower-case hex
-	SignatureDigest string    // SM3 of the SES_Signature, lower-case hex
+	SignatureDigest string    // SM3 of the SES_Signature or CMS message, lower-case hex
 	At              time.Time // timeInfo, UTC, whole seconds
+
+	StampedAt  time.Time // of the time stamp, UTC; zero without one
+	StampFault error     // why there is none although TimeStamps are configured
 }
 
 // Info describes a seal of the registry.
@@ -74,7 +81,17 @@ func (r *Registry) Slot(id string) (pdf.SignatureSlot, error) {
 		return pdf.SignatureSlot{}, err
 	}
 	// Beside seal and certificate stand a digest, a time, a signature and tags.
-	return pdf.SignatureSlot{MaxBytes: len(h.seal.Raw) + len(h.cert.Raw) + 512}, nil
+	slot := pdf.SignatureSlot{MaxBytes: len(h.seal.Raw) + len(h.cert.Raw) + 512}
+	if r.mode(id) == ModeCMS {
+		slot = pdf.SignatureSlot{Filter: "Adobe.PPKLite", SubFilter: "adbe.pkcs7.detached", MaxBytes: cms.Overhead, Seal: h.seal.Raw}
+		for _, c := range append([]*smx509.Certificate{h.cert}, h.above...) {
+			slot.MaxBytes += len(c.Raw)
+		}
+	}
+	if r.options.TimeStamps != nil {
+		slot.MaxBytes += tsp.MaxToken
+	}
+	return slot, nil
 }
 
 func (r *Registry) find(id string) (*held, error) {
@@ -132,8 +149,8 @@ func (r *Registry) mayUse(ctx context.Context, h *held, at time.Time) error {
 // Sign seals a rendered document with the seal id at the time at (cut to seconds)
 // and returns the finished file. at must be the document's IssuedAt: verifiers
 // compare the two. The signature covers the whole file but the
-// signature itself. Errors: ErrUnknownSeal, ErrSealNotValid, pdf.ErrTooLarge, or
-// ctx's error when it is done before the key is used.
+// signature itself. Errors: ErrUnknownSeal, ErrSealNotValid, ErrNoStamp,
+// pdf.ErrTooLarge, or ctx's error when it is done before the key is used.
 func (r *Registry) Sign(ctx context.Context, id string, d *pdf.Draft, at time.Time) ([]byte, Use, error) {
 	at = at.UTC().Truncate(time.Second)
 	h, err := r.find(id)
@@ -146,7 +163,13 @@ func (r *Registry) Sign(ctx context.Context, id string, d *pdf.Draft, at time.Ti
 	if err := ctx.Err(); err != nil {
 		return nil, Use{}, fmt.Errorf("seal: %s: %w", id, err)
 	}
-	signature, err := h.sign(d, at)
+	name, _ := subject(h.cert)
+	use := Use{SealID: id, ESID: h.seal.Info.ESID, SealName: h.seal.Info.Property.Name, Signer: name, CertSN: serial(h.cert), At: at}
+	sign := r.signSES
+	if r.mode(id) == ModeCMS {
+		sign = r.signCMS
+	}
+	signature, err := sign(ctx, h, d, &use)
 	if err != nil {
 		return nil, Use{}, fmt.Errorf("seal: %s: %w", id, err)
 	}
@@ -154,16 +177,13 @@ func (r *Registry) Sign(ctx context.Context, id string, d *pdf.Draft, at time.Ti
 	if err != nil {
 		return nil, Use{}, fmt.Errorf("seal: %s: %w", id, err)
 	}
-	name, _ := subject(h.cert)
-	return sealed, Use{
-		SealID: id, ESID: h.seal.Info.ESID, SealName: h.seal.Info.Property.Name, Signer: name,
-		CertSN: serial(h.cert), SignatureDigest: hex.EncodeToString(digest(signature)), At: at,
-	}, nil
+	use.SignatureDigest = hex.EncodeToString(digest(signature))
+	return sealed, use, nil
 }
 
-// sign returns the SES_Signature of a draft.
-func (h *held) sign(d *pdf.Draft, at time.Time) ([]byte, error) {
-	tbs, err := ses.MarshalTBS(h.seal.Raw, h.cert.Raw, at, d.Digest(), propertyInfo(d.ByteRange()), nil)
+// signSES returns the SES_Signature of a draft.
+func (r *Registry) signSES(ctx context.Context, h *held, d *pdf.Draft, use *Use) ([]byte, error) {
+	tbs, err := ses.MarshalTBS(h.seal.Raw, h.cert.Raw, use.At, d.Digest(), propertyInfo(d.ByteRange()), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +191,17 @@ func (h *held) sign(d *pdf.Draft, at time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("signing key: %w", err)
 	}
-	return ses.MarshalSignature(tbs, h.cert.Raw, value, nil)
+	token, err := r.stamp(ctx, h, use, value)
+	if err != nil {
+		return nil, err
+	}
+	return ses.MarshalSignature(tbs, h.cert.Raw, value, token)
+}
+
+// signCMS returns the CMS message of a draft.
+func (r *Registry) signCMS(ctx context.Context, h *held, d *pdf.Draft, use *Use) ([]byte, error) {
+	signer := cms.Signer{Key: h.key, Cert: h.cert, Above: h.above}
+	return signer.Sign(d.Digest(), use.At, func(value []byte) ([]byte, error) { return r.stamp(ctx, h, use, value) })
 }
 
 // propertyInfo says what of the file is protected (GB/T 38540 7.1).

@@ -19,6 +19,8 @@ import (
 //	                     makers and for holders
 //	makers/*.crt         PEM certificates of the seal makers, at least one
 //	intermediates/*.crt  optional PEM certificates between a root and the others
+//	tsa/*.crt            optional PEM roots of time stamp authorities, whatever their
+//	                     keys; those under roots need none
 //	crl/*.crl            optional revocation lists of those authorities, PEM or DER
 //	seals-status*.json   optional signed lists of suspended and revoked seals, one of
 //	                     each maker
@@ -30,6 +32,7 @@ import (
 // (nil or zero) it trusts nobody.
 type Trust struct {
 	roots, intermediates *smx509.CertPool
+	stampRoots           *smx509.CertPool // roots and tsa
 	authorities          []*smx509.Certificate
 	revocations          *revocation.Checker
 	makers               map[string]bool        // by raw certificate
@@ -79,6 +82,9 @@ func OpenTrust(dir string, o TrustOptions) (*Trust, error) {
 	if _, err := t.load(filepath.Join(dir, "intermediates"), t.intermediates); err != nil {
 		return nil, err
 	}
+	if err := t.loadStampRoots(filepath.Join(dir, "tsa")); err != nil {
+		return nil, err
+	}
 	if err := t.loadCRLs(filepath.Join(dir, "crl")); err != nil {
 		return nil, err
 	}
@@ -108,6 +114,27 @@ func (t *Trust) load(dir string, pool *smx509.CertPool) (int, error) {
 		t.authorities = append(t.authorities, cert)
 	}
 	return len(files), nil
+}
+
+// loadStampRoots reads the roots of time stamp authorities, which need not be SM2.
+func (t *Trust) loadStampRoots(dir string) error {
+	t.stampRoots = t.roots.Clone()
+	files, err := filepath.Glob(filepath.Join(dir, "*.crt"))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMaterial, err)
+	}
+	for _, path := range files {
+		cert, err := readAnyCert(path)
+		if err != nil {
+			return err
+		}
+		if !cert.BasicConstraintsValid || !cert.IsCA {
+			return fmt.Errorf("%w: %s: not the certificate of an authority", ErrMaterial, path)
+		}
+		t.stampRoots.AddCert(cert)
+		t.authorities = append(t.authorities, cert)
+	}
+	return nil
 }
 
 // loadMakers pins the makers. What their chains are worth is judged when they are

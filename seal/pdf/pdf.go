@@ -126,6 +126,7 @@ type SignatureSlot struct {
 	MaxBytes  int    // largest signature in bytes; default 16384
 	Reason    string // /Reason, optional
 	Location  string // /Location, optional
+	Seal      []byte // SESeal (DER) beside a signature that has no place for it, optional
 }
 
 func (s SignatureSlot) withDefaults() (SignatureSlot, error) {

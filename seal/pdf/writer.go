@@ -202,6 +202,9 @@ func (w *writer) finish(l *layout, slot SignatureSlot) *Draft {
 			w.printf("/%s%s", e.key, textString(e.value))
 		}
 	}
+	if len(slot.Seal) > 0 {
+		w.printf("/%s<%x>", keySeal, slot.Seal)
+	}
 	w.printf("/Reference[<</Type/SigRef/TransformMethod/DocMDP/TransformParams<</Type/TransformParams/P 1/V/1.2>>>>]/ByteRange ")
 	const room = 40 // "[0 a b c]" with up to eleven digits each
 	rangeAt := len(w.b)

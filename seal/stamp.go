@@ -1,0 +1,118 @@
+package seal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"yizheng/seal/cms"
+	"yizheng/seal/revocation"
+	"yizheng/seal/ses"
+	"yizheng/seal/tsp"
+)
+
+// TimeStamps says where the time stamps of signatures come from.
+type TimeStamps struct {
+	Client *tsp.Client
+	// Required refuses a document that gets no time stamp; otherwise it goes without,
+	// and Use says so.
+	Required bool
+}
+
+// ErrNoStamp is wrapped by Sign when a time stamp is required and none is to be had.
+var ErrNoStamp = errors.New("seal: no time stamp, so no document (没有时间戳，未签章；请联系时间戳服务方，或稍后重试)")
+
+// errOldSeal is why signatures of GM/T 0031-2014 have none.
+var errOldSeal = errors.New("a signature of GM/T 0031-2014 has no place for a time stamp")
+
+// stamp returns a token for a signature value made at a time, verified as any reader
+// will, and notes in use how it went. Without TimeStamps it returns nil.
+func (r *Registry) stamp(ctx context.Context, h *held, use *Use, signature []byte) ([]byte, error) {
+	o := r.options.TimeStamps
+	if o == nil {
+		return nil, nil
+	}
+	raw, when, err := []byte(nil), time.Time{}, errOldSeal
+	if h.seal.Version != ses.V1 || r.mode(h.id) == ModeCMS {
+		raw, when, err = r.token(ctx, signature, use.At)
+	}
+	switch {
+	case err == nil:
+		use.StampedAt = when
+		return raw, nil
+	case o.Required:
+		return nil, fmt.Errorf("%w: %w", ErrNoStamp, err)
+	}
+	use.StampFault = err
+	return nil, nil
+}
+
+func (r *Registry) token(ctx context.Context, signature []byte, at time.Time) ([]byte, time.Time, error) {
+	raw, token, err := r.options.TimeStamps.Client.Stamp(ctx, signature)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if result, reason := r.options.Trust.checkToken(ctx, token, signature, at, at); result != OK {
+		return nil, time.Time{}, fmt.Errorf("%w: %s", tsp.ErrUnavailable, reason.EN)
+	}
+	return raw, token.GenTime, nil
+}
+
+// CheckStamp is check 8: whether token is a time stamp of a signature value made at a
+// time, by an authority under the directory's roots or its tsa. It is Absent for no
+// token. The time is the authority's, zero unless the result is OK.
+func (t *Trust) CheckStamp(ctx context.Context, token, signature []byte, at, now time.Time) (Result, Text, time.Time) {
+	if token == nil {
+		return Absent, say("签章没有时间戳", "the signature has no time stamp"), time.Time{}
+	}
+	parsed, err := tsp.Parse(token)
+	if err != nil {
+		return Fail, say("时间戳数据不合规范（%v）", "the time stamp breaks its standard (%v)", err), time.Time{}
+	}
+	result, reason := t.checkToken(ctx, parsed, signature, at, now)
+	if result != OK {
+		return result, reason, time.Time{}
+	}
+	return result, reason, parsed.GenTime
+}
+
+func (t *Trust) checkToken(ctx context.Context, token *tsp.Token, signature []byte, at, now time.Time) (Result, Text) {
+	if t == nil || t.stampRoots == nil {
+		return Fail, say("没有受信任的时间戳机构", "no time stamp authority is trusted")
+	}
+	issuer, err := token.Verify(signature, t.stampRoots, t.intermediates)
+	if err != nil {
+		return Fail, stampFault(err)
+	}
+	when := token.GenTime
+	rev := t.Revocation(ctx, token.Cert, issuer, when, now)
+	zh, en := rev.Text()
+	switch {
+	case rev.State == revocation.Revoked:
+		return Fail, Text{"时间戳机构：" + zh, "the time stamp authority: " + en}
+	case rev.State == revocation.Unknown && !rev.Tolerated:
+		return Unknown, Text{"时间戳机构：" + zh, "the time stamp authority: " + en}
+	case at.IsZero():
+		return Unknown, say("签章时间未知，无法与时间戳 %s 比较", "the signing time is unknown, the time stamp says %s", moment(when))
+	case when.After(now.Add(clockSkew)):
+		return Fail, say("时间戳的时间（%s）晚于现在", "the time stamp's time (%s) is in the future", moment(when))
+	case when.Sub(at).Abs() > clockSkew+token.Accuracy:
+		return Fail, say("时间戳的时间（%s）与签章时间相差过大", "the time stamp's time (%s) is too far from the signing time", moment(when))
+	}
+	return OK, say("时间戳 %s，由 %s 签发", "stamped at %s by %s", moment(when), token.Cert.Subject.CommonName)
+}
+
+// stampFault puts an error of tsp.Token.Verify into words.
+func stampFault(err error) Text {
+	switch {
+	case errors.Is(err, tsp.ErrImprint):
+		return say("时间戳不是这个签名的", "the time stamp is of another signature")
+	case errors.Is(err, tsp.ErrUsage):
+		return say("时间戳不是由时间戳专用证书签发的", "the time stamp's certificate is not one for time stamps")
+	case errors.Is(err, cms.ErrDigest), errors.Is(err, cms.ErrSignature), errors.Is(err, cms.ErrCertificate), errors.Is(err, cms.ErrFormat), errors.Is(err, tsp.ErrFormat):
+		return say("时间戳的签名不正确（%v）", "the time stamp's signature is wrong (%v)", err)
+	}
+	zh, en := chainFault(err)
+	return Text{"时间戳机构的证书：" + zh, "the time stamp authority's certificate: " + en}
+}
