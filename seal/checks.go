@@ -215,11 +215,8 @@ func (v *verification) outOfUse() bool {
 }
 
 func (v *verification) checkStamp() {
-	if v.stamp == nil {
-		v.r.set(CheckStamp, Absent, say("签章没有时间戳", "the signature has no time stamp"))
-		return
-	}
-	v.r.set(CheckStamp, Unknown, say("签章带有时间戳，本版本不能核验时间戳", "there is a time stamp, which this version cannot verify"))
+	result, reason, _ := v.trust.CheckStamp(v.ctx, v.stamp, v.value, v.at, v.now)
+	v.r.set(CheckStamp, result, reason)
 }
 
 // chainFault puts a chain's error into words.

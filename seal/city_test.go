@@ -111,16 +111,21 @@ func (c *city) registry(o RegistryOptions) *Registry {
 // draft renders a small certificate dated at.
 func (c *city) draft(at time.Time) *pdf.Draft {
 	c.t.Helper()
+	slot, err := c.registry(RegistryOptions{}).Slot("mz")
+	c.ok(err)
+	slot.MaxBytes += 8192 // room for the crafted cases
+	return c.draftFor(slot, at)
+}
+
+// draftFor is draft for another slot.
+func (c *city) draftFor(slot pdf.SignatureSlot, at time.Time) *pdf.Draft {
+	c.t.Helper()
 	fonts, err := pdf.LoadFonts(c.font, nil)
 	c.ok(err)
 	renderer, err := pdf.NewRenderer(fonts)
 	c.ok(err)
-	registry := c.registry(RegistryOptions{})
-	picture, name, err := registry.Picture("mz")
+	picture, name, err := c.registry(RegistryOptions{}).Picture("mz")
 	c.ok(err)
-	slot, err := registry.Slot("mz")
-	c.ok(err)
-	slot.MaxBytes += 8192 // room for the crafted cases
 	d, err := renderer.Render(pdf.Document{
 		Title: "婚姻登记证明", Issuer: "云州市民政局", Number: "6901002026030100000017-X", IssuedAt: at,
 		Body: "兹证明如下。", Rows: []pdf.Row{{Label: "登记状态", Value: "已登记"}},
