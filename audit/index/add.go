@@ -1,0 +1,255 @@
+package index
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/emmansun/gmsm/sm3"
+
+	"yizheng/audit"
+)
+
+// hash is what stands in the index for a number that seldom repeats.
+func hash(kind, text string) int64 {
+	sum := sm3.Sum([]byte(kind + "\x00" + text))
+	return int64(binary.BigEndian.Uint64(sum[:8]))
+}
+
+func subjectHash(s audit.SubjectRef) int64 { return hash("subject", s.Type+"\x00"+s.Epoch+"\x00"+s.P) }
+
+// wordsOf and numbersOf are an entry's values in the order of the columns.
+func wordsOf(e audit.Entry) []string {
+	o, c := e.Open, e.Closed
+	return []string{string(o.Op), string(o.Phase), o.Outcome, o.Department, o.System, o.Item, o.Proof, o.Provider, o.Source, c.Actor, c.Workstation}
+}
+
+func numbersOf(e audit.Entry) []string { return []string{e.Open.Case, e.Open.Exchange, e.Open.Number} }
+
+// Add indexes entries that follow on from the last one.
+func (x *Index) Add(ctx context.Context, entries []audit.Stored) error {
+	for len(entries) > 0 {
+		p := x.live()
+		room := int(p.first) + x.cfg.Live - int(p.next)
+		if room <= 0 {
+			if err := x.fill(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		n := min(room, len(entries))
+		if err := x.insert(ctx, p, entries[:n]); err != nil {
+			return err
+		}
+		entries = entries[n:]
+	}
+	return nil
+}
+
+// insert adds to the live file in one transaction.
+func (x *Index) insert(ctx context.Context, p *part, entries []audit.Stored) error {
+	tx, err := p.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("audit index: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	if err := x.insertAll(ctx, tx, p.next, entries); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("audit index: %w", err)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if p.next == p.first {
+		p.from = entries[0].Entry.Open.Time
+	}
+	p.next += uint64(len(entries))
+	p.to = entries[len(entries)-1].Entry.Open.Time
+	return nil
+}
+
+func (x *Index) insertAll(ctx context.Context, tx *sql.Tx, next uint64, entries []audit.Stored) error {
+	width := 2 + len(wordColumns) + len(hashColumns)
+	entry, err := tx.PrepareContext(ctx, "INSERT INTO entry VALUES (?"+strings.Repeat(", ?", width-1)+")")
+	if err != nil {
+		return fmt.Errorf("audit index: %w", err)
+	}
+	defer entry.Close()
+	subject, err := tx.PrepareContext(ctx, "INSERT OR IGNORE INTO subject VALUES (?, ?)")
+	if err != nil {
+		return fmt.Errorf("audit index: %w", err)
+	}
+	defer subject.Close()
+	for i, s := range entries {
+		if s.Index != next+uint64(i) {
+			return fmt.Errorf("audit index: entry %d does not follow", s.Index)
+		}
+		values := make([]any, 0, width)
+		values = append(values, int64(s.Index), s.Entry.Open.Time)
+		if values, err = x.values(ctx, values, s.Entry); err != nil {
+			return err
+		}
+		if _, err := entry.ExecContext(ctx, values...); err != nil {
+			return fmt.Errorf("audit index: entry %d: %w", s.Index, err)
+		}
+		for _, ref := range s.Entry.Open.Subjects {
+			if _, err := subject.ExecContext(ctx, subjectHash(ref), int64(s.Index)); err != nil {
+				return fmt.Errorf("audit index: entry %d: %w", s.Index, err)
+			}
+		}
+	}
+	return nil
+}
+
+// values appends an entry's words and hashes; what is empty is NULL.
+func (x *Index) values(ctx context.Context, values []any, e audit.Entry) ([]any, error) {
+	for _, text := range wordsOf(e) {
+		if text == "" {
+			values = append(values, nil)
+			continue
+		}
+		id, err := x.words.number(ctx, text)
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, id)
+	}
+	for i, text := range numbersOf(e) {
+		if text == "" {
+			values = append(values, nil)
+			continue
+		}
+		values = append(values, hash(hashColumns[i], text))
+	}
+	return values, nil
+}
+
+// fill gives the live file, which is full, its name and begins another.
+func (x *Index) fill(ctx context.Context) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	p := x.live()
+	if _, err := p.db.ExecContext(ctx, "PRAGMA journal_mode = DELETE"); err != nil {
+		return fmt.Errorf("audit index: %w", err)
+	}
+	if err := p.close(); err != nil {
+		return err
+	}
+	name := fmt.Sprintf("s%012d.db", p.first)
+	if err := os.Rename(filepath.Join(x.cfg.Dir, liveName), filepath.Join(x.cfg.Dir, name)); err != nil {
+		return fmt.Errorf("audit index: %w", err)
+	}
+	full, err := openPart(ctx, x.cfg.Dir, name)
+	if err != nil {
+		return err
+	}
+	x.parts[len(x.parts)-1] = full
+	select {
+	case x.turn <- struct{}{}:
+	default: // the last one has not been seen yet
+	}
+	return x.begin(ctx, full.next)
+}
+
+const tmpPrefix = "tmp-"
+
+// merge makes one file of the oldest Config.Merge full ones, if there are as
+// many, and reports whether it did. Searches go on meanwhile.
+func (x *Index) merge(ctx context.Context) (bool, error) {
+	x.mu.RLock()
+	var from []*part
+	for _, p := range x.parts {
+		if p.name[0] == 's' && len(from) < x.cfg.Merge {
+			from = append(from, p)
+		}
+	}
+	x.mu.RUnlock()
+	if len(from) < x.cfg.Merge {
+		return false, nil
+	}
+	name := fmt.Sprintf("l%012d.db", from[0].first)
+	if err := x.write(ctx, tmpPrefix+name, from); err != nil {
+		return false, err
+	}
+	if err := os.Rename(filepath.Join(x.cfg.Dir, tmpPrefix+name), filepath.Join(x.cfg.Dir, name)); err != nil {
+		return false, fmt.Errorf("audit index: %w", err)
+	}
+	merged, err := openPart(ctx, x.cfg.Dir, name)
+	if err != nil {
+		return false, err
+	}
+	return true, x.replace(from, merged)
+}
+
+// replace puts a merged file in the place of those it was made of.
+func (x *Index) replace(old []*part, merged *part) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var parts []*part
+	for _, p := range x.parts {
+		switch p {
+		case old[0]:
+			parts = append(parts, merged)
+		default:
+			if p.first < merged.first || p.first >= merged.next {
+				parts = append(parts, p)
+			}
+		}
+	}
+	x.parts = parts
+	var err error
+	for _, p := range old {
+		err = errors.Join(err, p.close(), removeFile(x.cfg.Dir, p.name))
+	}
+	return err
+}
+
+// write copies the entries of several files into a new one and indexes it at
+// the end, which is several times faster than as they come.
+func (x *Index) write(ctx context.Context, name string, from []*part) (err error) {
+	if err := removeFile(x.cfg.Dir, name); err != nil {
+		return err
+	}
+	db, err := connect(x.cfg.Dir, name, "journal_mode(OFF)", "synchronous(OFF)", "cache_size(-65536)")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1) // ATTACH is of one connection
+	steps := []string{schema(), begins(from[0].first, from[0].words)}
+	for _, p := range from {
+		steps = append(steps, "ATTACH '"+strings.ReplaceAll(filepath.Join(x.cfg.Dir, p.name), "'", "''")+"' AS old",
+			"INSERT INTO entry SELECT * FROM old.entry ORDER BY idx", "DETACH old")
+	}
+	// The subjects of all files in one order, so that the tree is written from
+	// left to right: into a plain table first, as SQLite attaches ten at most.
+	steps = append(steps, "CREATE TEMP TABLE every (hash INTEGER, idx INTEGER)")
+	for _, p := range from {
+		steps = append(steps, "ATTACH '"+strings.ReplaceAll(filepath.Join(x.cfg.Dir, p.name), "'", "''")+"' AS old",
+			"INSERT INTO every SELECT hash, idx FROM old.subject", "DETACH old")
+	}
+	steps = append(steps, "INSERT INTO subject SELECT hash, idx FROM every ORDER BY hash, idx", "DROP TABLE every", indexes)
+	for _, s := range steps {
+		if _, err := db.ExecContext(ctx, s); err != nil {
+			return fmt.Errorf("audit index: merging: %w", err)
+		}
+	}
+	return syncFile(filepath.Join(x.cfg.Dir, name))
+}
+
+func syncFile(name string) error {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("audit index: %w", err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("audit index: %w", err)
+	}
+	return nil
+}

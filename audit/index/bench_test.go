@@ -1,0 +1,137 @@
+package index
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"yizheng/audit"
+)
+
+// generated makes entries of a city's shape: one resident in three comes back,
+// two entries in three are about one.
+func generated(from uint64, n int) []audit.Stored {
+	list := entries(from, n)
+	for i := range list {
+		at := from + uint64(i)
+		o := &list[i].Entry.Open
+		o.Case, o.Exchange, o.Subjects = "case-"+strconv.FormatUint(at/8, 10), "x-"+strconv.FormatUint(at/12, 10), nil
+		if at%3 != 0 {
+			o.Subjects = []audit.SubjectRef{resident(at / 12)}
+		}
+	}
+	return list
+}
+
+func resident(n uint64) audit.SubjectRef {
+	var p [16]byte
+	binary.BigEndian.PutUint64(p[:], rand.New(rand.NewPCG(n%3_000_000, 1)).Uint64())
+	return audit.SubjectRef{Type: "idno", Epoch: "2026q4", P: base64.StdEncoding.EncodeToString(p[:])}
+}
+
+// BenchmarkIndexAndSearch fills an index of YIZHENG_INDEX_ENTRIES (default
+// 500,000) generated entries, with merging beside it, and then looks for
+// residents, each search with all files dropped from the page cache and opened
+// afresh (cold), and again (warm).
+func BenchmarkIndexAndSearch(b *testing.B) {
+	size := uint64(500_000)
+	if s := os.Getenv("YIZHENG_INDEX_ENTRIES"); s != "" {
+		var err error
+		if size, err = strconv.ParseUint(s, 10, 64); err != nil {
+			b.Fatal(err)
+		}
+	}
+	dir := b.TempDir()
+	x, err := Open(b.Context(), Config{Dir: dir})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var adding time.Duration
+	began := time.Now()
+	for x.Next() < size {
+		batch := generated(x.Next(), batch)
+		t := time.Now()
+		if err := x.Add(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+		adding += time.Since(t)
+		if _, err := x.merge(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(size)/adding.Seconds(), "added/s")
+	b.ReportMetric(float64(size)/time.Since(began).Seconds(), "with-merging/s")
+	b.ReportMetric(float64(bytes(b, dir))/float64(size), "B/entry")
+	var cold, warm []time.Duration
+	for n := range 40 {
+		if err := x.Close(); err != nil {
+			b.Fatal(err)
+		}
+		forget(b, dir)
+		if x, err = Open(b.Context(), Config{Dir: dir}); err != nil {
+			b.Fatal(err)
+		}
+		forget(b, dir)
+		q := Query{Subjects: []audit.SubjectRef{resident(uint64(n) * 7919 % (size / 12))}}
+		for _, times := range []*[]time.Duration{&cold, &warm} {
+			t := time.Now()
+			f, err := x.Search(b.Context(), q)
+			if err != nil || len(f.Entries) == 0 {
+				b.Fatalf("%v: %v", f, err)
+			}
+			*times = append(*times, time.Since(t))
+		}
+	}
+	b.ReportMetric(median(cold), "cold-p50-ms")
+	b.ReportMetric(median(warm), "warm-p50-ms")
+	if err := x.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func median(d []time.Duration) float64 {
+	sorted := slices.Sorted(slices.Values(d))
+	return float64(sorted[len(sorted)/2].Microseconds()) / 1000
+}
+
+// forget drops the files from the page cache.
+func forget(b *testing.B, dir string) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.db*"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = f.Sync()
+		if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+			b.Fatal(err)
+		}
+		f.Close()
+	}
+}
+
+func bytes(b *testing.B, dir string) (n int64) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			b.Fatal(err)
+		}
+		n += info.Size()
+	}
+	return n
+}

@@ -1,0 +1,185 @@
+// Package index finds entries of an audit log: by resident's pseudonym, case,
+// exchange, document, operator, department, matter, proof, outcome and time.
+//
+// It is derived. Everything in its directory can be deleted and is made again
+// from the log; nothing waits for it, and no answer rests on it: a search
+// yields the positions of candidate entries, and whoever shows one reads it
+// from the log, where its hash is checked (see [Query.Matches]).
+//
+// The directory holds SQLite files, each for a run of entries:
+//
+//	live.db            the newest, at most Config.Live entries, indexed as they come
+//	s000000000000.db   full ones, named by their first entry
+//	l000000000000.db   Config.Merge full ones made into one, indexed at once at the end
+//
+// Words that repeat (operations, departments, operators) are kept once, in
+// words.db; numbers that do not (cases, exchanges, pseudonyms) as 64 bits of an
+// SM3 hash, so that an index of 100 million entries stays near 100 bytes each.
+// Two different numbers can share such a hash, which Matches sorts out.
+//
+// A file that cannot be read, or that leaves a gap, is removed with everything
+// after it and made again. One process uses a directory at a time.
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	_ "modernc.org/sqlite"
+)
+
+// Config says where an index is and how its files grow.
+type Config struct {
+	Dir   string
+	Live  int // entries of the newest file; default 250,000, beyond which SQLite's indexes slow down
+	Merge int // full files made into one; default 20
+}
+
+// Index is an open index. Add and Follow are for one goroutine; Search for any number.
+type Index struct {
+	cfg   Config
+	words *words
+	turn  chan struct{} // a full file has been added; Follow merges
+
+	mu    sync.RWMutex // guards parts and their being open
+	parts []*part      // oldest first; the last is the live one
+}
+
+// Open opens the index of a directory, making the directory if it is missing,
+// and drops what a crash left unfinished.
+func Open(ctx context.Context, c Config) (*Index, error) {
+	if c.Live <= 0 {
+		c.Live = 250_000
+	}
+	if c.Merge <= 1 {
+		c.Merge = 20
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("audit index: %w", err)
+	}
+	x := &Index{cfg: c, turn: make(chan struct{}, 1)}
+	if err := x.load(ctx); err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	return x, nil
+}
+
+// Rebuild removes an index, so that Open and Follow make it again.
+func Rebuild(dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*.db*"))
+	for _, f := range files {
+		err = errors.Join(err, os.Remove(f))
+	}
+	if err != nil {
+		return fmt.Errorf("audit index: %w", err)
+	}
+	return nil
+}
+
+const (
+	liveName  = "live.db"
+	wordsName = "words.db"
+)
+
+// load opens the files that follow on from one another, and removes the others.
+func (x *Index) load(ctx context.Context) error {
+	var err error
+	if x.words, err = openWords(ctx, x.cfg.Dir); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("audit index: %w", ctx.Err())
+		}
+		if err := Rebuild(x.cfg.Dir); err != nil { // without its words no file can be read
+			return err
+		}
+		if x.words, err = openWords(ctx, x.cfg.Dir); err != nil {
+			return err
+		}
+	}
+	names, err := x.files()
+	if err != nil {
+		return err
+	}
+	next := uint64(0)
+	for _, name := range names {
+		p, err := openPart(ctx, x.cfg.Dir, name)
+		if err == nil && p.first == next && p.words == x.words.name {
+			x.parts, next = append(x.parts, p), p.next
+			continue
+		}
+		if p != nil {
+			err = p.close()
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("audit index: %w", errors.Join(ctx.Err(), err))
+		}
+		if err := removeFile(x.cfg.Dir, name); err != nil {
+			return err
+		}
+	}
+	if n := len(x.parts); n == 0 || x.parts[n-1].name != liveName {
+		return x.begin(ctx, next)
+	}
+	return nil
+}
+
+// files lists the files of entries by their first one, a merged file before
+// those it was made of, the live one last.
+func (x *Index) files() ([]string, error) {
+	entries, err := os.ReadDir(x.cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("audit index: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case strings.HasPrefix(name, tmpPrefix):
+			if err := os.Remove(filepath.Join(x.cfg.Dir, name)); err != nil {
+				return nil, fmt.Errorf("audit index: %w", err)
+			}
+		case filepath.Ext(name) == ".db" && name != liveName && name != wordsName:
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int { return strings.Compare(a[1:]+a[:1], b[1:]+b[:1]) })
+	return append(names, liveName), nil
+}
+
+// begin makes the live file that follows.
+func (x *Index) begin(ctx context.Context, first uint64) error {
+	p, err := makePart(ctx, x.cfg.Dir, liveName, x.words.name, first)
+	if err != nil {
+		return err
+	}
+	x.parts = append(x.parts, p)
+	return nil
+}
+
+// Next is the first entry that is not indexed: searches are complete up to it.
+func (x *Index) Next() uint64 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.live().next
+}
+
+func (x *Index) live() *part { return x.parts[len(x.parts)-1] }
+
+// Close closes the files.
+func (x *Index) Close() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var err error
+	for _, p := range x.parts {
+		err = errors.Join(err, p.close())
+	}
+	x.parts = nil
+	if x.words != nil {
+		err = errors.Join(err, x.words.db.Close())
+	}
+	return err
+}
