@@ -185,8 +185,11 @@ type Source struct {
 	Authenticity Authenticity `json:"authenticity" yaml:"authenticity"`
 	UpdateCycle  Duration     `json:"update_cycle" yaml:"update_cycle,optional"`   // older data is shown as possibly out of date; 0: real time
 	Deadline     Duration     `json:"deadline,omitempty" yaml:"deadline,optional"` // shorter than its route's; 0: the route's
-	Query        Query        `json:"query" yaml:"query"`
-	Answer       Mapping      `json:"answer" yaml:"answer"`
+	// Deferred is how long the department may take for a question that was not
+	// answered in time, by hand for instance; 0: never. Only behind a front.
+	Deferred Duration `json:"deferred,omitempty" yaml:"deferred,optional"`
+	Query    Query    `json:"query" yaml:"query"`
+	Answer   Mapping  `json:"answer" yaml:"answer"`
 }
 
 // Limit is the time one leg to this source has under the table d.
@@ -200,6 +203,20 @@ func (s Source) Limit(d Deadlines) time.Duration {
 // Stale reports whether data of dataTime is, at a time, older than it should be.
 func (s Source) Stale(dataTime, at time.Time) bool {
 	return s.UpdateCycle > 0 && at.Sub(dataTime) > time.Duration(s.UpdateCycle)
+}
+
+// MaxDeferred is the longest time a department may be given, a working month.
+const MaxDeferred = 31 * 24 * time.Hour
+
+// LongestDeferred is the longest Deferred of the sources that keep chooses.
+func (c *Catalogue) LongestDeferred(keep func(Source) bool) time.Duration {
+	var longest time.Duration
+	for _, s := range c.Sources {
+		if keep(s) {
+			longest = max(longest, time.Duration(s.Deferred))
+		}
+	}
+	return longest
 }
 
 // Query is what the adapter of the connection needs for this source. Only the part of its kind is set.

@@ -96,6 +96,7 @@ func TestLoadNamesFileAndLineOfEveryMistake(t *testing.T) {
 		{"unknown route", edit{main, "route: local", "route: pigeon"}, "catalogue.yaml:45:5:", "the route is one of"},
 		{"unknown authenticity", edit{main, "    scope: 示例市\n    authenticity: peer-mac", "    scope: 示例市\n    authenticity: trust-me"}, "catalogue.yaml:48:5:", "must be channel"},
 		{"deadline beyond the route's", edit{main, "deadline: 2s", "deadline: 9s"}, "catalogue.yaml:29:5:", "within its route's"},
+		{"deferred without a front", edit{main, "deadline: 2s", "deferred: 72h"}, "catalogue.yaml:29:5:", "only a source behind a front"},
 		{"source nobody uses", edit{main, "sources: [si-province, si-city]", "sources: [si-province]"}, "catalogue.yaml:43:5:", "no proof uses"},
 		{"unknown source", edit{main, "sources: [si-province, si-city]", "sources: [si-province, si-city, si-x]"}, "catalogue.yaml:68:37:", "si-x is not there"},
 		{"no question", edit{main, "      service: si-contributions\n      params: {aac002: number, aac003: name, kind: =1}", "      params: {aac002: number}"}, "catalogue.yaml:30:5:", "give service or sql"},

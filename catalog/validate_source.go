@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/itchyny/gojq"
@@ -75,8 +76,20 @@ func (k *checker) source(path string, s Source) {
 	if s.Deadline < 0 || s.Deadline > Duration(k.c.Deadlines.For(s.Route)) {
 		k.bad(path+".deadline", "数据源时限须短于其通道时限", "a source's own deadline must be within its route's")
 	}
+	k.deferred(path+".deferred", s)
 	k.query(path+".query", s.Query)
 	k.mapping(path+".answer", s.Answer)
+}
+
+// deferred checks that only a front is given more time than a clerk waits.
+func (k *checker) deferred(path string, s Source) {
+	switch {
+	case s.Deferred == 0:
+	case s.Front == "":
+		k.bad(path, "只有经前置机的数据源可延时办理", "only a source behind a front processor can be deferred")
+	case time.Duration(s.Deferred) <= s.Limit(k.c.Deadlines) || time.Duration(s.Deferred) > MaxDeferred:
+		k.bad(path, "延时期限须长于即时时限，且不超过 %s", "must be longer than the live limit and at most %s", Duration(MaxDeferred))
+	}
 }
 
 // query checks that exactly one kind of question is asked and that it is about the card's number.

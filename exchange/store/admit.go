@@ -53,6 +53,8 @@ type Admission struct {
 	TokenIDs      []string  // ids of the subject tokens this exchange spends
 	ExchangeNo    string    // the number it gets if it is new
 	Expires       time.Time // not before any of the tokens expires
+	Runner        string    // the process that will run it
+	Ticket        string    // who began it and what for, sealed under the fleet's keys
 }
 
 // Begin admits an exchange: it claims the idempotency key and spends every
@@ -118,9 +120,9 @@ func (s *Store) claim(ctx context.Context, tx *sql.Tx, key, request string, a Ad
 		return "", err
 	}
 	fresh, err := changed(tx.ExecContext(ctx,
-		`INSERT INTO admission (key_digest, request_digest, caller, exchange_no, expires) VALUES ($1, $2, $3, $4, $5)
+		`INSERT INTO admission (key_digest, request_digest, caller, exchange_no, expires, runner, ticket) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		 ON CONFLICT (key_digest) DO NOTHING`,
-		key, request, a.Caller, a.ExchangeNo, a.Expires.UnixMilli()))
+		key, request, a.Caller, a.ExchangeNo, a.Expires.UnixMilli(), a.Runner, a.Ticket))
 	if err != nil || fresh {
 		return "", err
 	}
@@ -133,6 +135,22 @@ func (s *Store) claim(ctx context.Context, tx *sql.Tx, key, request string, a Ad
 		return "", ErrKeyReuse
 	}
 	return existing, nil
+}
+
+// TakeOver makes runner the one process whose results of an exchange are kept.
+// It returns ErrNotFound for an exchange that has expired or was deleted.
+func (s *Store) TakeOver(ctx context.Context, exchangeNo, runner string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	there, err := changed(s.db.ExecContext(ctx, `UPDATE admission SET runner = $1 WHERE exchange_no = $2 AND ticket <> '' AND expires > $3`,
+		runner, exchangeNo, s.now().UnixMilli()))
+	if err != nil {
+		return unavailable("take over", err)
+	}
+	if !there {
+		return ErrNotFound
+	}
+	return nil
 }
 
 // begun looks up what the fast path took for a replay, without a transaction.
@@ -176,6 +194,8 @@ func (s *Store) Abandon(ctx context.Context, exchangeNo string) error {
 		for _, statement := range [...]string{
 			`DELETE FROM admission WHERE exchange_no = $1`,
 			`DELETE FROM spent_token WHERE exchange_no = $1`,
+			`DELETE FROM deferral WHERE exchange_no = $1`,
+			`DELETE FROM deferred_answer WHERE exchange_no = $1`,
 			`DELETE FROM result WHERE exchange_no = $1`,
 		} {
 			if _, err := tx.ExecContext(ctx, statement, exchangeNo); err != nil {
@@ -238,7 +258,7 @@ func (s *Store) inTx(ctx context.Context, what string, do func(*sql.Tx) error) e
 	}
 	if err := do(tx); err != nil {
 		rollback := tx.Rollback()
-		if errors.Is(err, ErrReplay) || errors.Is(err, ErrKeyReuse) {
+		if errors.Is(err, ErrReplay) || errors.Is(err, ErrKeyReuse) || errors.Is(err, ErrSuperseded) || errors.Is(err, ErrNotFound) {
 			return err
 		}
 		if errors.Is(rollback, sql.ErrTxDone) { // the context ended it already

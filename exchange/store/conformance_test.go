@@ -46,6 +46,12 @@ func conform(t *testing.T, open func(t *testing.T, c *clock) *Store) {
 		{"deleting an exchange keeps its tokens spent", deleteKeepsSpent},
 		{"purge removes what expired and nothing else", purge},
 		{"arguments are bounded", argumentsBounded},
+		{"an exchange taken over takes no result of its former runner", takenOver},
+		{"a deferral is finished once, when all answers are there", finishedOnce},
+		{"a deferral ends at its deadline, and its lease passes on", leasePassesOn},
+		{"a deleted exchange is not finished", deletedIsNotFinished},
+		{"a ticket shows what has come and what is waited for", ticketShows},
+		{"a manual number is its holder's", manualIsItsHolders},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newClock()
@@ -62,7 +68,12 @@ func want(t *testing.T, got, expected error) {
 }
 
 func admission(c *clock, key, request, no string, tokens ...string) Admission {
-	return Admission{Caller: "window-1", Key: key, RequestDigest: request, ExchangeNo: no, TokenIDs: tokens, Expires: c.Now().Add(time.Hour)}
+	return Admission{Caller: "window-1", Key: key, RequestDigest: request, ExchangeNo: no, TokenIDs: tokens, Expires: c.Now().Add(time.Hour),
+		Runner: "gateway-a", Ticket: "ticket-" + no}
+}
+
+func result(no, part, sealed string, expires time.Time) Result {
+	return Result{ExchangeNo: no, Part: part, Sealed: []byte(sealed), View: "view-" + part, Expires: expires}
 }
 
 func begin(t *testing.T, s *Store, a Admission, existing string, expected error) {
@@ -195,14 +206,16 @@ func admissionExpires(t *testing.T, s *Store, c *clock) {
 
 func resultsExpire(t *testing.T, s *Store, c *clock) {
 	ctx, later := t.Context(), c.Now().Add(time.Minute)
-	sealed := []byte{0, 1, 2, 255}
-	want(t, s.PutResult(ctx, "E1", "b", []byte("first"), later), nil)
-	want(t, s.PutResult(ctx, "E1", "b", sealed, later), nil)
-	want(t, s.PutResult(ctx, "E1", "a", sealed, later.Add(time.Hour)), nil)
-	want(t, s.PutResult(ctx, "E2", "c", sealed, later), nil)
+	const sealed = "\x00\x01\x02\xff"
+	begin(t, s, admission(c, "k1", "r", "E1"), "", nil)
+	begin(t, s, admission(c, "k2", "r", "E2"), "", nil)
+	want(t, s.PutResult(ctx, result("E1", "b", "first", later), "gateway-a"), nil)
+	want(t, s.PutResult(ctx, result("E1", "b", sealed, later), "gateway-a"), nil)
+	want(t, s.PutResult(ctx, result("E1", "a", sealed, later.Add(time.Hour)), "gateway-a"), nil)
+	want(t, s.PutResult(ctx, result("E2", "c", sealed, later), "gateway-a"), nil)
 	got, err := s.GetResult(ctx, "E1", "b")
 	want(t, err, nil)
-	if !bytes.Equal(got, sealed) {
+	if string(got) != sealed {
 		t.Fatalf("result is %x", got)
 	}
 	parts(t, s, "E1", "a,b")
@@ -225,7 +238,7 @@ func parts(t *testing.T, s *Store, no, expected string) {
 
 func deleteKeepsSpent(t *testing.T, s *Store, c *clock) {
 	begin(t, s, admission(c, "k1", "r1", "E1", "t1"), "", nil)
-	want(t, s.PutResult(t.Context(), "E1", "p", []byte{1}, c.Now().Add(time.Hour)), nil)
+	want(t, s.PutResult(t.Context(), result("E1", "p", "x", c.Now().Add(time.Hour)), "gateway-a"), nil)
 	want(t, s.DeleteExchange(t.Context(), "E1"), nil)
 	parts(t, s, "E1", "")
 	begin(t, s, admission(c, "k2", "r2", "E2", "t1"), "", ErrReplay)
@@ -238,7 +251,7 @@ func purge(t *testing.T, s *Store, c *clock) {
 	want(t, s.ConsumeNonce(ctx, "n1", "w1", 7, early), nil)
 	want(t, s.ConsumeNonce(ctx, "n2", "w2", 1, late), nil)
 	begin(t, s, admission(c, "k1", "r1", "E1", "t1"), "", nil)
-	want(t, s.PutResult(ctx, "E1", "p", []byte{1}, early), nil)
+	want(t, s.PutResult(ctx, result("E1", "p", "x", early), "gateway-a"), nil)
 	c.Advance(time.Minute)
 	n, err := s.Purge(ctx, c.Now())
 	want(t, err, nil)
@@ -254,8 +267,8 @@ func argumentsBounded(t *testing.T, s *Store, c *clock) {
 	ctx, later := t.Context(), c.Now().Add(time.Hour)
 	want(t, s.ConsumeNonce(ctx, "", "w", 1, later), ErrArgument)
 	want(t, s.ConsumeNonce(ctx, "n", "w", 1<<63, later), ErrArgument)
-	want(t, s.PutResult(ctx, "E", "p", nil, later), ErrArgument)
-	want(t, s.PutResult(ctx, "E", strings.Repeat("p", maxID+1), []byte{1}, later), ErrArgument)
+	want(t, s.PutResult(ctx, result("E", "p", "", later), "gateway-a"), ErrArgument)
+	want(t, s.PutResult(ctx, result("E", strings.Repeat("p", maxID+1), "x", later), "gateway-a"), ErrArgument)
 	_, err := s.Begin(ctx, Admission{Caller: "c", RequestDigest: "r"})
 	want(t, err, ErrArgument)
 }

@@ -1,13 +1,16 @@
 // Package store remembers what must not happen twice, and keeps encrypted
 // answers until their caller fetches them.
 //
-// It holds four things, each with an expiry: nonces of card reads (with the
+// It holds six things, each with an expiry: nonces of card reads (with the
 // last sequence number of every read agent), admissions of exchanges
-// (idempotency), spent subject tokens, and results. Results are ciphertext
-// that only the caller's reply key opens; nothing else about a request is
-// kept, and what a caller chose freely (idempotency keys, token ids, nonces) is
-// kept only as an HMAC-SM3 under a key that is not in the database. No
-// identifier of a resident is ever passed in.
+// (idempotency), spent subject tokens, results, deferrals, and numbers of manual
+// checks. Results are ciphertext that only the caller's reply key opens. What
+// gateways need to show an exchange, or to finish a deferred part of it, is
+// ciphertext under the fleet's keys, which are not in the database either and
+// are destroyed soon after; nothing else about a request is kept, and what a
+// caller chose freely (idempotency keys, token ids, nonces) is kept only as an
+// HMAC-SM3 under a key that is not in the database. No identifier of a resident
+// is ever passed in.
 //
 // The SQL database is the authority: SQLite for one machine, PostgreSQL for
 // several gateways. Redis, when configured, stands in front of it and turns
@@ -45,6 +48,7 @@ var (
 	ErrReplay      = errors.New("store: already used")
 	ErrKeyReuse    = errors.New("store: idempotency key used with another request")
 	ErrNotFound    = errors.New("store: no such result")
+	ErrSuperseded  = errors.New("store: another process has it now")
 	ErrUnavailable = errors.New("store: unavailable")
 	ErrArgument    = errors.New("store: argument refused")
 )
@@ -151,6 +155,9 @@ func (s *Store) Purge(ctx context.Context, now time.Time) (int64, error) {
 		`DELETE FROM spent_token WHERE expires <= $1`,
 		`DELETE FROM admission WHERE expires <= $1`,
 		`DELETE FROM result WHERE expires <= $1`,
+		`DELETE FROM deferral WHERE expires <= $1`,
+		`DELETE FROM deferred_answer WHERE expires <= $1`,
+		`DELETE FROM manual WHERE expires <= $1`,
 	} {
 		res, err := s.db.ExecContext(ctx, statement, now.UnixMilli())
 		if err != nil {

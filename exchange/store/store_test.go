@@ -83,7 +83,8 @@ func TestStore_KeepsNoCallerChosenText(t *testing.T) {
 	const canary = "690102198503120016"
 	begin(t, s, admission(c, canary, canary, "E1", canary), "", nil)
 	want(t, s.ConsumeNonce(t.Context(), canary, "w", 1, c.Now().Add(time.Hour)), nil)
-	want(t, s.PutResult(t.Context(), "E1", "planted", []byte("planted-"+canary), c.Now().Add(time.Hour)), nil)
+	want(t, s.PutResult(t.Context(), Result{ExchangeNo: "E1", Part: "planted", Sealed: []byte("planted-" + canary),
+		Expires: c.Now().Add(time.Hour), Manual: Manual{Number: canary, Holder: canary, Expires: c.Now().Add(time.Hour)}}, "gateway-a"), nil)
 	found := 0
 	for _, name := range []string{"store.db", "store.db-wal"} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
