@@ -9,6 +9,7 @@
 //   - Nothing is asked before the intent of all legs is durable in the audit
 //     log, and nothing is released before its own release record is.
 //   - Every leg ends by its deadline in exactly one [Code]; a slow source delays only its own proof.
+//     A leg may be given more time than a caller waits; then any gateway finishes it.
 //   - A resident's values exist in memory only, and what outlives a response
 //     is encrypted to the caller's reply key.
 package exchange
@@ -19,6 +20,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"yizheng/exchange/store"
 )
 
 // Exchange runs a request up to its fan-out and returns the exchange, whose
@@ -57,9 +60,15 @@ func (s *Service) begin(ctx context.Context, who Principal, req Request, key str
 	if err != nil {
 		return nil, err
 	}
+	if err := s.pickUp(ctx, req, plan); err != nil {
+		return nil, err
+	}
 	x, err := s.admit(ctx, who, req, key, plan)
 	if err != nil {
 		return nil, err
+	}
+	if x.found { // at another gateway, or before a restart: nothing is left to be asked
+		return x, nil
 	}
 	if err := s.recordIntent(ctx, x); err != nil { // first durable wait
 		s.abandon(ctx, x)
@@ -75,7 +84,9 @@ func (s *Service) start(x *Exchange) {
 	ctx, cancel := context.WithTimeout(s.base, s.longest(x)+settle)
 	var parts sync.WaitGroup
 	for _, pt := range x.plan.parts {
-		parts.Go(func() { s.serve(ctx, x, pt, pt.legs) })
+		if !pt.gone { // of a repeated exchange: it has its result, or waits for it
+			parts.Go(func() { s.serve(ctx, x, pt, pt.legs) })
+		}
 	}
 	s.work.Go(func() {
 		defer cancel()
@@ -98,10 +109,26 @@ func (s *Service) longest(x *Exchange) time.Duration {
 	return longest
 }
 
-// serve takes one proof from its questions to its release.
+// serve takes one proof from its questions to its release, or leaves it to
+// whoever gets the late answer.
 func (s *Service) serve(ctx context.Context, x *Exchange, pt *part, legs []*leg) {
 	began, asked := s.now(), time.Now()
 	s.gather(ctx, x, pt, legs)
+	if s.deferPart(ctx, x, pt) {
+		return
+	}
+	if err := s.conclude(ctx, x, pt, legs, began, asked); err != nil {
+		s.log.Error("nothing released", "exchange", x.Number, "part", pt.id, "err", err)
+		x.withhold(pt)
+		if errors.Is(err, store.ErrSuperseded) { // another gateway has the exchange now, and its results
+			s.drop(x)
+		}
+	}
+}
+
+// conclude takes a proof whose legs have ended to its release. After an error
+// nothing has been released.
+func (s *Service) conclude(ctx context.Context, x *Exchange, pt *part, legs []*leg, began, asked time.Time) error {
 	answered := time.Since(asked)
 	v := s.judge(pt)
 	is, err := s.seal(ctx, x, pt, &v)
@@ -123,10 +150,7 @@ func (s *Service) serve(ctx context.Context, x *Exchange, pt *part, legs []*leg)
 	case pt.proof.Sensitive: // without a release record to come with
 		s.recordLegs(x, pt, legs)
 	}
-	if err != nil {
-		s.log.Error("nothing released", "exchange", x.Number, "part", pt.id, "err", err)
-		x.withhold(pt)
-	}
+	return err
 }
 
 // handOver hands one proof over, after its record is durable.
@@ -190,14 +214,21 @@ func (s *Service) gather(ctx context.Context, x *Exchange, pt *part, legs []*leg
 			x.event(Event{Kind: "leg.asked", Part: pt.id, Leg: l.id})
 			a := s.ask(ctx, x, pt, l)
 			x.answered(l, a, s.now().Sub(began))
-			s.logLeg(x, pt, l)
-			if !pt.proof.Sensitive { // when a leg ended, too, would tell; see recordRelease
-				s.recordLegs(x, pt, []*leg{l})
+			if !s.defers(l) {
+				s.endLeg(x, pt, l)
 			}
-			x.event(Event{Kind: "leg.ended", Part: pt.id, Leg: l.id, Millis: l.millis})
 		})
 	}
 	asking.Wait()
+}
+
+// endLeg notes that a leg has ended.
+func (s *Service) endLeg(x *Exchange, pt *part, l *leg) {
+	s.logLeg(x, pt, l)
+	if !pt.proof.Sensitive { // when a leg ended, too, would tell; see recordRelease
+		s.recordLegs(x, pt, []*leg{l})
+	}
+	x.event(Event{Kind: "leg.ended", Part: pt.id, Leg: l.id, Millis: l.millis})
 }
 
 // logLeg tells the operators of a failed leg. Of a sensitive proof they learn
@@ -258,7 +289,7 @@ func (s *Service) Retry(ctx context.Context, who Principal, number, legID string
 		return nil, err
 	}
 	defer s.leave()
-	x, err := s.Find(who, number)
+	x, err := s.Find(ctx, who, number)
 	if err != nil {
 		return nil, err
 	}
@@ -283,11 +314,15 @@ func (s *Service) Retry(ctx context.Context, who Principal, number, legID string
 	return x, nil
 }
 
-// close ends the exchange once every part has ended, and writes its own record.
+// close ends the exchange once every part has ended.
 func (s *Service) close(ctx context.Context, x *Exchange) {
-	if !x.finish() {
-		return
+	if x.finish() {
+		s.closed(ctx, x)
 	}
+}
+
+// closed writes the record of an exchange that has ended.
+func (s *Service) closed(ctx context.Context, x *Exchange) {
 	if err := s.recordClose(ctx, x); err != nil {
 		s.log.Error("exchange could not be closed in the log", "exchange", x.Number, "err", err)
 	}

@@ -505,7 +505,7 @@ func TestDeletedExchangeLeavesNothingEvenWhileItRuns(t *testing.T) {
 	if _, err := c.Sealed(context.Background(), x, "SI-01"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("%v", err)
 	}
-	if _, err := c.Find(c.who, x.Number); reasonOf(err) != ReasonNotFound {
+	if _, err := c.Find(context.Background(), c.who, x.Number); reasonOf(err) != ReasonNotFound {
 		t.Errorf("%v", err)
 	}
 	if !x.plan.parts[0].subject.claims.Person.Number.IsZero() {
@@ -518,15 +518,15 @@ func TestExchangeBelongsToItsCaller(t *testing.T) {
 	x := c.ended(c.request("ONE"))
 	other := c.who
 	other.Operator = "clerk-02"
-	if _, err := c.Find(other, x.Number); reasonOf(err) != ReasonNotFound {
+	if _, err := c.Find(context.Background(), other, x.Number); reasonOf(err) != ReasonNotFound {
 		t.Errorf("another clerk: %v", err)
 	}
 	c.who = Principal{Caller: "system", Operator: "system", Workstations: []catalog.WorkstationID{"ws-03"}}
 	x = c.ended(c.request("ONE"))
-	if _, err := c.Find(Principal{Caller: "system"}, x.Number); err != nil {
+	if _, err := c.Find(context.Background(), Principal{Caller: "system"}, x.Number); err != nil {
 		t.Errorf("the system itself: %v", err)
 	}
-	if _, err := c.Find(other, x.Number); reasonOf(err) != ReasonNotFound {
+	if _, err := c.Find(context.Background(), other, x.Number); reasonOf(err) != ReasonNotFound {
 		t.Errorf("a clerk: %v", err)
 	}
 }

@@ -65,7 +65,7 @@ func (s *Service) once(ctx context.Context, who Principal, req Request, key stri
 			return nil, nil, s.storeRefusal(ctx.Err())
 		}
 		if b.number != "" {
-			x, err := s.mine(who, b.number)
+			x, err := s.mine(ctx, who, b.number)
 			return x, nil, err
 		}
 	}
@@ -83,8 +83,8 @@ func (s *Service) settle(id string, b *begun, x *Exchange) {
 }
 
 // mine is Find for an exchange that a key says was begun here.
-func (s *Service) mine(who Principal, number string) (*Exchange, error) {
-	x, err := s.Find(who, number)
+func (s *Service) mine(ctx context.Context, who Principal, number string) (*Exchange, error) {
+	x, err := s.Find(ctx, who, number)
 	if err != nil {
 		return nil, refuse(ReasonGone, "Idempotency-Key", "原请求已不在本网关，请重新刷证并换用新的幂等键", "the exchange of this key is no longer here; read the card again and use a new key")
 	}

@@ -34,11 +34,7 @@ func (s *Service) ask(ctx context.Context, x *Exchange, pt *part, l *leg) checke
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.deadline(l.source))
 	defer cancel()
-	claims := pt.subject.claims
-	ask := Ask{
-		Source: l.source, Terms: l.terms, Digest: l.digest, Subject: claims.Person, Salts: claims.Salts,
-		Attestation: claims.Attestation, Operator: x.who.Operator, Caller: x.who.Caller, Order: pt.ordered(x),
-	}
+	ask := s.question(x, pt, l)
 	type reply struct {
 		answer Answer
 		err    error
@@ -55,7 +51,7 @@ func (s *Service) ask(ctx context.Context, x *Exchange, pt *part, l *leg) checke
 		return s.failed(l, ctx.Err())
 	case r := <-replies:
 		if r.err != nil {
-			return s.failed(l, discreet(r.err, claims.Person))
+			return s.failed(l, discreet(r.err, ask.Subject))
 		}
 		s.outages.up(Line(l.source))
 		return s.examine(x, pt, l, s.check(pt, l, r.answer), r.answer.Document)

@@ -26,6 +26,7 @@ type plan struct {
 	purpose   catalog.Term
 	parts     []*part
 	reply     jose.ReplyKey
+	pickup    pickup
 }
 
 // part is one proof about one person: asked, judged, sealed and released by
@@ -41,6 +42,8 @@ type part struct {
 	order   *Order // what its front needs for a seal that is hosted there; nil without one
 	result  *result
 	manual  string                      // 受理号, once the part has one
+	until   time.Time                   // not zero: deferred, and its department has time until then
+	gone    bool                        // the person is not known here (any more): nothing can be asked again
 	seen    map[catalog.OperatorID]bool // a view of the result is recorded for them
 }
 
@@ -53,7 +56,8 @@ type leg struct {
 	source catalog.Source
 	terms  LegTerms
 	digest LegDigest
-	answer checked // the last attempt's
+	answer checked   // the last attempt's
+	until  time.Time // not zero: asked again with more time, and waits for the answer
 	ended  bool
 	millis int64
 }

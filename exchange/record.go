@@ -51,6 +51,16 @@ func (x *Exchange) about(e audit.Entry) audit.Entry {
 	return e
 }
 
+// prev points at the record of the intent, if it is in this log: a deferred
+// part may be finished by another gateway, or in another quarter. Auditors find
+// it by the exchange's number then.
+func (s *Service) prev(x *Exchange) *uint64 {
+	if x.intent.Origin != s.audit.Origin() {
+		return nil
+	}
+	return &x.intentIndex
+}
+
 // workstations are those at which the cards were read, in the order of the subjects.
 func (x *Exchange) workstations() []string {
 	var list []string
@@ -84,7 +94,11 @@ func (s *Service) recordIntent(ctx context.Context, x *Exchange) error {
 		e.Open.Subjects = append(e.Open.Subjects, r)
 	}
 	e.Closed.Workstation = strings.Join(x.workstations(), ",")
+	x.plan.pickup.record(&e)
 	for _, pt := range x.plan.parts {
+		if pt.gone {
+			continue
+		}
 		for _, f := range pt.fields {
 			if !pt.proof.Sensitive { // the legs' digests cover them
 				e.Open.Fields = append(e.Open.Fields, pt.id+"."+f)
@@ -93,6 +107,9 @@ func (s *Service) recordIntent(ctx context.Context, x *Exchange) error {
 		for _, l := range pt.legs {
 			e.Closed.Legs = append(e.Closed.Legs, l.id+" "+string(l.source.ID)+" "+l.digest.String())
 		}
+	}
+	if x.repeated {
+		e.Closed.Reason = "REPEATED"
 	}
 	receipts, err := s.append(ctx, e)
 	if err != nil {
@@ -110,7 +127,7 @@ func (s *Service) recordRetry(ctx context.Context, x *Exchange, pt *part, l *leg
 		return err
 	}
 	e.Open.Subjects, e.Open.Proof = []audit.SubjectRef{ref}, string(pt.proof.Code)
-	e.Open.Leg, e.Open.Prev = l.id, &x.intentIndex
+	e.Open.Leg, e.Open.Prev = l.id, s.prev(x)
 	e.Closed.Legs = []string{l.id + " " + string(l.source.ID) + " " + l.digest.String()}
 	e.Closed.Reason = "RETRY"
 	_, err = s.append(ctx, e)
@@ -136,7 +153,7 @@ func (s *Service) legEnd(x *Exchange, pt *part, l *leg) audit.Entry {
 	if pt.proof.Sensitive {
 		e.Open.Authenticity, e.Open.Millis = "", 0 // both differ with what was found
 	}
-	e.Open.Prev = &x.intentIndex
+	e.Open.Prev = s.prev(x)
 	return e
 }
 
@@ -151,7 +168,7 @@ func (s *Service) recordRelease(ctx context.Context, x *Exchange, pt *part, legs
 	}
 	e := x.about(s.entry(audit.OpRelease, audit.PhaseDone, x.who))
 	e.Open.Subjects = []audit.SubjectRef{ref}
-	e.Open.Proof, e.Open.Outcome, e.Open.Prev = string(pt.proof.Code), v.code.Public(pt.proof.Sensitive), &x.intentIndex
+	e.Open.Proof, e.Open.Outcome, e.Open.Prev = string(pt.proof.Code), v.code.Public(pt.proof.Sensitive), s.prev(x)
 	e.Open.Provider = string(pt.proof.Owner)
 	if !pt.proof.Sensitive {
 		e.Open.Authenticity, e.Open.Millis = string(v.auth), took.Milliseconds()
@@ -244,7 +261,7 @@ func (s *Service) RecordView(ctx context.Context, who Principal, x *Exchange, v 
 // recordClose ends the exchange: the sufficiency of what was found stays with the caller, only the time is open.
 func (s *Service) recordClose(ctx context.Context, x *Exchange) error {
 	e := x.about(s.entry(audit.OpQuery, audit.PhaseDone, x.who))
-	e.Open.Prev, e.Open.Millis = &x.intentIndex, s.now().Sub(x.Began).Milliseconds()
+	e.Open.Prev, e.Open.Millis = s.prev(x), s.now().Sub(x.Began).Milliseconds()
 	_, err := s.append(ctx, e)
 	return err
 }

@@ -29,6 +29,7 @@ type Request struct {
 	Proofs    []catalog.ProofCode            `json:"proofs,omitempty"` // default: all of the situation
 	Fields    map[catalog.ProofCode][]string `json:"fields,omitempty"` // default: all that the grant gives
 	ReplyKey  json.RawMessage                `json:"reply_key"`        // JWK, SM2 or P-256
+	Pickup    string                         `json:"pickup,omitempty"` // 受理号 of an earlier exchange, to ask for its proof again
 }
 
 // SubjectToken is one person's token with the role they have in this case.
@@ -57,6 +58,7 @@ const (
 	ReasonGone           Reason = "REPEAT_REQUEST"
 	ReasonNotFound       Reason = "NO_SUCH_EXCHANGE"
 	ReasonNotRetryable   Reason = "NOT_RETRYABLE"
+	ReasonPickup         Reason = "PICKUP_REFUSED"
 	ReasonUnavailable    Reason = "UNAVAILABLE"
 )
 

@@ -10,6 +10,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/catalog"
+	"yizheng/exchange/store"
 	"yizheng/identity/jose"
 )
 
@@ -102,14 +103,32 @@ func (s *Service) hand(ctx context.Context, x *Exchange, pt *part, v verdict, is
 	if err != nil {
 		return fmt.Errorf("hand over: encrypt to reply key: %w", err)
 	}
-	if err := s.store.PutResult(context.WithoutCancel(ctx), x.Number, pt.id, []byte(sealed), x.Expires); err != nil {
+	open := &result{code: v.code.Shown(), sentence: r.Sentence, number: r.Number, manual: r.ManualNumber, millis: took.Milliseconds()}
+	if err := s.keep(context.WithoutCancel(ctx), x, pt, open, []byte(sealed)); err != nil {
 		return fmt.Errorf("hand over: %w", err)
 	}
 	if x.isForgotten() { // meanwhile; whichever of the two comes last, nothing stays
 		return errors.Join(errForgotten, s.store.DeleteExchange(context.WithoutCancel(ctx), x.Number))
 	}
-	x.released(pt, &result{code: v.code.Shown(), sentence: r.Sentence, number: r.Number, manual: r.ManualNumber, millis: took.Milliseconds()})
+	x.released(pt, open)
 	return nil
+}
+
+// keep puts a result where any gateway finds it. That is the moment of its
+// release: the store lets nobody do it twice.
+func (s *Service) keep(ctx context.Context, x *Exchange, pt *part, open *result, sealed []byte) (err error) {
+	r := store.Result{ExchangeNo: x.Number, Part: pt.id, Sealed: sealed, Expires: x.expires()}
+	if r.View, err = s.sealView(pt, open); err != nil {
+		return err
+	}
+	if r.Manual, err = s.manual(x, pt, open.manual); err != nil {
+		return err
+	}
+	if x.holder != "" {
+		x.left, err = s.store.PutDeferred(ctx, r, x.holder)
+		return err
+	}
+	return s.store.PutResult(ctx, r, s.runner)
 }
 
 // Sensitive results come in steps of this many bytes, so that their size does

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"yizheng/audit"
 	"yizheng/catalog"
 	"yizheng/exchange/certificate"
+	"yizheng/exchange/fleet"
 	"yizheng/exchange/store"
 	"yizheng/identity/jose"
 	"yizheng/seal"
@@ -36,6 +38,7 @@ type Config struct {
 	Pseudonyms *audit.Pseudonyms
 	Store      *store.Store
 	Lifetime   time.Duration // how long a result can be fetched and a leg retried
+	Fleet      *fleet.Keys   // shared by all gateways; nil: this process's own, so that nothing outlives it
 	Now        func() time.Time
 	Logger     *slog.Logger
 }
@@ -53,6 +56,8 @@ type Service struct {
 	pseudonyms *audit.Pseudonyms
 	store      *store.Store
 	lifetime   time.Duration
+	fleet      *fleet.Keys
+	runner     string // this process, as the store knows it
 	now        func() time.Time
 	log        *slog.Logger
 
@@ -90,7 +95,10 @@ func New(ctx context.Context, c Config) (*Service, error) {
 		press:    certificate.Press{Key: c.Key, Renderer: c.Renderer, Seals: c.Seals},
 		examiner: certificate.Examiner{Trust: c.Trust, Renderer: c.Renderer}, audit: c.Audit, pseudonyms: c.Pseudonyms, store: c.Store, lifetime: c.Lifetime,
 		now: c.Now, log: c.Logger, exchanges: make(map[string]*Exchange), keys: make(map[string]*begun),
-		limits: make(map[catalog.CallerID]*rate.Limiter),
+		limits: make(map[catalog.CallerID]*rate.Limiter), fleet: c.Fleet, runner: c.Slot + "-" + rand.Text(),
+	}
+	if s.fleet == nil {
+		s.fleet = fleet.InMemory()
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -196,20 +204,29 @@ func (s *Service) admit(ctx context.Context, who Principal, req Request, key str
 			spent = end // forgotten earlier, the token could be spent again
 		}
 	}
+	ticket, err := s.sealTicket(x)
+	if err != nil {
+		return nil, err
+	}
 	existing, err := s.store.Begin(ctx, store.Admission{Caller: string(who.Caller), Key: key, RequestDigest: digest,
-		TokenIDs: tokens, ExchangeNo: number, Expires: spent})
+		TokenIDs: tokens, ExchangeNo: number, Expires: spent, Runner: s.runner, Ticket: ticket})
 	if err != nil {
 		return nil, s.storeRefusal(err)
 	}
 	if existing != "" { // begun at another gateway or before a restart
-		return nil, refuse(ReasonGone, "Idempotency-Key", "相同请求已在别处受理或网关已重启，请重新刷证并换用新的幂等键",
-			"the same request was admitted elsewhere or before a restart; read the card again and use a new key")
+		if x, err = s.repeat(ctx, who, x, existing); err != nil || x.found {
+			return x, err
+		}
 	}
-	p.bind(number, req, s.release.Number)
-	s.mu.Lock()
-	s.exchanges[number] = x
-	s.mu.Unlock()
+	p.bind(x.Number, req, s.release.Number)
+	s.put(x)
 	return x, nil
+}
+
+func (s *Service) put(x *Exchange) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.exchanges[x.Number] = x
 }
 
 // storeRefusal tells replay from misuse from a store that is down. It fails closed.
@@ -230,6 +247,9 @@ func (s *Service) storeRefusal(err error) error {
 // asked, so the card need not be read again.
 func (s *Service) abandon(ctx context.Context, x *Exchange) {
 	s.drop(x)
+	if x.repeated { // it was asked elsewhere
+		return
+	}
 	if err := s.store.Abandon(context.WithoutCancel(ctx), x.Number); err != nil {
 		s.log.Warn("admission not undone", "exchange", x.Number, "err", err)
 	}
@@ -248,14 +268,28 @@ func (s *Service) drop(x *Exchange) {
 
 // Find returns the caller's own exchange; anybody else's does not exist for
 // them. At a window the clerk who began it is its owner, elsewhere the system.
-func (s *Service) Find(who Principal, number string) (*Exchange, error) {
+// An exchange of another gateway, or of before a restart, is found in the store.
+func (s *Service) Find(ctx context.Context, who Principal, number string) (*Exchange, error) {
 	s.mu.Lock()
 	x := s.exchanges[number]
 	s.mu.Unlock()
-	if x == nil || !s.owns(who, x) || !s.now().Before(x.Expires) {
-		return nil, refuse(ReasonNotFound, "exchange", "没有这个交换号，或已过期", "no such exchange, or it has expired")
+	if x == nil {
+		var err error
+		if x, err = s.restore(ctx, number); err != nil {
+			return nil, err
+		}
 	}
-	return x, nil
+	if x == nil || !s.owns(who, x) || !s.now().Before(x.expires()) {
+		return nil, noSuchExchange()
+	}
+	if x.found {
+		s.put(x)
+	}
+	return x, s.Refresh(ctx, x)
+}
+
+func noSuchExchange() error {
+	return refuse(ReasonNotFound, "exchange", "没有这个交换号，或已过期", "no such exchange, or it has expired")
 }
 
 func (s *Service) owns(who Principal, x *Exchange) bool {
@@ -278,17 +312,21 @@ func (s *Service) Forget(ctx context.Context, x *Exchange) error {
 	return s.store.DeleteExchange(ctx, x.Number)
 }
 
-// sweep forgets expired exchanges and purges expired ciphertext.
+// sweep forgets expired exchanges and purges expired ciphertext and keys, and
+// finishes deferred parts that nobody else has.
 func (s *Service) sweep() {
-	tick := time.NewTicker(10 * time.Second)
-	defer tick.Stop()
+	expire, due := time.NewTicker(10*time.Second), time.NewTicker(dueEvery)
+	defer expire.Stop()
+	defer due.Stop()
 	for {
 		select {
 		case <-s.base.Done():
 			return
-		case <-tick.C:
+		case <-due.C:
+			s.finishDue(s.base)
+		case <-expire.C:
+			s.expire(s.now())
 		}
-		s.expire(s.now())
 	}
 }
 
@@ -301,6 +339,9 @@ func (s *Service) expire(now time.Time) {
 	if _, err := s.store.Purge(ctx, now); err != nil && s.base.Err() == nil {
 		s.log.Warn("expired results not purged", "err", err)
 	}
+	if err := s.fleet.Sweep(now); err != nil {
+		s.log.Warn("fleet keys not swept", "err", err)
+	}
 }
 
 func (s *Service) expired(now time.Time) []*Exchange {
@@ -308,7 +349,7 @@ func (s *Service) expired(now time.Time) []*Exchange {
 	defer s.mu.Unlock()
 	var list []*Exchange
 	for _, x := range s.exchanges {
-		if _, _, ended := x.Events(0); ended && now.After(x.Expires) {
+		if x.Quiet() && now.After(x.expires()) {
 			list = append(list, x)
 		}
 	}

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,10 @@ type Exchange struct {
 	plan        *plan
 	intent      audit.Pointer
 	intentIndex uint64
+	repeated    bool   // begun at another gateway, or before a restart, and taken over
+	found       bool   // in the store: nothing of it runs here
+	holder      string // of the lease under which a deferred part is finished
+	left        int    // deferred parts that wait still, once this one is finished
 
 	mu        sync.Mutex
 	running   int  // fan-outs in progress: the first, and retries
@@ -37,7 +42,7 @@ type Exchange struct {
 // only told with a released result.
 type Event struct {
 	Seq    int    `json:"seq"`
-	Kind   string `json:"kind"` // leg.asked, leg.ended, part.released, part.withheld, exchange.ended
+	Kind   string `json:"kind"` // leg.asked, leg.ended, part.released, part.deferred, part.withheld, exchange.ended
 	Part   string `json:"part,omitempty"`
 	Leg    string `json:"leg,omitempty"`
 	Millis int64  `json:"ms,omitempty"`
@@ -135,6 +140,9 @@ func (x *Exchange) undo(r retry) {
 }
 
 func (pt *part) retryable(l *leg) bool {
+	if pt.gone {
+		return false
+	}
 	if l.answer.code.Retryable() {
 		return true
 	}
@@ -143,17 +151,99 @@ func (pt *part) retryable(l *leg) bool {
 }
 
 // finish ends the exchange, and reports so, if the last running part has just
-// ended. Persons and answers that no retry can need any more are forgotten.
+// ended and none waits. Persons and answers that no retry can need any more are
+// forgotten.
 func (x *Exchange) finish() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.running--; x.running > 0 {
 		return false
 	}
-	x.ended = true
 	x.wipe(x.forgotten)
+	return x.end()
+}
+
+// end ends the exchange if nothing runs or waits. The caller holds mu.
+func (x *Exchange) end() bool {
+	if x.ended || x.running > 0 || slices.ContainsFunc(x.plan.parts, (*part).waits) {
+		return false
+	}
+	x.ended = true
 	x.add(Event{Kind: "exchange.ended"})
 	return true
+}
+
+// waits reports whether the part is deferred and has no result yet.
+func (pt *part) waits() bool { return !pt.until.IsZero() && pt.result == nil }
+
+// waitsFor gives legs the time that their departments may take, and returns the last moment.
+func (x *Exchange) waitsFor(legs []*leg, now time.Time) (last time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, l := range legs {
+		l.until, l.ended = now.Add(time.Duration(l.source.Deferred)).Truncate(time.Millisecond), false
+		if l.until.After(last) {
+			last = l.until
+		}
+	}
+	return last
+}
+
+// defers notes that a part waits. Whoever finishes it has the person from the
+// store, so that no retry needs them here.
+func (x *Exchange) defers(pt *part, until, expires time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	pt.until, pt.gone = until, true
+	if expires.After(x.Expires) {
+		x.Expires = expires
+	}
+	x.add(Event{Kind: "part.deferred", Part: pt.id})
+}
+
+// undefers takes that back: nobody was asked.
+func (x *Exchange) undefers(pt *part) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	pt.until, pt.gone = time.Time{}, false
+	for _, l := range pt.legs {
+		l.until, l.ended = time.Time{}, true
+	}
+}
+
+// arrived takes over the result of a part that was finished elsewhere, and
+// reports whether that ended the exchange.
+func (x *Exchange) arrived(partID string, r *result, legs []*leg) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, pt := range x.plan.parts {
+		if pt.id != partID || pt.result != nil && !pt.result.withheld {
+			continue
+		}
+		for _, l := range pt.legs {
+			l.until, l.ended = time.Time{}, true
+			if i := slices.IndexFunc(legs, func(o *leg) bool { return o.id == l.id }); i >= 0 {
+				l.answer.code, l.millis = legs[i].answer.code, legs[i].millis
+			}
+		}
+		pt.result, pt.seen, pt.gone = r, nil, true
+		x.add(Event{Kind: "part.released", Part: pt.id, Millis: r.millis})
+	}
+	return x.end()
+}
+
+// Quiet reports whether nothing of the exchange runs: it has ended, or all that
+// is left waits for departments that have been given more time.
+func (x *Exchange) Quiet() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.running == 0
+}
+
+func (x *Exchange) expires() time.Time {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.Expires
 }
 
 // forget lets go of all persons, at once or when the last part has ended.
@@ -161,7 +251,7 @@ func (x *Exchange) forget() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.forgotten = true
-	if x.ended {
+	if x.running == 0 {
 		x.wipe(true)
 	}
 }
@@ -199,7 +289,7 @@ type View struct {
 	Item      catalog.ItemCode      `json:"item"`
 	Situation catalog.SituationCode `json:"situation"`
 	Case      string                `json:"case"`
-	State     string                `json:"state"` // running, ended
+	State     string                `json:"state"` // running; deferred: nothing runs, some parts wait for their departments; ended
 	// Sufficient: every required proof and one of each any-of group has been
 	// found; only said once the exchange has ended.
 	Sufficient *bool      `json:"sufficient,omitempty"`
@@ -238,7 +328,8 @@ type PartView struct {
 	Proof    catalog.ProofCode `json:"proof"`
 	Name     string            `json:"name"`
 	Role     catalog.Role      `json:"role"`
-	State    string            `json:"state"` // running, released, withheld
+	State    string            `json:"state"`           // running, deferred, released, withheld
+	Until    *time.Time        `json:"until,omitempty"` // of a deferred part: it has its result by then
 	Code     Code              `json:"code,omitempty"`
 	Sentence string            `json:"sentence,omitempty"`
 	Number   string            `json:"number,omitempty"`
@@ -253,7 +344,7 @@ type LegView struct {
 	Source     catalog.SourceID   `json:"source"`
 	Department string             `json:"department"`
 	Route      catalog.RouteClass `json:"route"`
-	State      string             `json:"state"` // running, ended
+	State      string             `json:"state"` // running, deferred, ended
 	Code       Code               `json:"code,omitempty"`
 	Millis     int64              `json:"ms,omitempty"`
 	Retryable  bool               `json:"retryable,omitempty"`
@@ -266,26 +357,39 @@ func (s *Service) View(x *Exchange) View {
 	v := View{Exchange: x.Number, Item: x.plan.item.Code, Situation: x.plan.situation.Code, Case: x.Request.Case,
 		State: "running", Expires: x.Expires}
 	for _, pt := range x.plan.parts {
-		v.Parts = append(v.Parts, s.partView(pt))
+		v.Parts = append(v.Parts, s.partView(x.Number, pt))
 	}
-	if x.ended {
+	switch {
+	case x.ended:
 		v.State = "ended"
 		ok := sufficient(x.plan)
 		v.Sufficient = &ok
+	case x.running == 0:
+		v.State = "deferred"
 	}
 	return v
 }
 
-func (s *Service) partView(pt *part) PartView {
+func (s *Service) partView(number string, pt *part) PartView {
 	p := PartView{Part: pt.id, Proof: pt.proof.Code, Name: pt.proof.Name, Role: pt.subject.role, State: "running", Legs: []LegView{}}
-	if r := pt.result; r != nil && r.withheld {
+	switch r := pt.result; {
+	case pt.waits():
+		p.State, p.Sentence, p.Until = "deferred", s.deferredSentence(number, pt), &pt.until
+	case r == nil:
+	case r.withheld:
 		p.State, p.Sentence = "withheld", withheldSentence
-	} else if r != nil {
+		if r.sentence != "" {
+			p.Sentence = r.sentence
+		}
+	default:
 		p.State, p.Code, p.Sentence, p.Number, p.Manual, p.Millis = "released", r.code, r.sentence, r.number, r.manual, r.millis
 	}
 	for _, l := range pt.legs {
 		lv := LegView{Leg: l.id, Source: l.source.ID, Department: s.department(l.source.Department).Name, Route: l.source.Route, State: "running"}
-		if l.ended {
+		switch {
+		case !l.until.IsZero():
+			lv.State = "deferred"
+		case l.ended:
 			lv.State, lv.Millis = "ended", l.millis
 		}
 		if p.State == "released" {
@@ -295,6 +399,18 @@ func (s *Service) partView(pt *part) PartView {
 		p.Legs = append(p.Legs, lv)
 	}
 	return p
+}
+
+// deferredSentence tells the clerk when a part comes and how to get it. It says
+// nothing of what may be found.
+func (s *Service) deferredSentence(number string, pt *part) string {
+	var who []string
+	for _, l := range pt.legs {
+		if name := s.party(pt, l); !l.until.IsZero() && !slices.Contains(who, name) {
+			who = append(who, name)
+		}
+	}
+	return "已转为延时办理，" + strings.Join(who, "、") + "最迟于" + chineseTime(pt.until) + "前答复，凭本次办理号 " + number + " 取件。"
 }
 
 const withheldSentence = "审计日志或状态库暂不可写，本项未放行任何结果；请稍后重试。"
@@ -362,7 +478,7 @@ func (s *Service) Last() *PublicView {
 		sensitive := last.plan.parts[i].proof.Sensitive
 		public := func(c Code) string {
 			switch part.State {
-			case "running":
+			case "running", "deferred":
 				return "…"
 			case "withheld":
 				return "WITHHELD"

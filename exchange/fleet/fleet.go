@@ -193,13 +193,22 @@ func (k *Keys) Find(keyID string) *jose.Key {
 	return k.byID[keyID]
 }
 
+// Today returns the symmetric key of the day now lies in, and its id.
+func (k *Keys) Today(now time.Time) (keyID string, key []byte, err error) {
+	pair, err := k.Current(now)
+	if err != nil {
+		return "", nil, err
+	}
+	return pair.ID(), derived(pair), nil
+}
+
 // Seal encrypts for any gateway of the fleet, as a compact JWE of type typ.
 func (k *Keys) Seal(now time.Time, typ string, plain []byte) (string, error) {
-	key, err := k.Current(now)
+	id, key, err := k.Today(now)
 	if err != nil {
 		return "", err
 	}
-	return jose.EncryptDirect(derived(key), key.ID(), typ, plain)
+	return jose.EncryptDirect(key, id, typ, plain)
 }
 
 // Open decrypts what a gateway of the fleet has sealed.
