@@ -16,6 +16,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/catalog"
+	"yizheng/exchange/fleet"
 	"yizheng/exchange/store"
 	"yizheng/identity"
 	"yizheng/identity/jose"
@@ -87,7 +88,7 @@ func newRelease(dir string) (*catalog.Release, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"owner", "agent-1", "agent-2", "agent-3"} {
+	for _, name := range []string{"owner", "front", "agent-1", "agent-2", "agent-3"} {
 		if name != "owner" {
 			k, err := jose.GenerateKey()
 			if err != nil {
@@ -190,9 +191,11 @@ type city struct {
 	store   *store.Store
 	auditIn string
 	sources map[string]*fake
+	slow    *slow
 	reply   *jose.Key
+	fleet   *fleet.Keys
 	gate    *gate
-	offset  atomic.Int64 // of the clock, ns
+	offset  *atomic.Int64 // of the clock, ns
 	logged  *lockedBuffer
 	who     Principal
 	tokens  int
@@ -229,7 +232,7 @@ func (g *gate) SignMessage(m []byte) ([]byte, error) {
 
 func newCity(t testing.TB) *city {
 	t.Helper()
-	c := &city{t: t, sources: map[string]*fake{}, logged: &lockedBuffer{}, auditIn: filepath.Join(t.TempDir(), "audit"),
+	c := &city{t: t, sources: map[string]*fake{}, slow: &slow{}, fleet: fleet.InMemory(), offset: new(atomic.Int64), logged: &lockedBuffer{}, auditIn: filepath.Join(t.TempDir(), "audit"),
 		who: Principal{Caller: "hall", Operator: "clerk-01", Workstations: []catalog.WorkstationID{"ws-01", "ws-02"}}}
 	signer, err := jose.GenerateKey()
 	c.ok(err)
@@ -240,15 +243,43 @@ func newCity(t testing.TB) *city {
 	c.ok(err)
 	c.store, err = store.Open(context.Background(), store.Config{Driver: "sqlite", DSN: store.Memory, Now: c.now})
 	c.ok(err)
+	t.Cleanup(func() { _ = c.store.Close() })
+	c.run("01")
+	return c
+}
+
+// twin is another gateway of the same fleet.
+func (c *city) twin() *city {
+	c.t.Helper()
+	d := *c
+	d.logged, d.auditIn, d.tokens = &lockedBuffer{}, filepath.Join(c.t.TempDir(), "audit"), c.tokens+1000
+	signer, err := jose.GenerateKey()
+	c.ok(err)
+	d.gate = &gate{Key: signer}
+	d.log, err = audit.OpenLog(context.Background(), audit.Config{Dir: d.auditIn, Origin: "yz2.test/audit/2026q4", Signer: d.gate, SegmentSize: 1 << 20})
+	c.ok(err)
+	d.run("02")
+	return &d
+}
+
+// run starts the gateway of a slot.
+func (c *city) run(slot string) {
+	t := c.t
+	t.Helper()
 	pseudonyms, err := audit.OpenPseudonyms(filepath.Join(t.TempDir(), "pseudonyms"))
 	c.ok(err)
 	sources := map[string]Source{}
+	sources["front:pb-front"] = c.slow
 	for _, s := range shared.release.Catalogue.Sources {
+		if c.sources[s.Connection] != nil {
+			sources[s.Connection] = c.sources[s.Connection]
+			continue
+		}
 		f := &fake{}
 		f.gives(c.found(s.Connection), nil)
 		c.sources[s.Connection], sources[s.Connection] = f, f
 	}
-	c.Service, err = New(context.Background(), Config{Slot: "01", Key: shared.key, Release: shared.release, Sources: sources, Seals: shared.seals,
+	c.Service, err = New(context.Background(), Config{Slot: slot, Fleet: c.fleet, Key: shared.key, Release: shared.release, Sources: sources, Seals: shared.seals,
 		Renderer: shared.renderer, Audit: c.log, Pseudonyms: pseudonyms, Store: c.store, Now: c.now,
 		Logger:   slog.New(slog.NewTextHandler(c.logged, nil)),
 		TokenKey: func(kid string) []byte { return map[string][]byte{"fleet": shared.token}[kid] }})
@@ -260,14 +291,12 @@ func newCity(t testing.TB) *city {
 			t.Error(err)
 		}
 		_ = c.log.Close() // some tests break it
-		_ = c.store.Close()
 		for _, secret := range []string{liNumber, liName, wangNumber, wangName} {
 			if strings.Contains(c.logged.String(), secret) {
 				t.Error("the process log tells who was asked about")
 			}
 		}
 	})
-	return c
 }
 
 func (c *city) now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
@@ -283,7 +312,7 @@ func (c *city) ok(err error) {
 func (c *city) found(connection string) Answer {
 	fields := map[string]map[string]any{
 		"si": {"month": "2026-10", "base": "5000.00"}, "mr": {"state": "20"}, "hf": {"account": "0001"},
-		"re-city": {"unit": "U1", "area": 88.5}, "re-county": {"unit": "U2", "area": 90.0},
+		"re-city": {"unit": "U1", "area": 88.5}, "re-county": {"unit": "U2", "area": 90.0}, "hj-city": {"account": "H1"},
 	}[connection]
 	auth := catalog.AuthChannel
 	if connection == "si" || connection == "re-county" {

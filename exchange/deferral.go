@@ -103,7 +103,7 @@ func (s *Service) postPart(ctx context.Context, x *Exchange, pt *part, late []*l
 	if err != nil {
 		return err
 	}
-	expires := last.Add(s.lifetime)
+	expires := last.Add(max(s.lifetime, deferredKept))
 	x.defers(pt, last, expires) // before an answer can come
 	err = s.store.Defer(ctx, store.Deferral{ExchangeNo: x.Number, Part: pt.id, Context: sealed, Legs: len(late), Deadline: last, Expires: expires}, s.runner)
 	if err != nil {
@@ -117,6 +117,10 @@ func (s *Service) postPart(ctx context.Context, x *Exchange, pt *part, late []*l
 	}
 	return nil
 }
+
+// deferredKept is how long a deferred result can be fetched after the last
+// moment for it: who was told to come back comes the next day.
+const deferredKept = 24 * time.Hour
 
 // question is what a leg asks its source.
 func (s *Service) question(x *Exchange, pt *part, l *leg) Ask {

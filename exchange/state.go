@@ -42,7 +42,7 @@ type Exchange struct {
 // only told with a released result.
 type Event struct {
 	Seq    int    `json:"seq"`
-	Kind   string `json:"kind"` // leg.asked, leg.ended, part.released, part.deferred, part.withheld, exchange.ended
+	Kind   string `json:"kind"` // leg.asked, leg.ended, part.released, part.deferred, part.withheld, exchange.deferred, exchange.ended
 	Part   string `json:"part,omitempty"`
 	Leg    string `json:"leg,omitempty"`
 	Millis int64  `json:"ms,omitempty"`
@@ -160,7 +160,11 @@ func (x *Exchange) finish() bool {
 		return false
 	}
 	x.wipe(x.forgotten)
-	return x.end()
+	if x.end() {
+		return true
+	}
+	x.add(Event{Kind: "exchange.deferred"})
+	return false
 }
 
 // end ends the exchange if nothing runs or waits. The caller holds mu.
@@ -239,6 +243,10 @@ func (x *Exchange) Quiet() bool {
 	defer x.mu.Unlock()
 	return x.running == 0
 }
+
+// Found reports whether the exchange was found in the store: it was begun at
+// another gateway, or before a restart, and its events begin with that.
+func (x *Exchange) Found() bool { return x.found }
 
 func (x *Exchange) expires() time.Time {
 	x.mu.Lock()
@@ -410,7 +418,7 @@ func (s *Service) deferredSentence(number string, pt *part) string {
 			who = append(who, name)
 		}
 	}
-	return "已转为延时办理，" + strings.Join(who, "、") + "最迟于" + chineseTime(pt.until) + "前答复，凭本次办理号 " + number + " 取件。"
+	return "已转为延时办理，" + strings.Join(who, "、") + "最迟于" + certificate.Time(pt.until) + "前答复，凭本次办理号 " + number + " 取件。"
 }
 
 const withheldSentence = "审计日志或状态库暂不可写，本项未放行任何结果；请稍后重试。"

@@ -105,7 +105,7 @@ func (s *Service) restore(ctx context.Context, number string) (*Exchange, error)
 		return nil, nil
 	}
 	x := &Exchange{Number: number, Began: time.UnixMilli(t.Began), Expires: kept.Expires, who: Principal(t.Who), plan: &plan{}, found: true,
-		Request: Request{Item: t.Item, Situation: t.Situation, Case: t.Case, Purpose: t.Purpose}, changed: make(chan struct{})}
+		Request: Request{Item: t.Item, Situation: t.Situation, Case: t.Case, Purpose: t.Purpose}, running: 1, changed: make(chan struct{})}
 	if err := s.matter(x); err != nil {
 		return nil, err
 	}

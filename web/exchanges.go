@@ -56,14 +56,21 @@ func (s *Server) startExchange(ctx context.Context, r *request) (reply, error) {
 func (s *Server) awaitEnd(ctx context.Context, x *exchange.Exchange, wait time.Duration) {
 	until := time.Now().Add(wait)
 	for {
-		_, changed, ended := x.Events(0)
+		_, changed, _ := x.Events(0)
 		left := time.Until(until)
-		if ended || left <= 0 || ctx.Err() != nil {
+		if x.Quiet() || left <= 0 || ctx.Err() != nil { // for what is deferred nobody waits here
 			return
 		}
-		s.await(ctx, left, changed)
+		s.await(ctx, min(left, look), changed)
+		if err := s.exchanges.Refresh(ctx, x); err != nil {
+			return // the answer will say so
+		}
 	}
 }
+
+// look is how often the store is asked what other gateways have done for an
+// exchange that somebody watches here.
+const look = time.Second
 
 // exchangeReply is the state of an exchange. To the asker who waits it is 200
 // with all results when it has ended, else 202 with where to ask.
@@ -95,7 +102,7 @@ func (s *Server) exchangeReply(ctx context.Context, r *request, x *exchange.Exch
 }
 
 func (s *Server) getExchange(ctx context.Context, r *request) (reply, error) {
-	x, err := s.exchanges.Find(r.who, r.param("no"))
+	x, err := s.exchanges.Find(ctx, r.who, r.param("no"))
 	if err != nil {
 		return reply{}, err
 	}
@@ -103,14 +110,14 @@ func (s *Server) getExchange(ctx context.Context, r *request) (reply, error) {
 }
 
 // exchangeEvents streams progress until the exchange ends; Last-Event-ID resumes.
-func (s *Server) exchangeEvents(_ context.Context, r *request) (reply, error) {
-	x, err := s.exchanges.Find(r.who, r.param("no"))
+func (s *Server) exchangeEvents(ctx context.Context, r *request) (reply, error) {
+	x, err := s.exchanges.Find(ctx, r.who, r.param("no"))
 	if err != nil {
 		return reply{}, err
 	}
 	next := 0
-	if last, err := strconv.Atoi(r.Header.Get("Last-Event-ID")); err == nil {
-		next = last + 1
+	if last, err := strconv.Atoi(r.Header.Get("Last-Event-ID")); err == nil && !x.Found() {
+		next = last + 1 // another gateway numbers its events anew
 	}
 	return eventStream(func(ctx context.Context, w *stream) error { return s.follow(ctx, w, r.who, x, next) }), nil
 }
@@ -118,7 +125,7 @@ func (s *Server) exchangeEvents(_ context.Context, r *request) (reply, error) {
 func (s *Server) follow(ctx context.Context, w *stream, who exchange.Principal, x *exchange.Exchange, next int) error {
 	all, _, _ := x.Events(0)
 	next = min(max(next, 0), len(all))
-	for {
+	for beat := time.Now(); ; {
 		events, changed, ended := x.Events(next)
 		for _, e := range events {
 			now, err := s.progress(ctx, who, x, e)
@@ -136,7 +143,10 @@ func (s *Server) follow(ctx context.Context, w *stream, who exchange.Principal, 
 		if last, _, _ := x.Events(next - 1); ended && len(last) > 0 && last[0].Kind == "exchange.ended" {
 			return nil // not before that event: it comes a moment after the end itself
 		}
-		s.await(ctx, s.times.beat, changed)
+		s.await(ctx, min(s.times.beat, look), changed)
+		if err := s.exchanges.Refresh(ctx, x); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -144,6 +154,10 @@ func (s *Server) follow(ctx context.Context, w *stream, who exchange.Principal, 
 			return nil
 		case <-changed:
 		default:
+			if time.Since(beat) < s.times.beat {
+				continue
+			}
+			beat = time.Now()
 			if err := w.beat(); err != nil {
 				return err
 			}
@@ -173,7 +187,7 @@ func (s *Server) progress(ctx context.Context, who exchange.Principal, x *exchan
 
 // getResult hands one result over as ciphertext; the middleware records the view first.
 func (s *Server) getResult(ctx context.Context, r *request) (reply, error) {
-	x, err := s.exchanges.Find(r.who, r.param("no"))
+	x, err := s.exchanges.Find(ctx, r.who, r.param("no"))
 	if err != nil {
 		return reply{}, err
 	}
@@ -196,7 +210,7 @@ func (s *Server) retryLeg(ctx context.Context, r *request) (reply, error) {
 }
 
 func (s *Server) forgetExchange(ctx context.Context, r *request) (reply, error) {
-	x, err := s.exchanges.Find(r.who, r.param("no"))
+	x, err := s.exchanges.Find(ctx, r.who, r.param("no"))
 	if err != nil {
 		return reply{}, err
 	}

@@ -46,6 +46,7 @@ var statuses = map[exchange.Reason]int{
 	exchange.ReasonGone:           http.StatusConflict,
 	exchange.ReasonNotFound:       http.StatusNotFound,
 	exchange.ReasonNotRetryable:   http.StatusConflict,
+	exchange.ReasonPickup:         http.StatusForbidden,
 	exchange.ReasonUnavailable:    http.StatusServiceUnavailable,
 }
 
