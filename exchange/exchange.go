@@ -74,6 +74,7 @@ func (s *Service) begin(ctx context.Context, who Principal, req Request, key str
 		s.abandon(ctx, x)
 		return nil, err
 	}
+	s.keepOrders(ctx, x)
 	s.start(x)
 	return x, nil
 }

@@ -115,7 +115,9 @@ func (s *Service) recordIntent(ctx context.Context, x *Exchange) error {
 	if err != nil {
 		return err
 	}
-	x.intent, x.intentIndex = receipts[0].Pointer(), receipts[0].Index
+	if x.intent.Origin == "" { // a repeat may know its first intent, which documents name
+		x.intent, x.intentIndex = receipts[0].Pointer(), receipts[0].Index
+	}
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"yizheng/audit"
 	"yizheng/catalog"
 	"yizheng/exchange/store"
 )
@@ -24,7 +25,8 @@ type ticketJSON struct {
 	Situation catalog.SituationCode `json:"situation"`
 	Case      string                `json:"case"`
 	Purpose   string                `json:"purpose"`
-	Began     int64                 `json:"began"` // ms since the epoch
+	Began     int64                 `json:"began"`            // ms since the epoch
+	Intent    string                `json:"intent,omitempty"` // with orders: documents name it
 	Parts     []ticketPartJSON      `json:"parts"`
 }
 
@@ -33,6 +35,7 @@ type ticketPartJSON struct {
 	Proof  catalog.ProofCode `json:"proof"`
 	Role   catalog.Role      `json:"role"`
 	Denied bool              `json:"denied,omitempty"`
+	Order  *orderJSON        `json:"order,omitempty"`
 }
 
 type viewJSON struct {
@@ -56,10 +59,28 @@ const ticketVersion = 1
 func (s *Service) sealTicket(x *Exchange) (string, error) {
 	t := ticketJSON{V: ticketVersion, Who: principalJSON{Caller: x.who.Caller, Operator: x.who.Operator}, Item: x.plan.item.Code,
 		Situation: x.plan.situation.Code, Case: x.Request.Case, Purpose: x.plan.purpose.Code, Began: x.Began.UnixMilli()}
+	if x.intent.Origin != "" {
+		t.Intent = x.intent.String()
+	}
 	for _, pt := range x.plan.parts {
-		t.Parts = append(t.Parts, ticketPartJSON{Part: pt.id, Proof: pt.proof.Code, Role: pt.subject.role, Denied: pt.denied})
+		t.Parts = append(t.Parts, ticketPartJSON{Part: pt.id, Proof: pt.proof.Code, Role: pt.subject.role, Denied: pt.denied, Order: pt.order.encode()})
 	}
 	return s.sealJSON(typeTicket, t)
+}
+
+// keepOrders lets another gateway go on with documents that fronts make: they
+// name the record of the intent, which is known only now.
+func (s *Service) keepOrders(ctx context.Context, x *Exchange) {
+	if x.repeated || !slices.ContainsFunc(x.plan.parts, func(pt *part) bool { return pt.order != nil }) {
+		return
+	}
+	ticket, err := s.sealTicket(x)
+	if err == nil {
+		err = s.store.SetTicket(ctx, x.Number, s.runner, ticket)
+	}
+	if err != nil { // then a repeat elsewhere is answered with a document that it has not ordered
+		s.log.Warn("orders not kept", "exchange", x.Number, "err", err)
+	}
 }
 
 func (s *Service) sealView(pt *part, r *result) (string, error) {
@@ -109,6 +130,12 @@ func (s *Service) restore(ctx context.Context, number string) (*Exchange, error)
 	if err := s.matter(x); err != nil {
 		return nil, err
 	}
+	if t.Intent != "" {
+		if x.intent, err = audit.ParsePointer(t.Intent); err != nil {
+			return nil, fmt.Errorf("ticket: %w", err)
+		}
+		x.intentIndex = x.intent.Index
+	}
 	for _, p := range t.Parts {
 		pt, err := s.restorePart(p)
 		if err != nil {
@@ -125,6 +152,10 @@ func (s *Service) restorePart(p ticketPartJSON) (*part, error) {
 		return nil, fmt.Errorf("ticket: no proof %s in the catalogue any more", p.Proof)
 	}
 	pt := &part{id: p.Part, proof: proof, subject: &subject{role: p.Role}, denied: p.Denied, gone: true}
+	var err error
+	if pt.order, err = p.Order.decode(); err != nil {
+		return nil, err
+	}
 	for i, id := range proof.Sources {
 		src, ok := s.release.Catalogue.Source(id)
 		if ok && !p.Denied {
@@ -243,11 +274,16 @@ func (s *Service) repeat(ctx context.Context, who Principal, x *Exchange, number
 	case err != nil:
 		return nil, s.storeRefusal(err)
 	}
-	x.Number, x.repeated, x.Expires = number, true, former.Expires
+	x.Number, x.repeated, x.Began, x.Expires = number, true, former.Began, former.Expires
+	x.intent, x.intentIndex = former.intent, former.intentIndex
 	for _, pt := range x.plan.parts {
 		i := slices.IndexFunc(former.plan.parts, func(f *part) bool { return f.id == pt.id })
-		if i >= 0 && !open(former.plan.parts[i]) {
+		switch {
+		case i < 0:
+		case !open(former.plan.parts[i]):
 			pt.become(former.plan.parts[i])
+		case former.intent.Origin != "":
+			pt.order = former.plan.parts[i].order
 		}
 	}
 	return x, nil

@@ -137,6 +137,16 @@ func (s *Store) claim(ctx context.Context, tx *sql.Tx, key, request string, a Ad
 	return existing, nil
 }
 
+// SetTicket replaces the ticket of runner's exchange; of another's it does nothing.
+func (s *Store) SetTicket(ctx context.Context, exchangeNo, runner, ticket string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err := s.db.ExecContext(ctx, `UPDATE admission SET ticket = $1 WHERE exchange_no = $2 AND runner = $3`, ticket, exchangeNo, runner); err != nil {
+		return unavailable("set ticket", err)
+	}
+	return nil
+}
+
 // TakeOver makes runner the one process whose results of an exchange are kept.
 // It returns ErrNotFound for an exchange that has expired or was deleted.
 func (s *Store) TakeOver(ctx context.Context, exchangeNo, runner string) error {
