@@ -41,6 +41,7 @@ const (
 	OpDeny        Op = "deny" // refused before anything was asked
 	OpAdmin       Op = "admin"
 	OpCatalog     Op = "admin.catalog"
+	OpSealStep    Op = "admin.seal" // a step of the register of seals
 	OpKey         Op = "key"
 	OpAlarm       Op = "alarm"
 	OpAuditSearch Op = "audit.search"
@@ -53,7 +54,7 @@ const (
 func (op Op) essential() bool {
 	switch op {
 	case OpLogOpen, OpLogStart, OpLogStop, OpLogClose, OpLogRecovered, OpClockStep,
-		OpLogin, OpLogout, OpDeny, OpAdmin, OpCatalog, OpKey, OpAlarm:
+		OpLogin, OpLogout, OpDeny, OpAdmin, OpCatalog, OpSealStep, OpWithdraw, OpKey, OpAlarm:
 		return true
 	}
 	return false

@@ -3,6 +3,10 @@ package seal
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/emmansun/gmsm/smx509"
 
 	"yizheng/seal/ses"
 )
@@ -70,4 +74,27 @@ func CheckHolderCert(der []byte, v Validity, trust *Trust) error {
 		return fmt.Errorf("%w: holder's certificate (签章证书): %w", ErrMaterial, err)
 	}
 	return nil
+}
+
+// ParseCertificate parses a certificate in DER and insists on an SM2 key (an
+// *ecdsa.PublicKey). Errors wrap ErrMaterial.
+func ParseCertificate(der []byte) (*smx509.Certificate, error) {
+	cert, err := parseCert(der)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
+	}
+	return cert, nil
+}
+
+// ReadFiles reads seal and signing certificate, both DER, from a seal's directory.
+// Errors wrap ErrMaterial.
+func ReadFiles(dir string) (eseal, holder []byte, err error) {
+	if eseal, err = os.ReadFile(filepath.Join(dir, sealFile)); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrMaterial, err)
+	}
+	cert, err := readCert(filepath.Join(dir, certFile))
+	if err != nil {
+		return nil, nil, err
+	}
+	return eseal, cert.Raw, nil
 }

@@ -41,10 +41,11 @@ type RegistryOptions struct {
 	Trust *Trust
 	// Profile names a local standard that the seals must keep, "" for none.
 	Profile Profile
-	// States, when set, tells the states of seals in the place of status.json, as
-	// the register of seals (package seal/life) does. ok is false for a directory
-	// that is not in it; such a seal is not opened.
-	States func(id string) (state State, since time.Time, ok bool)
+	// States, when set, tells the states of the seals it knows in the place of
+	// status.json, as the register of seals (package seal/life) does. One that it
+	// knows and that has no state, since it was never issued or is destroyed, is
+	// not opened whatever lies in its directory.
+	States func(id string) (state State, since time.Time, known bool)
 	// Mode is the form of signatures, Modes that of single seals, by id.
 	Mode  Mode
 	Modes map[string]Mode
@@ -148,8 +149,8 @@ func (r *Registry) Reload() error {
 		if !e.IsDir() || strings.HasPrefix(id, ".") {
 			continue
 		}
-		state, known, err := r.state(id)
-		if !known && err == nil {
+		state, err := r.state(id)
+		if state.State == "" && err == nil {
 			continue
 		}
 		var h *held
@@ -173,17 +174,19 @@ func (r *Registry) held() map[string]*held {
 	return nil
 }
 
-// state is a seal's state by the register, or by its own file.
-func (r *Registry) state(id string) (s sealState, known bool, err error) {
+// state is a seal's state by the register, or by its own file; "" for one that must not be opened.
+func (r *Registry) state(id string) (s sealState, err error) {
 	if r.options.States != nil {
-		s.State, s.Since, known = r.options.States(id)
-		return s, known, nil
+		var known bool
+		if s.State, s.Since, known = r.options.States(id); known {
+			return s, nil
+		}
 	}
 	path := filepath.Join(r.dir, id, statusName)
 	if err := readState(path, &s); err != nil {
-		return s, false, fmt.Errorf("%w: %s: %w", ErrMaterial, path, err)
+		return s, fmt.Errorf("%w: %s: %w", ErrMaterial, path, err)
 	}
-	return s, true, nil
+	return s, nil
 }
 
 // openSeal opens a seal, or returns a copy of old if nothing but its state can

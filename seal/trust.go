@@ -2,7 +2,6 @@ package seal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,15 +27,17 @@ import (
 // A maker is trusted by its certificate, byte for byte: holders have certificates of
 // the same roots, and none of them may make itself a seal in another's name.
 //
-// It does not change after loading and is safe for concurrent use. Without LoadTrust
+// It does not change after loading, but for the status lists (ReloadStatus), and is
+// safe for concurrent use. Without LoadTrust
 // (nil or zero) it trusts nobody.
 type Trust struct {
 	roots, intermediates *smx509.CertPool
 	stampRoots           *smx509.CertPool // roots and tsa
 	authorities          []*smx509.Certificate
 	revocations          *revocation.Checker
-	makers               map[string]bool        // by raw certificate
-	status               map[string]*StatusList // by the maker's key id
+	makers               map[string]bool // by raw certificate
+	dir                  string          // where the status lists are
+	status               statusLists
 
 	// What was found good before: chains, certificates that parsed, and seals of
 	// pinned makers whose signature is right, by their bytes.
@@ -70,7 +71,7 @@ func OpenTrust(dir string, o TrustOptions) (*Trust, error) {
 	}
 	t := &Trust{
 		roots: smx509.NewCertPool(), intermediates: smx509.NewCertPool(), revocations: checker,
-		makers: map[string]bool{}, status: map[string]*StatusList{},
+		makers: map[string]bool{}, dir: dir,
 	}
 	n, err := t.load(filepath.Join(dir, "roots"), t.roots)
 	if err != nil {
@@ -91,7 +92,7 @@ func OpenTrust(dir string, o TrustOptions) (*Trust, error) {
 	if err := t.loadMakers(filepath.Join(dir, "makers")); err != nil {
 		return nil, err
 	}
-	if err := t.loadStatus(dir); err != nil {
+	if err := t.ReloadStatus(); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -193,50 +194,13 @@ func (t *Trust) addCRL(list *revocation.List) bool {
 	return signed
 }
 
-func (t *Trust) loadStatus(dir string) error {
-	files, err := filepath.Glob(filepath.Join(dir, "seals-status*.json"))
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMaterial, err)
-	}
-	for _, path := range files {
-		raw, err := os.ReadFile(path)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrMaterial, err)
-		}
-		if err := t.addStatus(raw); err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrMaterial, path, err)
-		}
-	}
-	return nil
-}
-
-// addStatus keeps the newest list of a pinned maker.
-func (t *Trust) addStatus(raw []byte) error {
-	list, maker, err := parseStatusList(raw)
-	if err != nil {
-		return err
-	}
-	issuer, err := t.maker(maker, list.Issued)
-	if err != nil {
-		return fmt.Errorf("its signer: %w", err)
-	}
-	if t.revocations.Known(maker, issuer, list.Issued, list.Issued).State == revocation.Revoked {
-		return errors.New("its signer: certificate revoked")
-	}
-	id := keyID(maker)
-	if old := t.status[id]; old == nil || list.newer(old) {
-		t.status[id] = list
-	}
-	return nil
-}
-
 // statusOf returns the list of a maker, nil when there is none. A maker speaks for
 // the seals it made and for no others: identifiers are unique to a maker only.
 func (t *Trust) statusOf(maker *smx509.Certificate) *StatusList {
 	if maker == nil {
 		return nil
 	}
-	return t.status[keyID(maker)]
+	return t.status.of(keyID(maker))
 }
 
 // Revocation says whether a certificate was revoked at a time, as known now. It may

@@ -34,6 +34,9 @@ type Config struct {
 	Audit   assembly.AuditConfig   `yaml:"audit"`
 	Store   StoreConfig            `yaml:"store"`
 	Fonts   FontsConfig            `yaml:"fonts"`
+	// Administrators look after seals and withdraw documents, two at a time. Without
+	// them the seals cannot be changed here.
+	Administrators []AdministratorConfig `yaml:"administrators"`
 	// Connections are the ways to source systems, by the name the catalogue uses.
 	Connections assembly.Connections `yaml:"connections"`
 	// Kafka leads to the front processors. Without it sources behind fronts are UNREACHABLE.
@@ -116,6 +119,9 @@ func (c *Config) resolve() {
 		&c.Store.DSNFile, &c.Store.RedisURL, &c.Fonts.Body}
 	for i := range c.Catalog.Administrators {
 		paths = append(paths, &c.Catalog.Administrators[i])
+	}
+	for i := range c.Administrators {
+		paths = append(paths, &c.Administrators[i].Key, &c.Administrators[i].Certificate)
 	}
 	for i := range c.Fonts.Fallbacks {
 		paths = append(paths, &c.Fonts.Fallbacks[i])

@@ -34,6 +34,8 @@ func commands() []command {
 		{"verify", "离线核验盖章 PDF 的八项 / run the eight checks on a sealed PDF, offline", verify},
 		{"audit", "verify、prove：审计日志离线工具 / offline tools of the audit log", auditCommand},
 		{"catalog", "check、diff、sign、publish：目录 / the catalogue", catalogCommand},
+		{"seal", "apply、approve、make、issue、suspend……：印章管理 / look after the seals", sealCommand},
+		{"keys", "new、root、maker、holder：密钥与试用证书 / keys, and certificates for trials", keysCommand},
 		{"init", "生成密钥、CA、印章与三员 / make keys, CA, seals and the three administrators", initialise},
 		{"topics", "apply：Kafka 主题与设置，先显示差别 / Kafka topics and settings; shows a diff first", topicsCommand},
 		{"health", "探测运行中的网关 / probe a running gateway", health},

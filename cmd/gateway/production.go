@@ -67,7 +67,7 @@ func (c *Config) strict() error {
 }
 
 func (c *Config) sealKeys() []string {
-	keys, err := filepath.Glob(filepath.Join(c.Seals.Dir, "*", "signer.key"))
+	keys, err := filepath.Glob(filepath.Join(c.Seals.Dir, "*", "signer*.key"))
 	if err != nil {
 		return nil // only a malformed pattern; OpenRegistry will say what is wrong with the path
 	}

@@ -22,6 +22,7 @@ import (
 	"yizheng/cmd/internal/assembly"
 	"yizheng/cmd/internal/process"
 	"yizheng/exchange"
+	"yizheng/exchange/custody"
 	"yizheng/exchange/ferry"
 	"yizheng/exchange/reading"
 	"yizheng/exchange/store"
@@ -66,6 +67,7 @@ type gateway struct {
 	key       *jose.Key
 	release   *catalog.Release
 	audit     *audit.Log
+	custody   *custody.Custody
 	earlier   []*audit.Archive
 	exchanges *exchange.Service
 	server    *web.Server
@@ -108,7 +110,12 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("seal trust: %w", err)
 	}
-	seals, err := seal.OpenRegistry(c.Seals.Dir, seal.RegistryOptions{PassphraseFile: c.Keys.Passphrase, Trust: trust, Profile: c.Seals.Profile})
+	persons, err := c.persons()
+	if err != nil {
+		return err
+	}
+	g.custody, err = custody.Open(ctx, custody.Config{Dir: c.Seals.Dir, Persons: persons, Audit: g.audit, Earlier: g.earlier, Logger: g.log,
+		Registry: seal.RegistryOptions{PassphraseFile: c.Keys.Passphrase, Trust: trust, Profile: c.Seals.Profile}})
 	if err != nil {
 		return fmt.Errorf("seals: %w", err)
 	}
@@ -118,7 +125,7 @@ func (g *gateway) open(ctx context.Context) error {
 	}
 	const tokenKeyID = "fleet"
 	g.exchanges, err = exchange.New(ctx, exchange.Config{
-		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: seals, Trust: trust, Renderer: renderer, Audit: g.audit, Earlier: g.earlier,
+		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: g.custody.Seals(), Trust: trust, Renderer: renderer, Audit: g.audit, Earlier: g.earlier,
 		Pseudonyms: pseudonyms, Store: st, Logger: g.log,
 		TokenKey: func(kid string) []byte {
 			if kid == tokenKeyID {
@@ -246,6 +253,7 @@ func (g *gateway) serve(ctx context.Context, out io.Writer) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		watching.Go(func() { g.watchFronts(ctx, out) })
+		watching.Go(func() { g.custody.Watch(ctx) })
 		return g.server.Serve(ctx, l, certificate, clients, 10*time.Second)
 	})
 }

@@ -355,13 +355,14 @@ func TestRegistry_BelievesTheStepsAndNotTheFiles(t *testing.T) {
 	c.do(r, "applicant", "mz", life.Suspend)
 	g := c.registry(r)
 	c.ok(os.WriteFile(filepath.Join(c.dir, "mz", "status.json"), []byte(`{"state":"issued","since":"2026-01-01T00:00:00Z"}`), 0o600))
-	c.ok(seal.WriteSealDir(c.dir, "slipped-in", seal.SealDir{Seal: c.make(c.maker, c.order("7", 1), 1), Holder: c.holders[1], Since: born}))
+	c.do(r, "applicant", "new", life.Apply, ordered(c.order("7", 1))) // nobody has approved it
+	c.ok(seal.WriteSealDir(c.dir, "new", seal.SealDir{Seal: c.make(c.maker, c.order("7", 1), 1), Holder: c.holders[1], Since: born}))
 	c.ok(g.Reload())
 	if err := g.Check(t.Context(), "mz", c.clock); !errors.Is(err, seal.ErrSealNotValid) {
 		t.Errorf("a suspended seal with another status.json: %v", err)
 	}
-	if err := g.Check(t.Context(), "slipped-in", c.clock); !errors.Is(err, seal.ErrUnknownSeal) {
-		t.Errorf("a seal that is not in the register: %v", err)
+	if err := g.Check(t.Context(), "new", c.clock); !errors.Is(err, seal.ErrUnknownSeal) {
+		t.Errorf("a seal that was never issued: %v", err)
 	}
 }
 

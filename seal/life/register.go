@@ -37,6 +37,7 @@ type book struct {
 	steps  []Entry         // what each line said
 	events []event         // for status lists, in order
 	esids  map[string]bool // ever approved
+	makers map[string]bool // key ids of those who made seals here
 	last   time.Time
 }
 
@@ -49,7 +50,7 @@ type Entry struct {
 }
 
 func newBook() book {
-	return book{seals: map[string]*Seal{}, esids: map[string]bool{}}
+	return book{seals: map[string]*Seal{}, esids: map[string]bool{}, makers: map[string]bool{}}
 }
 
 func (b *book) head() string {
@@ -62,7 +63,7 @@ func (b *book) head() string {
 // copy lets a step be tried; seals are never changed in place.
 func (b *book) copy() book {
 	c := *b
-	c.seals, c.esids = maps.Clone(b.seals), maps.Clone(b.esids)
+	c.seals, c.esids, c.makers = maps.Clone(b.seals), maps.Clone(b.esids), maps.Clone(b.makers)
 	c.heads, c.steps, c.events = slices.Clip(b.heads), slices.Clip(b.steps), slices.Clip(b.events)
 	return c
 }
@@ -274,6 +275,20 @@ func (r *Register) Head() (n uint64, digest string) {
 	return uint64(len(r.book.heads)), r.book.head()
 }
 
+// From returns the entries after the one whose After is head, all for "". It
+// returns ErrRolledBack if the register has no such entry.
+func (r *Register) From(head string) ([]Entry, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := 0
+	if head != "" {
+		if i = slices.Index(r.book.heads, head) + 1; i == 0 {
+			return nil, ErrRolledBack
+		}
+	}
+	return slices.Clone(r.book.steps[i:]), nil
+}
+
 // Remembers checks that the register still has a line somebody has seen as the
 // n-th: ErrRolledBack if it has not.
 func (r *Register) Remembers(n uint64, digest string) error {
@@ -283,6 +298,13 @@ func (r *Register) Remembers(n uint64, digest string) error {
 		return fmt.Errorf("%w: step %d", ErrRolledBack, n)
 	}
 	return nil
+}
+
+// Makes reports whether the maker with this key id has made a seal of the register.
+func (r *Register) Makes(makerKid string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.book.makers[makerKid]
 }
 
 // StatusList is what the maker with this key id has to publish about its seals,
@@ -300,13 +322,15 @@ func (r *Register) StatusList(makerKid string, next time.Time) seal.StatusList {
 }
 
 // States tells package seal which seals may be used (seal.RegistryOptions).
-func (r *Register) States(id string) (state seal.State, since time.Time, ok bool) {
+func (r *Register) States(id string) (state seal.State, since time.Time, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.book.seals[id]
-	if s == nil || s.Current == nil {
+	if s == nil {
 		return "", since, false
 	}
-	state, ok = s.State.Usable()
-	return state, s.Since, ok
+	if s.Current != nil {
+		state, _ = s.State.Usable()
+	}
+	return state, s.Since, true
 }

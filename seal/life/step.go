@@ -13,6 +13,7 @@ import (
 
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
+	"yizheng/seal/ses"
 )
 
 // TypeStep is the JWS typ of a step.
@@ -61,6 +62,8 @@ type Order struct {
 	From     time.Time `json:"from"`
 	Until    time.Time `json:"until"`
 	Holder   []byte    `json:"holder"` // signing certificate, DER
+	// Version of the seal's structure; 0 is V4 (GB/T 38540), 1 V1 (GM/T 0031-2014).
+	Version ses.Version `json:"version,omitempty"`
 }
 
 // Step is one line's payload. Number counts from 1.

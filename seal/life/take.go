@@ -69,6 +69,7 @@ func (b *book) change(s *Seal, step Step, digest string, p staff.Person) error {
 		if s.Pending.Action != Renew {
 			into(Issued)
 		}
+		b.makers[e.Maker] = true
 		s.Current, s.Pending = &e, nil
 	}
 	return nil

@@ -10,6 +10,7 @@
 //	keys/admins/                         system, security-1, security-2, audit
 //	keys/departments/, agents/, fronts/, tls/  what the catalogue refers to by ${keys}/…
 //	seals/<id>/                          one directory a seal, for seal.OpenRegistry
+//	seals/journal.jws                    the register of seals (package seal/life)
 //	trust/roots/                         roots that vouch for seals and signers
 //	trust/makers/                        seal makers that are trusted
 //	releases/                            published catalogue releases
@@ -53,7 +54,7 @@ func Make(o Options) error {
 			return fmt.Errorf("set up: %w", err)
 		}
 	}
-	for _, f := range []func(Options) error{makeOwnKeys, makeCatalogueKeys, makeSeals} {
+	for _, f := range []func(Options) error{makeOwnKeys, makeCatalogueKeys, makeSeals, registerSeals} {
 		if err := f(o); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}
@@ -131,6 +132,11 @@ func makeCatalogueKeys(o Options) error {
 	}
 	if err := ca.issue("keys/tls/gateway", "gateway", o.Hosts); err != nil {
 		return err
+	}
+	for _, name := range []string{"security-1", "security-2"} {
+		if err := ca.issue("keys/tls/admin-"+name, name, nil); err != nil {
+			return err
+		}
 	}
 	for _, f := range files {
 		path := "keys/" + f.Path

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/emmansun/gmsm/smx509"
+
+	"yizheng/catalog"
+	"yizheng/identity/jose"
+	"yizheng/identity/staff"
+)
+
+// AdministratorConfig is a person who administers seals and withdrawals. Each has
+// one role; what matters needs two of them.
+type AdministratorConfig struct {
+	Name        string     `yaml:"name"`        // staff account
+	Role        staff.Role `yaml:"role"`        // applicant (applies), security (decides), maker (makes seals)
+	Key         string     `yaml:"key"`         // PEM of the person's SM2 public key, which signs what they decide
+	Certificate string     `yaml:"certificate"` // PEM of their TLS client certificate, for /v1/admin; may be missing
+	// Until ends what the person may sign, RFC 3339. Keep persons who left here:
+	// what they signed must still be verified.
+	Until time.Time `yaml:"until"`
+}
+
+// persons reads the administrators' keys and certificates.
+func (c *Config) persons() (*staff.Register, error) {
+	var list []staff.Person
+	for _, a := range c.Administrators {
+		p := staff.Person{Name: a.Name, Role: a.Role, Until: a.Until}
+		var err error
+		if p.Key, err = jose.ReadPublicKey(a.Key); err != nil {
+			return nil, fmt.Errorf("administrators: %s: %w", a.Name, err)
+		}
+		if a.Certificate != "" {
+			if p.Certificate, err = certificateDigest(a.Certificate); err != nil {
+				return nil, fmt.Errorf("administrators: %s: %s: %w", a.Name, a.Certificate, err)
+			}
+		}
+		list = append(list, p)
+	}
+	return staff.NewRegister(list)
+}
+
+// certificateDigest is catalog.KeyDigest of a PEM certificate's public key.
+func certificateDigest(path string) (string, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	block, _ := pem.Decode(raw)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return "", errors.New("no PEM certificate")
+	}
+	cert, err := smx509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return "", err
+	}
+	return catalog.KeyDigest(cert.RawSubjectPublicKeyInfo), nil
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"yizheng/seal"
+	"yizheng/seal/pdf"
+)
+
+// sealTest is the access test of GB/T 39047 5.2.3.3 d: a department's seal signs a
+// document that says it is a test and about nobody, and the eight checks are run on it.
+func sealTest(ctx context.Context, args []string, out io.Writer) error {
+	f := newSealFlags("test", "[-out FILE] ID", "-out test.pdf ca-city")
+	file := f.String("out", "", "保存测试文书 / keep the test document")
+	lang := f.String("lang", "zh", "zh 或 en / language of the report")
+	o, err := f.parse(args, 1)
+	if err != nil {
+		return err
+	}
+	c := o.config
+	seals, err := seal.OpenRegistry(c.Seals.Dir, seal.RegistryOptions{PassphraseFile: c.Keys.Passphrase, Trust: o.trust, Profile: c.Seals.Profile, States: o.register.States})
+	if err != nil {
+		return err
+	}
+	fonts, err := pdf.LoadFonts(c.Fonts.Body, c.Fonts.Fallbacks)
+	if err != nil {
+		return fmt.Errorf("字体不可用 / fonts: %w", err)
+	}
+	defer fonts.Close()
+	sealed, err := testDocument(ctx, seals, fonts, f.Arg(0), time.Now())
+	if err != nil {
+		return err
+	}
+	if *file != "" {
+		if err := os.WriteFile(*file, sealed, 0o600); err != nil {
+			return err
+		}
+	}
+	report := seal.Verify(sealed, o.trust, time.Now())
+	if err := report.WriteText(out, *lang); err != nil {
+		return err
+	}
+	if !report.Overall {
+		return errNo
+	}
+	return nil
+}
+
+// testDocument is about nobody, has no certificate number and says on every line that it is a test.
+func testDocument(ctx context.Context, seals *seal.Registry, fonts *pdf.Fonts, id string, at time.Time) ([]byte, error) {
+	renderer, err := pdf.NewRenderer(fonts)
+	if err != nil {
+		return nil, err
+	}
+	picture, name, err := seals.Picture(id)
+	if err != nil {
+		return nil, err
+	}
+	slot, err := seals.Slot(id)
+	if err != nil {
+		return nil, err
+	}
+	seed := make([]byte, pdf.SeedSize)
+	if _, err := rand.Read(seed); err != nil {
+		return nil, err
+	}
+	d, err := renderer.Render(pdf.Document{
+		Title: "测试文书（无效）", Issuer: name, Number: "TEST", IssuedAt: at, DataTime: at, ValidUntil: at,
+		Body: "本文书仅用于印章接入检测，不证明任何事项，不得使用。", Rows: []pdf.Row{{Label: "测试项目", Value: "印章接入检测（测试）"}},
+		Watermark: "测试 TEST", Seed: seed, Receipt: "TEST", SealPicture: picture, SealName: name, Signer: name,
+	}, slot)
+	if err != nil {
+		return nil, err
+	}
+	sealed, _, err := seals.Sign(ctx, id, d, at)
+	return sealed, err
+}
