@@ -98,7 +98,7 @@ const conformanceSQL = `SELECT code, zjhm, xm, je, dwmc, bz, sjsj FROM account W
 
 func sqlRig(t *testing.T) rig {
 	t.Helper()
-	db, err := localdb.LoadMemory(t.Context(), "fund", conformanceTables)
+	db, err := localdb.LoadMemory(t.Context(), "fund", systems.Database{Tables: conformanceTables})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func TestDemoCity_EverySourceFindsSomebodyAndNotEverybody(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, local := range city.Databases {
-		db, err := localdb.LoadMemory(t.Context(), name, local.Tables)
+		db, err := localdb.LoadMemory(t.Context(), name, local)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,11 +11,12 @@ import (
 
 	"yizheng/catalog"
 	"yizheng/deploy/simulators/localdb"
+	"yizheng/deploy/simulators/systems"
 )
 
 func memory(t *testing.T, c SQLConfig) *SQL {
 	t.Helper()
-	db, err := localdb.LoadMemory(t.Context(), "fund", conformanceTables)
+	db, err := localdb.LoadMemory(t.Context(), "fund", systems.Database{Tables: conformanceTables})
 	if err != nil {
 		t.Fatal(err)
 	}

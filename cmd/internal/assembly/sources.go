@@ -110,7 +110,7 @@ func (k ConnectionConfig) open(ctx context.Context, name string, demo bool) (Ada
 		return nil, err
 	}
 	conf := *k.SQL
-	if conf.DB, err = localdb.LoadMemory(ctx, name, city.Databases[name].Tables); err != nil {
+	if conf.DB, err = localdb.LoadMemory(ctx, name, city.Databases[name]); err != nil {
 		return nil, err
 	}
 	return adapters.NewSQL(conf)

@@ -24,7 +24,7 @@ import (
 // LoadMemory makes a database that all connections of the returned pool share
 // and can only read. It lasts until the pool is closed. The text "{now}" in a row
 // stands for the time of loading, Beijing, YYYYMMDDhhmmss.
-func LoadMemory(ctx context.Context, name string, tables map[string]systems.Table) (*sql.DB, error) {
+func LoadMemory(ctx context.Context, name string, d systems.Database) (*sql.DB, error) {
 	if !plainName.MatchString(name) {
 		return nil, fmt.Errorf("localdb: %q is not a plain name", name)
 	}
@@ -37,13 +37,10 @@ func LoadMemory(ctx context.Context, name string, tables map[string]systems.Tabl
 	}
 	defer writer.Close()
 	writer.SetMaxOpenConns(1)
-	if err := fill(ctx, writer, tables); err != nil {
+	if err := fill(ctx, writer, d.Tables); err != nil {
 		return nil, err
 	}
-	reader, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
-	if err != nil {
-		return nil, fmt.Errorf("localdb: %w", err)
-	}
+	reader := sql.OpenDB(connector{writer.Driver(), dsn + "&_pragma=query_only(1)", d.Slow})
 	reader.SetConnMaxLifetime(0)
 	reader.SetConnMaxIdleTime(0)
 	if err := reader.PingContext(ctx); err != nil { // this connection keeps the database alive

@@ -1,10 +1,14 @@
 package localdb
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"yizheng/deploy/simulators/systems"
 )
@@ -15,7 +19,7 @@ var sample = map[string]systems.Table{
 }
 
 func TestLoadMemory_SharedByConnectionsAndReadOnly(t *testing.T) {
-	db, err := LoadMemory(t.Context(), "fund", sample)
+	db, err := LoadMemory(t.Context(), "fund", systems.Database{Tables: sample})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,12 +42,12 @@ func TestLoadMemory_SharedByConnectionsAndReadOnly(t *testing.T) {
 }
 
 func TestLoadMemory_SameNameTwiceIsTwoDatabases(t *testing.T) {
-	a, err := LoadMemory(t.Context(), "fund", sample)
+	a, err := LoadMemory(t.Context(), "fund", systems.Database{Tables: sample})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	b, err := LoadMemory(t.Context(), "fund", nil)
+	b, err := LoadMemory(t.Context(), "fund", systems.Database{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +65,7 @@ func TestLoadMemory_RefusesWhatIsNotATable(t *testing.T) {
 		"no columns":      {"a": {}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db, err := LoadMemory(t.Context(), "fund", tables)
+			db, err := LoadMemory(t.Context(), "fund", systems.Database{Tables: tables})
 			if err == nil {
 				db.Close()
 				t.Fatal("accepted")
@@ -82,10 +86,34 @@ func TestLoadMemory_DemoCityLoads(t *testing.T) {
 		t.Fatal("no connections")
 	}
 	for name, d := range city.Databases {
-		db, err := LoadMemory(t.Context(), name, d.Tables)
+		db, err := LoadMemory(t.Context(), name, d)
 		if err != nil {
 			t.Fatal(err)
 		}
 		db.Close()
+	}
+}
+
+func TestLoadMemory_SlowNumbersTakeTheirTime(t *testing.T) {
+	db, err := LoadMemory(t.Context(), "fund", systems.Database{Tables: sample, Slow: map[string]time.Duration{"69010219700101004X": 30 * time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	took := func(ctx context.Context, number string) (time.Duration, error) {
+		began, n := time.Now(), 0
+		err := db.QueryRowContext(ctx, `SELECT count(*) FROM account WHERE zjhm = :number`, sql.Named("number", number)).Scan(&n)
+		return time.Since(began), err
+	}
+	if d, err := took(t.Context(), "69010219700101004X"); err != nil || d < 30*time.Millisecond {
+		t.Errorf("slow one took %v, %v", d, err)
+	}
+	if d, err := took(t.Context(), "690102198503120016"); err != nil || d > 25*time.Millisecond {
+		t.Errorf("any other took %v, %v", d, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := took(ctx, "69010219700101004X"); !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
 	}
 }

@@ -37,7 +37,8 @@ type Record struct {
 
 // Database is a department's database.
 type Database struct {
-	Tables map[string]Table `yaml:"tables"`
+	Tables map[string]Table         `yaml:"tables"`
+	Slow   map[string]time.Duration `yaml:"slow"` // by number: how long a question about it takes
 }
 
 // Table is one table: column definitions such as "zjhm TEXT", and rows in their order.
