@@ -7,11 +7,14 @@ import (
 )
 
 func TestNoPageHoldsTheSealAlone(t *testing.T) {
-	base := insuranceDocument(0)
-	for rows := range 60 {
-		d := base
-		d.Tables = insuranceDocument(rows).Tables
-		pages := pageText(layoutOf(t, d))
+	fs := testFonts(t, insuranceDocument(60))
+	for rows := range 40 {
+		d := insuranceDocument(rows)
+		l := newLayoutOf(t, fs, d)
+		if err := l.run(); err != nil {
+			t.Fatal(err)
+		}
+		pages := pageText(l)
 		if last := pages[len(pages)-1]; !strings.Contains(last, d.Conclusion) || !strings.Contains(last, d.Purpose) || !strings.Contains(last, "2025年3月5日|") {
 			t.Errorf("%d rows: the last of %d pages is %s", rows, len(pages), last)
 		}

@@ -22,6 +22,7 @@ type Picture struct {
 	WidthMM, HeightMM float64 // 1 to 120 mm
 
 	pixelsX, pixelsY int
+	oneInk           bool   // rgb is a single pixel
 	rgb, alpha       []byte // zlib streams
 }
 
@@ -52,23 +53,33 @@ func NewPicture(img image.Image, widthMM, heightMM float64) (Picture, error) {
 	}
 	rgb := make([]byte, 0, 3*b.Dx()*b.Dy())
 	alpha := make([]byte, 0, b.Dx()*b.Dy())
+	var ink *color.NRGBA // the only colour that is seen so far
+	oneInk := true
 	for y := b.Min.Y; y < b.Max.Y; y++ {
 		for x := b.Min.X; x < b.Max.X; x++ {
 			c := color.NRGBAModel.Convert(img.At(x, y)).(color.NRGBA)
-			if c.A == 0 {
+			switch {
+			case c.A == 0:
 				c = color.NRGBA{255, 255, 255, 0}
+			case ink == nil:
+				ink = &c
+			default:
+				oneInk = oneInk && c.R == ink.R && c.G == ink.G && c.B == ink.B
 			}
 			rgb = append(rgb, c.R, c.G, c.B)
 			alpha = append(alpha, c.A)
 		}
 	}
-	return Picture{widthMM, heightMM, b.Dx(), b.Dy(), deflate(rgb), deflate(alpha)}, nil
+	if oneInk = oneInk && ink != nil; oneInk {
+		rgb = []byte{ink.R, ink.G, ink.B}
+	}
+	return Picture{widthMM, heightMM, b.Dx(), b.Dy(), oneInk, deflate(rgb), deflate(alpha)}, nil
 }
 
 func deflate(b []byte) []byte {
 	var out bytes.Buffer
-	w := zlib.NewWriter(&out)
-	w.Write(b) // a bytes.Buffer does not fail
+	w, _ := zlib.NewWriterLevel(&out, zlib.BestCompression) // the level is known to be valid
+	w.Write(b)                                              // a bytes.Buffer does not fail
 	w.Close()
 	return out.Bytes()
 }

@@ -147,20 +147,22 @@ func TestSealStandsOnTheLastPageAtItsTrueSize(t *testing.T) {
 // the ToUnicode order of the subsets.
 func pageText(l *layout) []string {
 	var pages []string
-	shown := regexp.MustCompile(`/F(\d) [\d.]+ Tf <([0-9A-F]+)>|\nET\n`)
+	shown := regexp.MustCompile(`(?:/F(\d) [\d.]+ Tf)?<([0-9A-F]+)>Tj|\nET\n`)
 	for _, p := range l.pages {
 		var b strings.Builder
+		s := l.prefix.common
 		for _, m := range shown.FindAllStringSubmatch(string(p.b), -1) {
 			if m[2] == "" {
 				b.WriteByte('|')
 			}
+			if m[1] == "0" {
+				s = l.prefix.common
+			} else if m[1] != "" {
+				s = l.subsets[m[1][0]-'1']
+			}
 			for i := 0; i < len(m[2]); i += 4 {
 				var cid int
 				fmt.Sscanf(m[2][i:i+4], "%X", &cid)
-				s := l.prefix.common
-				if n := m[1][0] - '0'; n > 0 {
-					s = l.subsets[n-1]
-				}
 				b.WriteRune(s.runes[cid-1])
 			}
 		}

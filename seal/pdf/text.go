@@ -118,12 +118,14 @@ func trimSpaces(chars []char) []char {
 }
 
 // content is the content stream of a page, a form or a pattern. It remembers
-// colours and line width, to set them only when they change.
+// colours, line width and font, to set them only when they change.
 type content struct {
 	b         []byte
 	fills     shade // colour of surfaces and text; its initial value is black, as is that of lines
 	lines     shade
 	lineWidth float64 // 0 until it is set
+	font      uint8
+	size      float64 // 0 until a font is set
 }
 
 func (c *content) fillColor(col shade) {
@@ -198,18 +200,21 @@ func (c *content) text(chars []char, x, y float64, s style) {
 	if s.spacing != 0 {
 		c.op("Tc", s.spacing)
 	}
-	c.op("Tm", 1, 0, 0, 1, x, y)
+	c.op("Td", x, y)
 	const hex = "0123456789ABCDEF"
 	for i := 0; i < len(chars); {
 		f := chars[i].font
-		c.b = append(fontKey(c.b, f), ' ')
-		c.b = appendNumber(c.b, s.size)
-		c.b = append(c.b, " Tf <"...)
+		if c.font != f || c.size != s.size {
+			c.b = append(fontKey(c.b, f), ' ')
+			c.b = append(appendNumber(c.b, s.size), " Tf"...)
+			c.font, c.size = f, s.size
+		}
+		c.b = append(c.b, '<')
 		for ; i < len(chars) && chars[i].font == f; i++ {
 			v := chars[i].cid
 			c.b = append(c.b, hex[v>>12], hex[v>>8&15], hex[v>>4&15], hex[v&15])
 		}
-		c.b = append(c.b, "> Tj\n"...)
+		c.b = append(c.b, ">Tj\n"...)
 	}
 	if s.spacing != 0 {
 		c.op("Tc", 0)

@@ -161,9 +161,13 @@ func (w *writer) sealPicture(d *Document) {
 		w.stream(objAppearance, "/Type/XObject/Subtype/Form/BBox[0 0 0 0]/Resources<<>>", nil)
 		return
 	}
-	image := fmt.Sprintf("/Type/XObject/Subtype/Image/Width %d/Height %d/BitsPerComponent 8/Filter/FlateDecode", p.pixelsX, p.pixelsY)
-	w.stream(objImage, image+fmt.Sprintf("/ColorSpace/DeviceRGB/SMask %d 0 R", objMask), p.rgb)
-	w.stream(objMask, image+"/ColorSpace/DeviceGray", p.alpha)
+	const image = "/Type/XObject/Subtype/Image/Width %d/Height %d/BitsPerComponent 8/Filter/FlateDecode"
+	x, y := p.pixelsX, p.pixelsY
+	w.stream(objMask, fmt.Sprintf(image, x, y)+"/ColorSpace/DeviceGray", p.alpha)
+	if p.oneInk {
+		x, y = 1, 1 // the mask gives the picture its shape
+	}
+	w.stream(objImage, fmt.Sprintf(image, x, y)+fmt.Sprintf("/ColorSpace/DeviceRGB/SMask %d 0 R", objMask), p.rgb)
 	dict := fmt.Sprintf("/Type/XObject/Subtype/Form/BBox[0 0 %.2f %.2f]/Resources<</XObject<</S %d 0 R>>/ExtGState<</M<</BM/Multiply>>>>>>",
 		width, height, objImage)
 	w.stream(objAppearance, dict, fmt.Appendf(nil, "q /M gs %.2f 0 0 %.2f 0 0 cm /S Do Q", width, height))
