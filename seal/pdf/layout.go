@@ -69,6 +69,7 @@ type layout struct {
 	arena       []char
 	pages       []*content
 	y           float64 // next free height on the current page
+	air         float64 // share of the usual space between parts and within rows
 	seal        [4]float64
 	pattern     *content
 	patternStep [2]float64
@@ -76,7 +77,7 @@ type layout struct {
 }
 
 func newLayout(fonts *Fonts, p *prefix, d *Document) *layout {
-	l := &layout{fonts: fonts, prefix: p, doc: d, arena: make([]char, 0, 2048)}
+	l := &layout{fonts: fonts, prefix: p, doc: d, air: 1, arena: make([]char, 0, 2048)}
 	for _, f := range fonts.chain {
 		l.subsets = append(l.subsets, newSubset(f))
 	}
@@ -105,16 +106,21 @@ func (l *layout) run() error {
 }
 
 // together keeps what draw sets on one page, so that no page holds a seal alone:
-// what crosses the end of a page is taken back and begins on the next.
+// what crosses the end of a page is taken back and set with less space or, if that
+// is not enough, on the next page.
 func (l *layout) together(draw func()) {
 	pages, y, page := len(l.pages), l.y, *l.page()
-	draw()
-	if len(l.pages) == pages || l.err != nil {
-		return
+	for _, air := range []float64{1, 0.4} {
+		l.air = air
+		draw()
+		if len(l.pages) == pages || l.err != nil {
+			return
+		}
+		l.pages = l.pages[:pages]
+		*l.page() = page
+		l.y = y
 	}
-	l.pages = l.pages[:pages]
-	*l.page() = page
-	l.y = y
+	l.air = 1
 	l.newPage()
 	draw()
 }
@@ -222,7 +228,7 @@ func (l *layout) paragraphs(s string) {
 		}
 	}
 	if s != "" {
-		l.y -= 8
+		l.y -= 8 * l.air
 	}
 }
 

@@ -113,12 +113,13 @@ func (l *layout) closing() {
 	if len(notes) > 0 {
 		noteSpace = float64(len(notes))*noteHeight + 20
 	}
-	l.room(block + 14)
-	if l.y-block-14-noteSpace < bottom && noteSpace < topNext-bottom-block-14 {
+	gap := 14 * l.air
+	l.room(block + gap)
+	if l.y-block-gap-noteSpace < bottom && noteSpace < topNext-bottom-block-gap {
 		l.newPage()
 	}
 	free := l.y - bottom - block - noteSpace
-	l.y -= min(max(free*0.45, 14), 70)
+	l.y -= min(max(free*0.45, gap), 70)
 	top := l.y
 	w := max(sealW, width(l.shape(dateText(d.IssuedAt)), issuerSize))
 	for _, line := range issuer {

@@ -13,8 +13,8 @@
 //   - A file has one revision, a classic cross-reference table and one
 //     signature whose ByteRange [0 a b c] covers all but the Contents token
 //     (ISO 32000-1 12.8.1, GB/T 38540-2020).
-//   - No resident's data is in the document information dictionary, and there
-//     is no metadata stream.
+//   - No resident's data is in the document information dictionary or, where
+//     PDF/A wants one, in the metadata stream.
 //
 // The private keys of the catalogue are described in
 // docs/protocol/certificate-pdf.md. The package knows nothing of seals, keys or
@@ -127,6 +127,10 @@ type SignatureSlot struct {
 	Reason    string // /Reason, optional
 	Location  string // /Location, optional
 	Seal      []byte // SESeal (DER) beside a signature that has no place for it, optional
+
+	// PDFA makes the file say that it is PDF/A-2u. It may be asked for with a CMS
+	// container only (SubFilter adbe.pkcs7.detached): the standard knows no other.
+	PDFA bool
 }
 
 func (s SignatureSlot) withDefaults() (SignatureSlot, error) {
@@ -141,6 +145,9 @@ func (s SignatureSlot) withDefaults() (SignatureSlot, error) {
 	}
 	if s.MaxBytes < 0 || s.MaxBytes > maxContents {
 		return s, fmt.Errorf("%w: signature slot of %d bytes, at most %d", ErrDocument, s.MaxBytes, maxContents)
+	}
+	if s.PDFA && s.SubFilter != "adbe.pkcs7.detached" {
+		return s, fmt.Errorf("%w: PDF/A does not know signatures of SubFilter %s", ErrDocument, s.SubFilter)
 	}
 	for _, n := range []string{s.Filter, s.SubFilter} {
 		if !plainName(n) {

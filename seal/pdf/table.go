@@ -11,7 +11,6 @@ const (
 	rowHeight  = 17.0
 	cellHeight = 14.5
 	cellPad    = 5.0 // left and right of a cell's text
-	rowPad     = 5.0 // above and below it
 	labelWidth = 84.0
 )
 
@@ -57,14 +56,14 @@ func (l *layout) row(cells []cell, height float64, header func()) {
 		count = max(count, len(c.lines))
 	}
 	for first := 0; first < count; {
-		need := float64(count-first)*height + 2*rowPad
+		need := float64(count-first)*height + 2*l.rowPad()
 		if l.y-need < bottom && (need <= (topNext-bottom)*0.5 || l.y-3*height < bottom) {
 			l.newPage()
 			if header != nil {
 				header()
 			}
 		}
-		fit := max(1, int((l.y-bottom-2*rowPad)/height))
+		fit := max(1, int((l.y-bottom-2*l.rowPad())/height))
 		last := min(count, first+fit)
 		l.rowPart(cells, first, last, height)
 		first = last
@@ -83,7 +82,7 @@ func (l *layout) row(cells []cell, height float64, header func()) {
 // rowPart draws lines first..last-1 of every cell; shorter cells are centred.
 func (l *layout) rowPart(cells []cell, first, last int, height float64) {
 	c := l.page()
-	h := float64(last-first)*height + 2*rowPad
+	h := float64(last-first)*height + 2*l.rowPad()
 	for _, cl := range cells {
 		if cl.tint {
 			c.fill(cl.x, l.y-h, cl.w, h, tint)
@@ -144,9 +143,12 @@ func (l *layout) labelled(rows []Row, header func()) {
 		l.row(pair(rows[i], left, textWidth), rowHeight, header)
 	}
 	if len(rows) > 0 {
-		l.y -= 14
+		l.y -= 14 * l.air
 	}
 }
+
+// rowPad is the space above and below the text of a cell.
+func (l *layout) rowPad() float64 { return 5 * l.air }
 
 // caption draws the line over a table or record.
 func (l *layout) caption(text string) {
@@ -171,9 +173,9 @@ func (l *layout) table(t Table) {
 		lines = max(lines, len(head[i].lines))
 		x += widths[i]
 	}
-	headHeight := float64(lines)*cellHeight + 2*rowPad
+	headHeight := float64(lines)*cellHeight + 2*l.rowPad()
 	header := func() { l.rowPart(head, 0, lines, cellHeight) }
-	l.room(headHeight + 22 + 2*(cellHeight+2*rowPad))
+	l.room(headHeight + 22 + 2*(cellHeight+2*l.rowPad()))
 	l.caption(t.Caption)
 	header()
 	for _, row := range t.Rows {

@@ -29,6 +29,8 @@ const (
 
 const fontObjects = 5
 
+const producer = "Yizheng" // in the document's information
+
 // Names of the private dictionary, frozen: docs/protocol/certificate-pdf.md.
 const (
 	keyApplication = "Yizheng"
@@ -123,8 +125,12 @@ func write(l *layout, slot SignatureSlot) (*Draft, error) {
 	}
 	w.printf("]>>")
 	w.end()
-	w.object(objInfo, "<</Title%s/Producer(Yizheng)/CreationDate(%s)>>", textString(oneLine(l.doc.Title)), pdfDate(l.doc.IssuedAt))
-	w.catalog(l.doc)
+	w.object(objInfo, "<</Title%s/Producer(%s)/CreationDate(%s)>>", textString(oneLine(l.doc.Title)), producer, pdfDate(l.doc.IssuedAt))
+	archive := ""
+	if slot.PDFA {
+		archive = w.archive(l.doc)
+	}
+	w.catalog(l.doc, archive)
 	w.field(l, last)
 	return w.finish(l, slot), nil
 }
@@ -173,9 +179,9 @@ func (w *writer) sealPicture(d *Document) {
 	w.stream(objAppearance, dict, fmt.Appendf(nil, "q /M gs %.2f 0 0 %.2f 0 0 cm /S Do Q", width, height))
 }
 
-func (w *writer) catalog(d *Document) {
+func (w *writer) catalog(d *Document, archive string) {
 	w.begin(objCatalog)
-	w.printf("<</Type/Catalog/Pages %d 0 R/Lang(zh-CN)/ViewerPreferences<</DisplayDocTitle true>>", objPages)
+	w.printf("<</Type/Catalog/Pages %d 0 R/Lang(zh-CN)/ViewerPreferences<</DisplayDocTitle true>>%s", objPages, archive)
 	w.printf("/AcroForm<</SigFlags 3/Fields[%d 0 R]>>/Perms<</DocMDP %d 0 R>>", objField, objSignature)
 	w.printf("/PieceInfo<</%s<</LastModified(%s)/Private<</%s %d", keyApplication, pdfDate(d.IssuedAt), keyVersion, privateVersion)
 	for _, e := range []struct{ key, value string }{{keySeed, string(d.Seed)}, {keyReceipt, d.Receipt}, {keyNumber, d.Number}, {keyQR, d.QR}} {
