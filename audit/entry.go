@@ -207,6 +207,8 @@ var (
 	// ErrDiskLow: free space is below the low-water mark; only logins,
 	// administration, alarms and the log's own entries are taken.
 	ErrDiskLow = errors.New("audit: disk space below the low-water mark")
+	// ErrHeld: the log was told to take no business, see Log.Hold. It wraps the reason.
+	ErrHeld = errors.New("audit: log is held")
 	// ErrDamaged: what is on disk is not what was signed. Nothing was changed.
 	ErrDamaged = errors.New("audit: log is damaged")
 	// ErrLocked: another process has the log open.

@@ -108,6 +108,7 @@ type Log struct {
 	failed   chan struct{}
 	cause    error
 	low      atomic.Bool // disk space is low
+	held     atomic.Pointer[error]
 
 	quit     chan struct{} // publisher and watch end
 	ended    chan struct{} // committer has ended
@@ -200,8 +201,8 @@ func (l *Log) newRequest(entries []Entry) (*request, error) {
 	r := &request{entries: make([]*encoded, len(entries))}
 	now := l.now()
 	for i, e := range entries {
-		if l.low.Load() && !e.Open.Op.essential() {
-			return nil, ErrDiskLow
+		if err := l.reserved(e.Open.Op); err != nil {
+			return nil, err
 		}
 		var err error
 		if r.entries[i], err = encode(e, now); err != nil {
@@ -213,6 +214,30 @@ func (l *Log) newRequest(entries []Entry) (*request, error) {
 		return nil, fmt.Errorf("%w: %d bytes in one call", ErrEntry, r.bytes)
 	}
 	return r, nil
+}
+
+// reserved says why only the log's own entries, logins, administration and
+// alarms are taken now.
+func (l *Log) reserved(op Op) error {
+	switch why := l.held.Load(); {
+	case op.essential():
+		return nil
+	case l.low.Load():
+		return ErrDiskLow
+	case why != nil:
+		return fmt.Errorf("%w: %w", ErrHeld, *why)
+	}
+	return nil
+}
+
+// Hold makes the log take no business any more, for the reason given, until it
+// is called with nil. It reports whether that is a change. The first entries
+// after a start cannot be held.
+func (l *Log) Hold(why error) (changed bool) {
+	if why == nil {
+		return l.held.Swap(nil) != nil
+	}
+	return l.held.Swap(&why) == nil
 }
 
 // enqueue holds the read lock while it waits for room, which is safe: the

@@ -1,0 +1,244 @@
+package witness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"yizheng/audit"
+)
+
+// Peer is a witness as a log knows it.
+type Peer struct {
+	URL string // https://witness.audit.example.gov.cn
+	audit.WitnessKey
+	HTTP *http.Client
+}
+
+// KeeperConfig says who witnesses a log and what happens when they do not.
+type KeeperConfig struct {
+	Log   *audit.Log
+	Peers []Peer
+	// Need is how many cosignatures make a head a witnessed one. 0: all.
+	Need int
+	// MaxUnwitnessed is how long entries may go without being under a witnessed
+	// head before the log takes no business any more. Default 4 hours.
+	MaxUnwitnessed time.Duration
+	// MaxEntries is how many may. Default: any number.
+	MaxEntries uint64
+	// Every is the time between two heads shown. Default 10 s.
+	Every time.Duration
+	// File gets the last witnessed checkpoint, for auditors.
+	File   string
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Keeper shows a log's heads to its witnesses.
+type Keeper struct {
+	KeeperConfig
+	sizes []uint64 // what each peer has cosigned last, as far as known
+
+	mu    sync.Mutex
+	seen  audit.SignedHead // last witnessed head, with its cosignatures
+	since time.Time        // when the first entry beyond seen was first noticed; zero: none
+}
+
+// NewKeeper makes a Keeper.
+func NewKeeper(c KeeperConfig) (*Keeper, error) {
+	if c.Need == 0 {
+		c.Need = len(c.Peers)
+	}
+	if c.Need < 1 || c.Need > len(c.Peers) {
+		return nil, fmt.Errorf("witness: %d of %d witnesses needed", c.Need, len(c.Peers))
+	}
+	names := make(map[string]bool)
+	for _, p := range c.Peers {
+		if names[p.Name] {
+			return nil, fmt.Errorf("witness: %s is named twice", p.Name)
+		}
+		names[p.Name] = true
+	}
+	if c.MaxUnwitnessed <= 0 {
+		c.MaxUnwitnessed = 4 * time.Hour
+	}
+	if c.Every <= 0 {
+		c.Every = 10 * time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Keeper{KeeperConfig: c, sizes: make([]uint64, len(c.Peers))}, nil
+}
+
+// Run shows heads until ctx ends.
+func (k *Keeper) Run(ctx context.Context) {
+	tick := time.NewTicker(k.Every)
+	defer tick.Stop()
+	for {
+		k.round(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// round shows the present head to every witness at once, and decides whether
+// the log may go on.
+func (k *Keeper) round(ctx context.Context) {
+	head := k.Log.Head()
+	if last := k.Witnessed(); last.Size < head.Size || last.Origin != head.Origin {
+		if err := k.show(ctx, head); err != nil {
+			k.Logger.Warn("head not witnessed", "origin", head.Origin, "size", head.Size, "err", err)
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	err := k.overdue(k.Log.Head())
+	if k.Log.Hold(err) {
+		k.Logger.Error("log held: too few witnesses for too long", "origin", head.Origin, "held", err != nil, "err", err)
+	}
+}
+
+// Witnessed is the last head that enough witnesses have cosigned.
+func (k *Keeper) Witnessed() audit.SignedHead {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.seen
+}
+
+// show collects cosignatures of one head.
+func (k *Keeper) show(ctx context.Context, head audit.SignedHead) error {
+	ctx, cancel := context.WithTimeout(ctx, min(k.Every, 10*time.Second))
+	defer cancel()
+	lines, errs := make([]string, len(k.Peers)), make([]error, len(k.Peers))
+	var wg sync.WaitGroup
+	for i := range k.Peers {
+		wg.Go(func() { lines[i], errs[i] = k.ask(ctx, i, head) })
+	}
+	wg.Wait()
+	for _, l := range lines {
+		if l != "" {
+			head.Cosignatures = append(head.Cosignatures, l)
+		}
+	}
+	if len(head.Cosignatures) < k.Need {
+		return fmt.Errorf("%d of %d cosignatures: %w", len(head.Cosignatures), k.Need, errors.Join(errs...))
+	}
+	if k.File != "" {
+		note, err := head.MarshalText()
+		if err == nil {
+			err = replaceFile(k.File, note)
+		}
+		if err != nil {
+			return fmt.Errorf("keeping %s: %w", filepath.Base(k.File), err)
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.seen, k.since = head, time.Time{}
+	return nil
+}
+
+// ask shows a head to one witness; once more from where the witness says it stands.
+func (k *Keeper) ask(ctx context.Context, i int, head audit.SignedHead) (string, error) {
+	for range 2 {
+		line, err := k.post(ctx, k.Peers[i], head, k.sizes[i])
+		var conflict *ConflictError
+		if errors.As(err, &conflict) && conflict.Size <= head.Size && conflict.Size != k.sizes[i] {
+			k.sizes[i] = conflict.Size
+			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", k.Peers[i].Name, err)
+		}
+		k.sizes[i] = head.Size
+		return line, nil
+	}
+	return "", fmt.Errorf("%s: does not say where it stands", k.Peers[i].Name)
+}
+
+func (k *Keeper) post(ctx context.Context, p Peer, head audit.SignedHead, old uint64) (string, error) {
+	var path []audit.Hash
+	var err error
+	if old > 0 && old < head.Size {
+		if path, err = k.Log.Consistency(old, head.Size); err != nil {
+			return "", err
+		}
+	}
+	body, err := request(head, old, path)
+	if err != nil {
+		return "", err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.URL+"/add-checkpoint", bytes.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	resp, err := p.HTTP.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return "", err
+	}
+	switch resp.StatusCode {
+	case http.StatusOK:
+		line := strings.TrimSuffix(string(answer), "\n")
+		_, err := p.Check(head.Head, line)
+		return line, err
+	case http.StatusConflict:
+		size, err := strconv.ParseUint(strings.TrimSpace(string(answer)), 10, 64)
+		if err != nil {
+			return "", errors.New("409 without a size")
+		}
+		return "", &ConflictError{size}
+	case http.StatusUnprocessableEntity:
+		return "", ErrInconsistent
+	}
+	return "", fmt.Errorf("status %d", resp.StatusCode)
+}
+
+// ErrUnwitnessed is why a log is held.
+var ErrUnwitnessed = errors.New("witness: entries are not witnessed")
+
+// overdue reports whether entries have waited too long.
+func (k *Keeper) overdue(head audit.SignedHead) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	waiting := head.Size
+	if k.seen.Origin == head.Origin {
+		waiting -= k.seen.Size
+	}
+	now := k.Now()
+	switch {
+	case waiting == 0:
+		k.since = time.Time{}
+		return nil
+	case k.since.IsZero():
+		k.since = now
+	}
+	if d := now.Sub(k.since); d > k.MaxUnwitnessed {
+		return fmt.Errorf("%w: for %s", ErrUnwitnessed, d.Round(time.Second))
+	}
+	if k.MaxEntries > 0 && waiting > k.MaxEntries {
+		return fmt.Errorf("%w: %d of them", ErrUnwitnessed, waiting)
+	}
+	return nil
+}
