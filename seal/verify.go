@@ -79,6 +79,8 @@ func (v *verification) read() bool {
 		v.r.set(CheckFormat, Fail, say("文件中有多个签章，本核验只支持一个", "the file has more than one signature, which is not supported"))
 	case errors.Is(err, pdf.ErrEncrypted):
 		v.r.set(CheckFormat, Unknown, say("文件已加密，无法核验；请提供未加密的原件", "the file is encrypted and cannot be judged; give the original without encryption"))
+	case incomplete && len(v.field.Contents) == 0:
+		v.r.set(CheckFormat, Fail, say("签章是空的", "the signature is empty"))
 	case err != nil && !incomplete:
 		v.r.set(CheckFormat, Fail, say("签章无法读取（%v）", "the signature cannot be read (%v)", err))
 	}
