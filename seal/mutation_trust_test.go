@@ -1,11 +1,14 @@
 package seal
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/emmansun/gmsm/smx509"
+
+	"yizheng/seal/tsp/tsptest"
 )
 
 func trustMutations(w *workshop) []mutation {
@@ -51,11 +54,42 @@ func trustMutations(w *workshop) []mutation {
 }
 
 func stampMutations(w *workshop) []mutation {
-	stamped := func(token []byte) []byte { return w.fill(w.signWith(w.seal, forgery{stamp: token})) }
-	stamp := []int{CheckStamp}
-	return []mutation{
-		{name: "bytes that are no token", file: stamped([]byte("token")), fails: stamp, unknown: true},
-		{name: "empty", file: stamped([]byte{}), fails: stamp, unknown: true},
-		{name: "the signature itself", file: stamped(w.der), fails: stamp, unknown: true},
+	value := parseDER(w.t, w.der).at(atValue...).content[1:]
+	stamped := func(token []byte) []byte {
+		return w.fill(edited(w.t, w.der, nil, addKid(&node{tag: 0xa0, kids: []*node{{tag: 3, content: append([]byte{0}, token...)}}})))
 	}
+	a := tsptest.New(w.t)
+	at := func(t time.Time, over []byte) []byte {
+		a.GenTime = func() time.Time { return t }
+		return a.Stamp(over)
+	}
+	good := at(signed, value)
+	trust := w.trustWith(func(c *city) { c.trustAuthority(a) })
+	stranger := tsptest.New(w.t)
+	stranger.GenTime = func() time.Time { return signed }
+	other := tsptest.NewWith(w.t, func(c *smx509.Certificate) { c.ExtraExtensions = nil })
+	other.GenTime = a.GenTime
+	otherTrust := w.trustWith(func(c *city) { c.trustAuthority(other) })
+	stamp := []int{CheckStamp}
+	out := []mutation{{name: "by a certificate for other things", file: stamped(other.Stamp(value)), trust: otherTrust, fails: stamp}}
+	for _, c := range []struct {
+		name  string
+		token []byte
+	}{
+		{"bytes that are no token", []byte("token")},
+		{"empty", nil},
+		{"the signature itself", w.der},
+		{"of another signature", at(signed, []byte("another"))},
+		{"of the document in place of the signature", at(signed, w.slate.Digest())},
+		{"an hour later than the signing time", at(signed.Add(time.Hour), value)},
+		{"an hour before the signing time", at(signed.Add(-time.Hour), value)},
+		{"in the future", at(now.Add(time.Hour), value)},
+		{"by a stranger", stranger.Stamp(value)},
+		{"one bit of its signature", append(bytes.Clone(good[:len(good)-1]), good[len(good)-1]^1)},
+		{"cut off", good[:len(good)-9]},
+		{"a byte behind it", append(bytes.Clone(good), 0)},
+	} {
+		out = append(out, mutation{name: c.name, file: stamped(c.token), trust: trust, fails: stamp})
+	}
+	return append(out, mutation{name: "of an authority nobody trusts", file: stamped(good), fails: stamp})
 }

@@ -87,7 +87,12 @@ func (v *verification) read() bool {
 	if err != nil && !incomplete || len(v.field.Contents) == 0 {
 		return false
 	}
-	if v.container, err = openSES(v.field.Contents); err != nil {
+	if isCMS(v.field.Contents) {
+		v.container, err = openCMS(v.field, v.file)
+	} else {
+		v.container, err = openSES(v.field.Contents)
+	}
+	if err != nil {
 		v.r.set(CheckFormat, Fail, say("%s 容器中不是电子签章数据（%v）", "the %s container holds no electronic seal signature (%v)", v.field.SubFilter, err))
 		return false
 	}
@@ -106,6 +111,9 @@ func (v *verification) checkDigest(incomplete bool) {
 	set := func(r Result, t Text) { v.r.set(CheckDigest, r, t) }
 	sum, err := pdf.Digest(v.file, v.field.ByteRange)
 	same := err == nil && bytes.Equal(sum, v.digest)
+	if v.digest == nil { // then the signature value itself is over the document
+		same = err == nil && v.signer != nil && v.signedBy(v.signer) == nil
+	}
 	later := v.field.Later
 	switch {
 	case incomplete && same && later.Revisions > 0:
