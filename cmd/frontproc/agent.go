@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -79,28 +80,22 @@ type agent struct {
 
 func (a *agent) open(ctx context.Context) error {
 	c := a.config
-	if c.Mode == "production" {
-		if err := protected(c.keys()...); err != nil {
-			return err
-		}
+	if err := c.strict(); err != nil {
+		return err
 	}
 	key, err := jose.ReadKey(c.Key, c.Passphrase)
 	if err != nil {
 		return fmt.Errorf("front key: %w", err)
 	}
-	release, err := c.Catalog.Open(time.Now())
+	release, err := c.openRelease(key)
 	if err != nil {
 		return err
-	}
-	known, ok := release.Catalogue.Front(catalog.FrontID(c.Front))
-	if pub := release.Catalogue.FrontKey(known.ID); !ok || pub == nil || jose.KeyID(pub) != key.ID() {
-		return fmt.Errorf("目录中没有前置机 %s，或其公钥与本机私钥不符 / the catalogue has no front %s with this key", c.Front, c.Front)
 	}
 	pseudonyms, err := a.openAudit(ctx)
 	if err != nil {
 		return err
 	}
-	sources, err := a.openSources(ctx, release.Catalogue, known.ID)
+	sources, err := a.openSources(ctx, c.ownSources(release.Catalogue))
 	if err != nil {
 		return err
 	}
@@ -108,28 +103,27 @@ func (a *agent) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	worker := front.NewAgent(front.Config{Front: known.ID, Release: release, GatewayKeys: gateways.byKey, Sources: sources, Audit: a.audit,
+	worker := front.NewAgent(front.Config{Front: catalog.FrontID(c.Front), Release: release, GatewayKeys: gateways.byKey, Sources: sources, Audit: a.audit,
 		Pseudonyms: pseudonyms, AllowSimulated: c.Mode == "demo", Logger: a.log})
 	return a.openFerry(ctx, front.Door{Agent: worker, Key: key, Gateways: gateways.byName}, release.Number)
 }
 
-// keys are the private keys' files.
-func (c *Config) keys() []string {
-	keys := []string{c.Key, c.Audit.Key}
-	if c.Spool != nil {
-		keys = append(keys, c.Spool.Key)
+// openRelease opens the catalogue, which has to know this front with this key.
+func (c *Config) openRelease(key *jose.Key) (*catalog.Release, error) {
+	release, err := c.Catalog.Open(time.Now())
+	if err != nil {
+		return nil, err
 	}
-	return keys
+	id := catalog.FrontID(c.Front)
+	if pub := release.Catalogue.FrontKey(id); pub == nil || jose.KeyID(pub) != key.ID() {
+		return nil, fmt.Errorf("目录中没有前置机 %s，或其公钥与本机私钥不符 / the catalogue has no front %s with this key", id, id)
+	}
+	return release, nil
 }
 
-func protected(keys ...string) error {
-	var errs []error
-	for _, k := range keys {
-		if ok, err := jose.IsProtected(k); err != nil || !ok {
-			errs = append(errs, fmt.Errorf("production: %s: 私钥未加密或读不到 / private key is not encrypted, or cannot be read", k))
-		}
-	}
-	return errors.Join(errs...)
+// ownSources are those that are asked from behind this front.
+func (c *Config) ownSources(cat *catalog.Catalogue) []catalog.Source {
+	return slices.DeleteFunc(slices.Clone(cat.Sources), func(s catalog.Source) bool { return s.Front != catalog.FrontID(c.Front) })
 }
 
 func (a *agent) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
@@ -149,14 +143,8 @@ func (a *agent) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	return audit.OpenPseudonyms(c.Pseudonyms)
 }
 
-// openSources opens the department's systems for the sources behind this front.
-func (a *agent) openSources(ctx context.Context, c *catalog.Catalogue, id catalog.FrontID) (map[string]exchange.Source, error) {
-	var own []catalog.Source
-	for _, s := range c.Sources {
-		if s.Front == id {
-			own = append(own, s)
-		}
-	}
+// openSources opens the department's systems.
+func (a *agent) openSources(ctx context.Context, own []catalog.Source) (map[string]exchange.Source, error) {
 	open, err := a.config.Connections.Open(ctx, a.config.Mode == "demo", own)
 	sources := make(map[string]exchange.Source, len(open))
 	for name, s := range open {

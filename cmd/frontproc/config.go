@@ -69,10 +69,5 @@ func (c *Config) check(path string) error {
 	}
 	c.Kafka.check(&f)
 	c.Spool.check(&f)
-	if c.Mode == "production" {
-		for _, name := range c.Connections.Simulated() {
-			f.add("connections."+name, "demo_tables 是模拟数据", "demo_tables are simulated data")
-		}
-	}
 	return errors.Join(append(f.errs, c.Connections.Check(path))...)
 }

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"yizheng/identity/jose"
 )
 
 const goodConfig = `mode: demo
@@ -71,7 +69,6 @@ func TestBadConfigurationNamesFileAndPlace(t *testing.T) {
 		"no gateway":               {"  - {name: gw00, key: keys/gateway.pub.pem}\n", "", []string{"gateways"}},
 		"no broker":                {"[127.0.0.1:9]", "[]", []string{"brokers"}},
 		"no log":                   {"  dir: audit\n", "", []string{"audit.dir"}},
-		"simulated data for real":  {"mode: demo", "mode: production", []string{"connections.hr", "demo_tables"}},
 		"connection of no kind":    {"    sql: {driver: sqlite}\n", "", []string{"connections.hr"}},
 		"plain TCP cannot be said": {"  ca: keys/ca.crt\n", "", []string{"kafka.ca"}},
 	} {
@@ -90,30 +87,6 @@ func TestBadConfigurationNamesFileAndPlace(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestProductionRefusesPlainKeys(t *testing.T) {
-	dir := t.TempDir()
-	k, err := jose.GenerateKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	plain, encrypted := filepath.Join(dir, "plain.key"), filepath.Join(dir, "encrypted.key")
-	if err := k.WriteFile(plain, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := k.WriteFile(encrypted, []byte("a passphrase")); err != nil {
-		t.Fatal(err)
-	}
-	if err := protected(encrypted); err != nil {
-		t.Errorf("encrypted: %v", err)
-	}
-	if err := protected(encrypted, plain); err == nil || !strings.Contains(err.Error(), plain) || strings.Contains(err.Error(), encrypted) {
-		t.Errorf("plain: %v", err)
-	}
-	if err := protected(filepath.Join(dir, "none.key")); err == nil {
-		t.Error("a key that is not there was taken for protected")
 	}
 }
 

@@ -3,6 +3,8 @@
 //
 //	frontproc agent -config FILE    answers questions that arrive by ferry
 //	frontproc relay -config FILE    carries sealed envelopes between Kafka and a gap
+//	frontproc check -config FILE    tests everything an agent needs; asks about nobody
+//	frontproc init -dir DIR -front ID [-gap | -relay]    makes keys and a configuration to begin with
 //
 // The agent believes nobody: it checks every question with keys from the signed
 // catalogue it holds itself (package exchange/front), asks the department's
@@ -30,6 +32,9 @@ var errUsage = errors.New("usage")
 
 const usage = `frontproc agent -config FILE    回答数据查询 / answers questions
 frontproc relay -config FILE    在消息总线与网闸之间转运密封信封 / carries sealed envelopes between Kafka and a gap
+frontproc check -config FILE    自检：密钥、证书、时钟、通道、目录、业务系统 / tests everything an agent needs
+frontproc init -dir DIR -front ID [-gap | -relay]
+                                开户：在本机生成密钥与初始配置 / enrols: makes keys and a configuration here
 例 / example: frontproc agent -config /etc/yizheng/frontproc.yaml
               frontproc relay -config /etc/yizheng/relay.yaml
 `
@@ -42,7 +47,8 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
-	commands := map[string]func(context.Context, []string, io.Writer) error{"agent": runAgent, "relay": runRelay}
+	commands := map[string]func(context.Context, []string, io.Writer) error{
+		"agent": runAgent, "relay": runRelay, "check": runCheck, "init": runInit}
 	if len(args) == 0 || commands[args[0]] == nil {
 		fmt.Fprint(errOut, usage)
 		if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
@@ -56,6 +62,8 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		return 0
 	case errors.Is(err, errUsage):
 		return 2
+	case errors.Is(err, errNo):
+		return 1
 	}
 	fmt.Fprintf(errOut, "frontproc: %v\n", err)
 	return 1

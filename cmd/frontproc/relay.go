@@ -74,10 +74,8 @@ func runRelay(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if c.Mode == "production" {
-		if err := protected(c.Spool.Key); err != nil {
-			return err
-		}
+	if err := c.strict(); err != nil {
+		return err
 	}
 	if err := process.KeepInMemory(); err != nil {
 		return err

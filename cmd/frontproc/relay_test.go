@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"yizheng/cmd/internal/assembly"
 	"yizheng/exchange/ferry"
 	"yizheng/identity/jose"
 )
@@ -227,11 +229,28 @@ func carry(ctx context.Context, a, b string) {
 // certificate writes one that is its own authority and good for both sides.
 func certificate(t *testing.T, dir string) ferry.Files {
 	t.Helper()
+	cert, key := selfSigned(t, "relay test")
+	f := ferry.Files{CA: filepath.Join(dir, "tls.crt"), Certificate: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}
+	if err := errors.Join(os.WriteFile(f.CA, cert, 0o600), os.WriteFile(f.Key, key, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func sampleCA(t *testing.T) []byte {
+	t.Helper()
+	cert, _ := selfSigned(t, assembly.SampleCA)
+	return cert
+}
+
+// selfSigned makes a certificate and its key, both PEM.
+func selfSigned(t *testing.T, name string) (certPEM, keyPEM []byte) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "relay test"}, IsCA: true, BasicConstraintsValid: true,
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
@@ -243,11 +262,5 @@ func certificate(t *testing.T, dir string) ferry.Files {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := ferry.Files{CA: filepath.Join(dir, "tls.crt"), Certificate: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}
-	for path, b := range map[string]*pem.Block{f.CA: {Type: "CERTIFICATE", Bytes: der}, f.Key: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(b), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return f
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }

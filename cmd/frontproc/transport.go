@@ -127,19 +127,28 @@ type link struct {
 	stop   func() error
 }
 
-// open opens the spool and runs it until stop.
-func (s *SpoolConfig) open(ctx context.Context, passphrase string, log *slog.Logger) (*link, error) {
-	key, err := jose.ReadKey(s.Key, passphrase)
-	if err != nil {
-		return nil, fmt.Errorf("spool key: %w", err)
-	}
-	peers := map[string]*ecdsa.PublicKey{}
+// peers are the keys of the other side, by id.
+func (s *SpoolConfig) peers() (map[string]*ecdsa.PublicKey, error) {
+	peers := make(map[string]*ecdsa.PublicKey)
 	for _, path := range s.PeerKeys {
 		pub, err := jose.ReadPublicKey(path)
 		if err != nil {
 			return nil, fmt.Errorf("spool peer key: %w", err)
 		}
 		peers[jose.KeyID(pub)] = pub
+	}
+	return peers, nil
+}
+
+// open opens the spool and runs it until stop.
+func (s *SpoolConfig) open(ctx context.Context, passphrase string, log *slog.Logger) (*link, error) {
+	key, err := jose.ReadKey(s.Key, passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("spool key: %w", err)
+	}
+	peers, err := s.peers()
+	if err != nil {
+		return nil, err
 	}
 	l, err := spool.Open(spool.Config{Dir: s.Dir, StateDir: s.State, Out: s.Out, In: s.In, Key: key, Durable: s.Durable, Device: s.Device,
 		PeerKey: func(kid string) *ecdsa.PublicKey { return peers[kid] },

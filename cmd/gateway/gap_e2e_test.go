@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"yizheng/audit"
 	"yizheng/catalog"
 	"yizheng/cmd/gateway/demo"
+	"yizheng/cmd/gateway/setup"
 	"yizheng/exchange"
 )
 
@@ -177,6 +179,43 @@ func awaitEvents(t *testing.T, file string, kinds ...string) {
 		}
 		if time.Now().After(end) {
 			t.Fatalf("not logged by both sides: %v", missing)
+		}
+	}
+}
+
+// The self-test, beside each running front: all is good and nobody is asked
+// about; without the broker it says so.
+func TestSelfTestOfFronts(t *testing.T) {
+	city, _ := startCity(t)
+	check := func(f catalog.FrontID) (code int, said string) {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(programs(t), "frontproc"), "check", "-config", filepath.Join(city.State, "agent-"+string(f)+".yaml"))
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		return cmd.ProcessState.ExitCode(), string(out)
+	}
+	fronts := demoCatalogue(t).Fronts
+	for _, f := range fronts {
+		code, said := check(f.ID)
+		if code != 0 || !strings.Contains(said, "all good") || strings.Contains(said, "✗") {
+			t.Errorf("%s: %d\n%s", f.ID, code, said)
+		}
+		for _, s := range demoCatalogue(t).Sources {
+			if s.Front == f.ID && !strings.Contains(said, "✓ 数据源 / source "+string(s.ID)) {
+				t.Errorf("%s: nothing about %s", f.ID, s.ID)
+			}
+		}
+	}
+	if err := city.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fronts {
+		if n := len(askedAt(t, city, f.ID)); n > 0 {
+			t.Errorf("%s was asked %d times", f.ID, n)
+		}
+		if code, said := check(f.ID); !setup.BehindGap(demoCatalogue(t), f.ID) && (code != 1 || !strings.Contains(said, "✗ 消息总线 / Kafka")) {
+			t.Errorf("%s, without a broker: %d\n%s", f.ID, code, said)
 		}
 	}
 }

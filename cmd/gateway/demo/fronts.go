@@ -8,6 +8,7 @@ import (
 
 	"yizheng/catalog"
 	"yizheng/cmd/gateway/setup"
+	"yizheng/exchange/ferry/relay"
 )
 
 // Program is one of the programs that stand on the way to a front.
@@ -154,8 +155,8 @@ func (c *City) frontConfig(f catalog.FrontID) m {
 		"connections": c.connections(f),
 	}
 	if setup.BehindGap(c.catalogue, f) {
-		department := channel(f)
-		config["spool"] = spoolConfig(c.fronts(f, ""), department+"_CITY", "CITY_"+department, c.relays(f, "gap.pub.pem"))
+		in, out := relay.Channels(string(f))
+		config["spool"] = spoolConfig(c.fronts(f, ""), out, in, c.relays(f, "gap.pub.pem"))
 	} else {
 		config["kafka"] = c.kafkaConfig(c.fronts(f, "kafka"))
 	}
@@ -164,14 +165,9 @@ func (c *City) frontConfig(f catalog.FrontID) m {
 
 // relayConfig is the configuration of the relay on the other side of a front's gap.
 func (c *City) relayConfig(f catalog.FrontID) m {
-	department := channel(f)
+	out, in := relay.Channels(string(f))
 	return m{"mode": "demo", "fronts": []catalog.FrontID{f}, "kafka": c.kafkaConfig(c.relays(f, "kafka")),
-		"spool": spoolConfig(c.relays(f, ""), "CITY_"+department, department+"_CITY", c.fronts(f, "gap.pub.pem"))}
-}
-
-// channel is a front's name in file names: police-front is POLICE.
-func channel(f catalog.FrontID) string {
-	return strings.ToUpper(strings.ReplaceAll(strings.TrimSuffix(string(f), "-front"), "-", "_"))
+		"spool": spoolConfig(c.relays(f, ""), out, in, c.fronts(f, "gap.pub.pem"))}
 }
 
 // spoolConfig is one side of a gap whose device looks every ten milliseconds.

@@ -14,11 +14,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-)
 
-// SampleCA is the common name of a CA made here. Production refuses
-// certificates that chain to it.
-const SampleCA = "Yizheng sample CA"
+	"yizheng/cmd/internal/assembly"
+)
 
 // authority issues the TLS certificates: ECDSA P-256, which every TLS stack
 // and browser speaks; SM2 is used above TLS, where it signs what must be proven later.
@@ -67,7 +65,7 @@ func block(b []byte) []byte {
 }
 
 func (ca *authority) make(base string) error {
-	t := &x509.Certificate{Subject: pkix.Name{CommonName: SampleCA}, IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+	t := &x509.Certificate{Subject: pkix.Name{CommonName: assembly.SampleCA}, IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, NotAfter: ca.now.AddDate(10, 0, 0)}
 	key, der, err := ca.certify(t, nil, nil)
 	if err != nil {

@@ -66,7 +66,8 @@ func (c Connections) Simulated() []string {
 // Adapter is what both kinds of adapter are.
 type Adapter interface {
 	exchange.Source
-	Prepare(s catalog.Source) error // finds the catalogue's mistakes before a resident meets them
+	Prepare(s catalog.Source) error                    // finds the catalogue's mistakes before a resident meets them
+	Probe(ctx context.Context, s catalog.Source) error // whether s could be asked now; asks about nobody
 	Close() error
 }
 

@@ -60,6 +60,13 @@ const (
 // deferredSuffix ends no live topic: fronts' names hold no dot.
 const deferredSuffix = ".deferred"
 
+// Channels are the names that the two directions of a front's gap have by
+// custom: CITY_LAND to land-front, LAND_CITY back.
+func Channels(front string) (to, from string) {
+	name := strings.ToUpper(strings.ReplaceAll(strings.TrimSuffix(front, "-front"), "-", "_"))
+	return "CITY_" + name, name + "_CITY"
+}
+
 // record makes a spool's record of a message.
 func record(id string, m ferry.Message, now time.Time) spool.Message {
 	h := make(map[string]string, len(m.Headers)+2)

@@ -1,0 +1,43 @@
+package main
+
+import "yizheng/cmd/internal/assembly"
+
+// strict holds an agent's production configuration to what production demands.
+// It names every violation at once; a demo configuration passes.
+func (c *Config) strict() error {
+	if c.Mode != "production" {
+		return nil
+	}
+	var s assembly.Strictness
+	s.PrivateKeys(c.Key, c.Audit.Key)
+	s.Secrets(c.Passphrase)
+	s.Connections(c.Connections)
+	s.Log(c.Audit.Dir)
+	c.Kafka.strict(&s)
+	c.Spool.strict(&s)
+	return s.Err()
+}
+
+func (c *RelayConfig) strict() error {
+	if c.Mode != "production" {
+		return nil
+	}
+	var s assembly.Strictness
+	s.Secrets(c.Passphrase)
+	c.Kafka.strict(&s)
+	c.Spool.strict(&s)
+	return s.Err()
+}
+
+func (k *KafkaConfig) strict(s *assembly.Strictness) {
+	if k != nil {
+		s.Certificates(k.CA, k.Certificate)
+		s.Secrets(k.Key)
+	}
+}
+
+func (c *SpoolConfig) strict(s *assembly.Strictness) {
+	if c != nil {
+		s.PrivateKeys(c.Key)
+	}
+}
