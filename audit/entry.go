@@ -172,6 +172,7 @@ type Closed struct {
 	Before      string            `json:"before,omitempty"`   // keyed digest, or a value that is no secret
 	After       string            `json:"after,omitempty"`
 	Authority   string            `json:"authority,omitempty"` // who forbade or delayed disclosure
+	Stamp       string            `json:"stamp,omitempty"`     // time of a signature's time stamp (RFC 3339), or "unavailable"
 }
 
 // Entry is one record: its two halves. The log adds the salt.

@@ -220,7 +220,7 @@ func (s *Service) commit(pt *part, v verdict, is *issued, release audit.Entry) [
 	digest := b64(DocumentDigest(seed, is.file))
 	release.Closed.Commitments["document"] = digest
 	if !pt.proof.Sensitive {
-		release.Closed.SealCert = is.use.CertSN
+		release.Closed.SealCert, release.Closed.Stamp = is.use.CertSN, is.use.Stamp()
 	}
 	return []audit.Entry{release, s.issueLeaf(pt, is.number, is.until, digest)}
 }

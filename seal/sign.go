@@ -31,6 +31,18 @@ type Use struct {
 	StampFault error     // why there is none although TimeStamps are configured
 }
 
+// Stamp is what a record says about the time stamp: its time (RFC 3339),
+// "unavailable" when the signature had to go without, or "" when none is configured.
+func (u Use) Stamp() string {
+	switch {
+	case u.StampFault != nil:
+		return "unavailable"
+	case u.StampedAt.IsZero():
+		return ""
+	}
+	return u.StampedAt.UTC().Format(time.RFC3339)
+}
+
 // Info describes a seal of the registry.
 type Info struct {
 	ID, ESID, Name, Signer, SignerCode, CertSN string

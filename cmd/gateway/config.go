@@ -67,6 +67,14 @@ type SealsConfig struct {
 	// Profile is a local standard all seals must keep: db37 (DB37/T 3448.1, seals of
 	// GM/T 0031-2014). Without it seals of every version sign.
 	Profile seal.Profile `yaml:"profile"`
+	// Mode is the form of signatures: ses (the seal's own standard, default) or cms
+	// (adbe.pkcs7.detached, for readers that know no Chinese seals). Modes sets it for
+	// single seals, by id.
+	Mode  seal.Mode            `yaml:"mode"`
+	Modes map[string]seal.Mode `yaml:"modes"`
+	// Timestamp puts a time stamp into every signature; without it there is none.
+	Timestamp  *TimestampConfig `yaml:"timestamp"`
+	Revocation RevocationConfig `yaml:"revocation"`
 }
 
 // StoreConfig of the state store: nonces, idempotency, results encrypted to their callers.
@@ -115,8 +123,9 @@ func readConfig(path string) (*Config, error) {
 // resolve makes every path absolute or relative to the working directory.
 func (c *Config) resolve() {
 	paths := []*string{&c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientCA, &c.Keys.Gateway, &c.Keys.Token, &c.Keys.Store,
-		&c.Keys.Passphrase, &c.Catalog.Releases, &c.Seals.Dir, &c.Seals.Trust, &c.Audit.Dir, &c.Audit.Key, &c.Audit.Pseudonyms,
+		&c.Keys.Passphrase, &c.Catalog.Releases, &c.Audit.Dir, &c.Audit.Key, &c.Audit.Pseudonyms,
 		&c.Store.DSNFile, &c.Store.RedisURL, &c.Fonts.Body}
+	paths = append(paths, c.Seals.paths()...)
 	for i := range c.Catalog.Administrators {
 		paths = append(paths, &c.Catalog.Administrators[i])
 	}
@@ -157,6 +166,7 @@ func (c *Config) check(path string) error {
 	if len(c.Catalog.Administrators) < 2 {
 		bad("catalog.administrators", "至少两名安全管理员的公钥", "needs the public keys of at least two security administrators")
 	}
+	c.Seals.check(bad)
 	errs = append(errs, c.Connections.Check(path))
 	return errors.Join(errs...)
 }

@@ -32,6 +32,8 @@ func TestConfigurationMistakesAreNamedWithTheirPlace(t *testing.T) {
 		{"mode that does not exist", "mode: production", "mode: test", "mode: 须为 demo 或 production"},
 		{"missing key file", "  gateway: keys/gateway.key\n", "", "keys.gateway: 缺少此项 / is missing"},
 		{"one administrator only", ", keys/security-2.pub.pem]", "]", "at least two security administrators"},
+		{"form of signatures that does not exist", "  # mode: cms ", "  mode: pades # ", "seals.mode: 须为 ses 或 cms"},
+		{"time stamps without a choice", "  # timestamp: ", "  timestamp: { url: https://tsa.example/ } # ", "seals.timestamp.on_failure: 须为 require"},
 		{"connection of no kind", "    sql:\n      driver: pgx\n      dsn_file: keys/housing-fund.dsn\n", "    {}\n", "exactly one of platform and sql"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -27,7 +27,6 @@ import (
 	"yizheng/exchange/reading"
 	"yizheng/exchange/store"
 	"yizheng/identity/jose"
-	"yizheng/seal"
 	"yizheng/seal/pdf"
 	"yizheng/web"
 )
@@ -106,16 +105,16 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("renderer: %w", err)
 	}
-	trust, err := seal.LoadTrust(c.Seals.Trust)
+	registry, closeSeals, err := c.Seals.options(c.Keys.Passphrase)
 	if err != nil {
-		return fmt.Errorf("seal trust: %w", err)
+		return err
 	}
+	g.OnClose(closeSeals)
 	persons, err := c.persons()
 	if err != nil {
 		return err
 	}
-	g.custody, err = custody.Open(ctx, custody.Config{Dir: c.Seals.Dir, Persons: persons, Audit: g.audit, Earlier: g.earlier, Logger: g.log,
-		Registry: seal.RegistryOptions{PassphraseFile: c.Keys.Passphrase, Trust: trust, Profile: c.Seals.Profile}})
+	g.custody, err = custody.Open(ctx, custody.Config{Dir: c.Seals.Dir, Persons: persons, Audit: g.audit, Earlier: g.earlier, Logger: g.log, Registry: registry})
 	if err != nil {
 		return fmt.Errorf("seals: %w", err)
 	}
@@ -125,7 +124,7 @@ func (g *gateway) open(ctx context.Context) error {
 	}
 	const tokenKeyID = "fleet"
 	g.exchanges, err = exchange.New(ctx, exchange.Config{
-		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: g.custody.Seals(), Trust: trust, Renderer: renderer, Audit: g.audit, Earlier: g.earlier,
+		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: g.custody.Seals(), Trust: registry.Trust, Renderer: renderer, Audit: g.audit, Earlier: g.earlier,
 		Pseudonyms: pseudonyms, Store: st, Logger: g.log,
 		TokenKey: func(kid string) []byte {
 			if kid == tokenKeyID {
@@ -145,7 +144,7 @@ func (g *gateway) open(ctx context.Context) error {
 	desk := reading.New(reading.Config{Origin: c.Origin, Key: g.key, TokenKeyID: tokenKeyID, TokenKey: token, Catalogue: g.release.Catalogue,
 		Store: st, Audit: g.audit, Pseudonyms: pseudonyms, AllowSimulated: c.Mode == "demo", Logger: g.log})
 	g.server, err = web.New(web.Config{Catalogue: g.release.Catalogue, Exchanges: g.exchanges, Desk: desk, Audit: g.audit,
-		Trust: trust, Key: g.key, Demo: c.Mode == "demo", Logger: g.log})
+		Trust: registry.Trust, Key: g.key, Demo: c.Mode == "demo", Logger: g.log})
 	return err
 }
 
@@ -254,6 +253,7 @@ func (g *gateway) serve(ctx context.Context, out io.Writer) error {
 		defer cancel()
 		watching.Go(func() { g.watchFronts(ctx, out) })
 		watching.Go(func() { g.custody.Watch(ctx) })
+		watching.Go(func() { remind(ctx, g.custody.Seals(), g.log) })
 		return g.server.Serve(ctx, l, certificate, clients, 10*time.Second)
 	})
 }

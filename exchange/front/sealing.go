@@ -137,7 +137,7 @@ func (a *Agent) uses(q Question, proof catalog.Proof, use seal.Use) []audit.Entr
 			"signature": base64.StdEncoding.EncodeToString(exchange.UseCommitment(q.Order.Secret.Seed(), use.SignatureDigest))}},
 	}
 	if !proof.Sensitive {
-		e.Open.Number, e.Closed.SealCert, e.Closed.Object = q.Order.Number, use.CertSN, use.SealID
+		e.Open.Number, e.Closed.SealCert, e.Closed.Object, e.Closed.Stamp = q.Order.Number, use.CertSN, use.SealID, use.Stamp()
 	}
 	return []audit.Entry{e}
 }
