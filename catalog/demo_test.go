@@ -283,6 +283,9 @@ func (v *town) about(t *testing.T, p card, accept15 bool, number, name string) (
 func (v *town) raw(t *testing.T, p card, s catalog.Source) (any, string) {
 	t.Helper()
 	if db := v.local[s.Connection]; db != nil {
+		if v.systems.Databases[s.Connection].Slow[p.Number] > s.Limit(v.Deadlines) && s.Deferred == 0 {
+			return nil, "TIMEOUT"
+		}
 		return map[string]any{"data": rows(t, db, s.Query.SQL, p.Number)}, ""
 	}
 	service, ok := v.systems.Services[s.Query.Service]
