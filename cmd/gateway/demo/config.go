@@ -91,6 +91,8 @@ func (c *City) writeGatewayConfig() error {
 		"keys": m{"gateway": "keys/gateway.key", "token": "keys/token.key", "store": "keys/store.key"},
 		"catalog": m{"releases": "releases",
 			"administrators": []string{"keys/admins/security-1.pub.pem", "keys/admins/security-2.pub.pem"}, "min_number": c.Release},
+		"administrators": []m{{"name": "security-1", "role": "security", "key": "keys/admins/security-1.pub.pem"},
+			{"name": "security-2", "role": "security", "key": "keys/admins/security-2.pub.pem"}},
 		"seals":       m{"dir": "seals", "trust": "trust"},
 		"audit":       m{"dir": "audit", "key": "keys/audit.key", "pseudonyms": "pseudonyms"},
 		"store":       m{"driver": "sqlite", "dsn": "state.db"},
