@@ -31,7 +31,7 @@ func commands() []command {
 	return []command{
 		{"serve", "运行网关 / run the gateway", serve},
 		{"demo", "起一座示例城市，刷一张卡，换一件事的证明 / start the demo city and exchange one matter's proofs", runDemo},
-		{"verify", "离线核验盖章 PDF 的八项 / run the eight checks on a sealed PDF, offline", verify},
+		{"verify", "核验盖章 PDF 的八项 / run the eight checks on a sealed PDF", verify},
 		{"audit", "verify、prove：审计日志离线工具 / offline tools of the audit log", auditCommand},
 		{"catalog", "check、diff、sign、publish：目录 / the catalogue", catalogCommand},
 		{"seal", "apply、approve、make、issue、suspend……：印章管理 / look after the seals", sealCommand},
@@ -108,4 +108,18 @@ func parse(f *flag.FlagSet, args []string, least, most int) error {
 		return errUsage
 	}
 	return nil
+}
+
+// parseMixed is parse for commands that take flags behind their files too. It returns
+// the files.
+func parseMixed(f *flag.FlagSet, args []string) (files []string, err error) {
+	for {
+		if err := parse(f, args, 0, len(args)); err != nil {
+			return nil, err
+		}
+		if f.NArg() == 0 {
+			return files, nil
+		}
+		files, args = append(files, f.Arg(0)), f.Args()[1:]
+	}
 }

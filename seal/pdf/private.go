@@ -21,6 +21,14 @@ type Private struct {
 // keyUntil came with version 2.
 const keyUntil = "Until"
 
+// untilText is a day as keyUntil holds it.
+func untilText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.In(china).Format(time.DateOnly)
+}
+
 // ReadPrivate returns the private data of a certificate made by this package.
 // It returns ErrNoPrivate when the file has none or it is not exactly as the
 // format says, ErrStructure when the file cannot be read. It does not look at
@@ -51,7 +59,7 @@ func (f *File) Private() (Private, error) {
 	}
 	switch d[keyVersion] {
 	case 1.0:
-	case 2.0:
+	case float64(privateVersion):
 		fields[keyUntil] = func(b []byte) { p.Until = string(b) }
 	default:
 		return Private{}, fmt.Errorf("%w: unknown version", ErrNoPrivate)

@@ -66,7 +66,7 @@ func TestReadPrivateReturnsWhatRenderWrote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(p.Seed, d.Seed) || p.Receipt != d.Receipt || p.Number != d.Number || p.QR != d.QR {
+	if !bytes.Equal(p.Seed, d.Seed) || p.Receipt != d.Receipt || p.Number != d.Number || p.QR != d.QR || p.Until != untilText(d.ValidUntil) {
 		t.Errorf("read %+v", p)
 	}
 }
@@ -158,10 +158,12 @@ func TestReadSignatureNamesTheCause(t *testing.T) {
 func TestReadPrivateIsStrict(t *testing.T) {
 	good := signedSample(t)
 	for name, change := range map[string][2]string{
-		"other application": {"/PieceInfo<</Yizheng", "/PieceInfo<</Yizhenk"},
-		"other version":     {"/V 1/Seed", "/V 2/Seed"},
-		"other key":         {"/Receipt<", "/Receipx<"},
-		"short seed":        {"/Seed<73", "/Seed<"},
+		"other application":           {"/PieceInfo<</Yizheng", "/PieceInfo<</Yizhenk"},
+		"other version":               {"/V 2/Seed", "/V 3/Seed"},
+		"other key":                   {"/Receipt<", "/Receipx<"},
+		"version 1 with the key of 2": {"/V 2/Seed", "/V 1/Seed"},
+		"no day":                      {"/Until<32", "/Until<3a"},
+		"short seed":                  {"/Seed<73", "/Seed<"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := ReadPrivate(sameLength(t, good, change[0], change[1])); !errors.Is(err, ErrNoPrivate) {

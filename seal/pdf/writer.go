@@ -39,7 +39,7 @@ const (
 	keyReceipt     = "Receipt"
 	keyNumber      = "Number"
 	keyQR          = "QR"
-	privateVersion = 1
+	privateVersion = 2
 )
 
 // writer appends numbered objects and remembers where they begin.
@@ -184,7 +184,7 @@ func (w *writer) catalog(d *Document, archive string) {
 	w.printf("<</Type/Catalog/Pages %d 0 R/Lang(zh-CN)/ViewerPreferences<</DisplayDocTitle true>>%s", objPages, archive)
 	w.printf("/AcroForm<</SigFlags 3/Fields[%d 0 R]>>/Perms<</DocMDP %d 0 R>>", objField, objSignature)
 	w.printf("/PieceInfo<</%s<</LastModified(%s)/Private<</%s %d", keyApplication, pdfDate(d.IssuedAt), keyVersion, privateVersion)
-	for _, e := range []struct{ key, value string }{{keySeed, string(d.Seed)}, {keyReceipt, d.Receipt}, {keyNumber, d.Number}, {keyQR, d.QR}} {
+	for _, e := range []struct{ key, value string }{{keySeed, string(d.Seed)}, {keyReceipt, d.Receipt}, {keyNumber, d.Number}, {keyQR, d.QR}, {keyUntil, untilText(d.ValidUntil)}} {
 		w.b = append(append(w.b, '/'), e.key...)
 		w.b = append(hex.AppendEncode(append(w.b, '<'), []byte(e.value)), '>')
 	}
