@@ -109,14 +109,23 @@ func (c *RelayConfig) run(ctx context.Context, out io.Writer, log *slog.Logger) 
 
 // pump carries both ways until ctx ends (nil) or the spool fails.
 func (c *RelayConfig) pump(ctx context.Context, cloud *relay.Relay, gap *link, log *slog.Logger) error {
-	refuse := func(way string) func(spool.Message, error) {
-		return func(m spool.Message, err error) {
-			log.Warn("envelope is not carried", "way", way, "id", m.ID, "bytes", len(m.Body), "err", err)
-		}
+	warn := func(way string, m spool.Message, err error) {
+		log.Warn("envelope is not carried", "way", way, "id", m.ID, "bytes", len(m.Body), "err", err)
 	}
 	all, pumping := errgroup.WithContext(ctx)
-	all.Go(func() error { return spool.Pump(pumping, cloud, gap, refuse("out")) })
-	all.Go(func() error { return spool.Pump(pumping, gap, cloud, refuse("in")) })
+	all.Go(func() error {
+		return spool.Pump(pumping, cloud, gap, func(m spool.Message, err error) {
+			warn("out", m, err)
+			if errors.Is(err, spool.ErrTooLarge) {
+				if err := cloud.Refuse(pumping, m); err != nil {
+					warn("out", m, err)
+				}
+			}
+		})
+	})
+	all.Go(func() error {
+		return spool.Pump(pumping, gap, cloud, func(m spool.Message, err error) { warn("in", m, err) })
+	})
 	all.Go(func() error {
 		select {
 		case err := <-gap.failed:

@@ -33,7 +33,7 @@ const goodSpool = `spool:
   in: POLICE_CITY
   key: keys/relay.key
   peer_keys: [keys/front-gap.pub.pem]
-  device: {atomic: true}
+  device: {atomic: true, max_file: 32768}
   scan: 5ms
   gap_after: 200ms
   resend_after: 500ms
@@ -88,7 +88,7 @@ func TestBadRelayConfigurationNamesFileAndPlace(t *testing.T) {
 		want     []string
 	}{
 		"unknown key":            {"mode: demo", "mode: demo\nfront: x", []string{"frontproc.yaml", "front"}},
-		"unknown device rule":    {"{atomic: true}", "{atomic: true, fast: true}", []string{"fast"}},
+		"unknown device rule":    {"{atomic: true,", "{atomic: true, fast: true,", []string{"fast"}},
 		"another mode":           {"mode: demo", "mode: test", []string{"mode: ", "production"}},
 		"no front":               {"[police-front]", "[]", []string{"fronts: "}},
 		"no Kafka":               {goodRelay[strings.Index(goodRelay, "kafka:"):strings.Index(goodRelay, "spool:")], "", []string{"kafka: ", "缺少"}},
@@ -169,7 +169,7 @@ func TestRelayCarriesQuestionsAndAnswers(t *testing.T) {
 	ok(os.WriteFile(file, []byte(text), 0o600))
 	inner := SpoolConfig{Dir: filepath.Join(dir, "inner"), Out: "POLICE_CITY", In: "CITY_POLICE", Key: filepath.Join(dir, "front-gap.key"),
 		PeerKeys: []string{filepath.Join(dir, "relay.pub.pem")}, Scan: 5 * time.Millisecond}
-	inner.Device.Atomic = true
+	inner.Device.Atomic, inner.Device.MaxFile = true, 32768
 	agent := &agent{config: &Config{Front: "police-front", Spool: &inner}, log: log}
 	defer agent.Close(log)
 	local, err := agent.openBus(t.Context())
@@ -186,7 +186,12 @@ func TestRelayCarriesQuestionsAndAnswers(t *testing.T) {
 	ok(err)
 	server, err := ferry.NewServer(local, ferry.ServerConfig{Front: "police-front", SignEvery: -1, Logger: log,
 		Handle: func(_ context.Context, m ferry.Message) (ferry.Answer, error) {
-			return ferry.Answer{Seal: func(ferry.Message) ([]byte, map[string]string, error) { return m.Body, nil, nil }}, nil
+			return ferry.Answer{Seal: func(ferry.Message) ([]byte, map[string]string, error) {
+				if string(m.Body) == "much" {
+					return make([]byte, 40<<10), nil, nil
+				}
+				return m.Body, nil, nil
+			}}, nil
 		}})
 	ok(err)
 	code := make(chan int, 1)
@@ -204,6 +209,15 @@ func TestRelayCarriesQuestionsAndAnswers(t *testing.T) {
 			Accept: func(m ferry.Message) (bool, error) { got = m; return true, nil }}))
 		if string(got.Body) != "sealed" {
 			t.Errorf("answered %q", got.Body)
+		}
+	}
+	for what, question := range map[string][]byte{"question": make([]byte, 40<<10), "answer": []byte("much")} {
+		err := asker.Ask(ctx, ferry.Question{Front: "police-front", Exchange: "TOO-LARGE-" + what, Leg: "1", Deadline: time.Now().Add(15 * time.Second),
+			Seal:   func(int) ([]byte, map[string]string, error) { return question, nil, nil },
+			Accept: func(ferry.Message) (bool, error) { return true, nil }})
+		var refused *ferry.RefusedError
+		if !errors.As(err, &refused) || refused.Reason != ferry.ReasonTooLarge {
+			t.Errorf("%s larger than a file of the device: %v", what, err)
 		}
 	}
 	stop()

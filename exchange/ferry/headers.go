@@ -42,7 +42,7 @@ type Reason string
 const (
 	ReasonUndecodable Reason = "undecodable" // cannot be opened or is not for this front
 	ReasonFailed      Reason = "failed"      // the handler failed three times
-	ReasonTooLarge    Reason = "too-large"   // the answer exceeds MaxBody
+	ReasonTooLarge    Reason = "too-large"   // the answer exceeds MaxBody, or question or answer what a gap carries
 	ReasonReplyTopic  Reason = "reply-topic" // may not be answered where it asks to be
 	ReasonHeaders     Reason = "headers"     // a routing header is missing or malformed
 )

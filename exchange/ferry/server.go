@@ -184,7 +184,12 @@ func (s *Server) serve(ctx context.Context, m Message, mayReply bool) error {
 		s.counts.Failed.Add(1)
 		return s.refuse(ctx, m, ReasonTooLarge)
 	}
-	return s.reply(ctx, m, body, headers)
+	err = s.reply(ctx, m, body, headers)
+	if errors.Is(err, ErrTooLarge) { // a gap may carry less than Kafka does
+		s.counts.Failed.Add(1)
+		return s.refuse(ctx, m, ReasonTooLarge)
+	}
+	return err
 }
 
 // signs tells the asker from time to time that its request is being worked on,
@@ -226,6 +231,16 @@ func echoed(m Message, add map[string]string) map[string]string {
 		h[k] = v
 	}
 	return h
+}
+
+// Refusal is the answer to a request that cannot even be taken to its front.
+func Refusal(m Message, why Reason) Message {
+	r := Message{Topic: m.Headers[HeaderReplyTo], Key: []byte(m.Headers[HeaderExchange]), Body: []byte{},
+		Headers: echoed(m, map[string]string{HeaderRefused: string(why)})}
+	if r.Topic == TopicDeferredReply {
+		r.Partition = AnyPartition
+	}
+	return r
 }
 
 // fail ends a request whose handler failed.

@@ -36,6 +36,7 @@ const (
 	maxHeader     = 1024            // bytes of a value: what the ferry publishes
 	maxHeaderName = 64
 	publishAtOnce = 64
+	refuseTime    = 5 * time.Second
 )
 
 // Relay is the Kafka end of a gap's pump. Make it with New; it is a
@@ -127,6 +128,22 @@ func (r *Relay) Send(ctx context.Context, records []spool.Message) error {
 		})
 	}
 	return all.Wait()
+}
+
+// Refuse tells who asked that a request is too large for a file of the gap.
+// Without it they would wait in vain until their deadline.
+func (r *Relay) Refuse(ctx context.Context, request spool.Message) error {
+	m := message(request)
+	if !ferry.IsReplyTopic(m.Headers[ferry.HeaderReplyTo], r.c.Deferred) {
+		return nil // nobody who may be answered
+	}
+	answer, err := r.reachable(ferry.Refusal(m, ferry.ReasonTooLarge))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, refuseTime)
+	defer cancel()
+	return r.c.Bus.Publish(ctx, answer)
 }
 
 func (r *Relay) count(m ferry.Message) {
