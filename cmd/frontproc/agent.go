@@ -140,7 +140,25 @@ func (a *agent) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	a.OnClose(a.audit.Close)
+	if err := a.recordInspection(ctx); err != nil {
+		return nil, err
+	}
 	return audit.OpenPseudonyms(c.Pseudonyms)
+}
+
+// recordInspection writes down what the boundary device looks into, and by whose leave not.
+func (a *agent) recordInspection(ctx context.Context) error {
+	s := a.config.Spool
+	if s == nil {
+		return nil
+	}
+	_, err := a.audit.Append(ctx, audit.Entry{
+		Open:   audit.Open{Op: audit.OpAdmin, Phase: audit.PhaseDone, Route: string(catalog.RouteGap), Status: s.Inspection},
+		Closed: audit.Closed{Node: a.config.Front, Object: "gap-inspection", After: s.Inspection, Authority: s.Exemption}})
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	return nil
 }
 
 // openSources opens the department's systems.

@@ -39,5 +39,8 @@ func (k *KafkaConfig) strict(s *assembly.Strictness) {
 func (c *SpoolConfig) strict(s *assembly.Strictness) {
 	if c != nil {
 		s.PrivateKeys(c.Key)
+		if c.Inspection == inspectNothing && c.Exemption == "" {
+			s.Bad("spool.exemption", "网闸不检查内容（opaque）须有批准文号", "a device that looks into nothing (opaque) needs the number of its exemption")
+		}
 	}
 }

@@ -99,7 +99,7 @@ func (c *RelayConfig) run(ctx context.Context, out io.Writer, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	line, err := json.Marshal(map[string]any{"event": "relaying", "fronts": c.Fronts, "out": c.Spool.Out, "in": c.Spool.In, "mode": c.Mode})
+	line, err := json.Marshal(map[string]any{"event": "relaying", "fronts": c.Fronts, "out": c.Spool.Out, "in": c.Spool.In, "inspection": c.Spool.Inspection, "mode": c.Mode})
 	if err != nil {
 		return err
 	}

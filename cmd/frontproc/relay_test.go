@@ -96,6 +96,8 @@ func TestBadRelayConfigurationNamesFileAndPlace(t *testing.T) {
 		"no key":                 {"  key: keys/relay.key\n", "", []string{"spool.key"}},
 		"nobody to believe":      {"[keys/front-gap.pub.pem]", "[]", []string{"spool.peer_keys"}},
 		"a channel of any kind":  {"CITY_POLICE", "city-police", []string{"spool.out", "A-Z"}},
+		"inspection of a kind":   {"  scan: 5ms\n", "  scan: 5ms\n  inspection: body\n", []string{"spool.inspection", "opaque"}},
+		"header that is none":    {"  scan: 5ms\n", "  scan: 5ms\n  inspection: header\n", []string{"spool.inspection", "xml"}},
 		"one channel":            {"CITY_POLICE", "POLICE_CITY", []string{"spool.out, spool.in"}},
 		"time runs backwards":    {"scan: 5ms", "scan: -5ms", []string{"spool.scan"}},
 		"two things at once":     {"  dir: spool\n  out: CITY_POLICE\n", "", []string{"spool.dir", "spool.out"}},

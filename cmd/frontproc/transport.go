@@ -75,6 +75,14 @@ type SpoolConfig struct {
 	// Device holds the boundary device's rules: extension (dat), max_file (8388608
 	// bytes), max_out (no limit), xml, atomic, stable_for (200ms), shared.
 	Device spool.Device `yaml:"device"`
+	// Inspection is what the device may look into, since nobody can look into a
+	// sealed envelope: "header", the clear header of every file, against
+	// docs/protocol/gap-spool.xsd (needs device.xml), or "opaque", nothing, by an
+	// exemption. Without it: what device.xml says. A front records it in its log.
+	Inspection string `yaml:"inspection"`
+	// Exemption is the number of the decision that allows "opaque"; production
+	// demands it.
+	Exemption string `yaml:"exemption"`
 
 	Scan        time.Duration `yaml:"scan"`         // between looks into in: 10ms
 	AckEvery    time.Duration `yaml:"ack_every"`    // least time between acknowledgements: 50ms
@@ -109,6 +117,7 @@ func (s *SpoolConfig) check(f *faults) {
 	if s.Out != "" && s.Out == s.In {
 		f.add("spool.out, spool.in", "不能相同", "must differ")
 	}
+	s.checkInspection(f)
 	if len(s.PeerKeys) == 0 {
 		f.add("spool.peer_keys", "至少一个", "needs at least one")
 	}
@@ -119,6 +128,25 @@ func (s *SpoolConfig) check(f *faults) {
 		}
 	}
 }
+
+func (s *SpoolConfig) checkInspection(f *faults) {
+	switch {
+	case s.Inspection == "" && s.Device.XML:
+		s.Inspection = inspectHeader
+	case s.Inspection == "":
+		s.Inspection = inspectNothing
+	case s.Inspection != inspectHeader && s.Inspection != inspectNothing:
+		f.add("spool.inspection", "须为 header 或 opaque", "must be header or opaque")
+	case (s.Inspection == inspectHeader) != s.Device.XML:
+		f.add("spool.inspection, spool.device.xml", "header 须 xml: true，opaque 须 xml: false", "header needs xml: true, opaque xml: false")
+	}
+}
+
+// What a boundary device may look into.
+const (
+	inspectHeader  = "header"
+	inspectNothing = "opaque"
+)
 
 // link is an open spool that somebody runs.
 type link struct {

@@ -126,6 +126,12 @@ func TestDeviceThatStandsStill(t *testing.T) {
 	if err := city.Stop(); err != nil {
 		t.Fatal(err)
 	}
+	recorded := slices.ContainsFunc(frontLog(t, city, landFront), func(e audit.Entry) bool {
+		return e.Closed.Object == "gap-inspection" && e.Closed.After == "header"
+	})
+	if !recorded {
+		t.Error("what the device looks into is not in the front's log")
+	}
 	asked := askedAt(t, city, landFront)
 	if asked["GAP-1"] != 1 || asked["GAP-2"] != 0 || asked["GAP-3"] != 0 || asked["GAP-4"] != 1 {
 		t.Errorf("the department was asked %v", asked)

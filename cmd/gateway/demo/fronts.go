@@ -44,7 +44,7 @@ func (c *City) startEach(ctx context.Context, p Program, fronts []catalog.Front)
 
 // StartProgram starts a front's program, and again one that was stopped.
 func (c *City) StartProgram(ctx context.Context, p Program, f catalog.FrontID) error {
-	args := []string{"-scan", "10ms", "-a", c.relays(f, "spool"), "-b", c.fronts(f, "spool")}
+	args := []string{"-scan", "10ms", "-extensions", "xml", "-a", c.relays(f, "spool"), "-b", c.fronts(f, "spool")}
 	name, stage := "gapdevice", c.stage
 	if p != Device {
 		config, err := c.writeFerryConfig(p, f)
@@ -173,7 +173,7 @@ func (c *City) relayConfig(f catalog.FrontID) m {
 // spoolConfig is one side of a gap whose device looks every ten milliseconds.
 func spoolConfig(own, out, in, peer string) m {
 	return m{"dir": own + "/spool", "out": out, "in": in, "key": own + "/gap.key", "peer_keys": []string{peer},
-		"device": m{"atomic": true}, "gap_after": "200ms", "resend_after": "500ms", "beat_every": "1s", "reconcile": "10s"}
+		"device": m{"atomic": true, "xml": true, "extension": "xml"}, "inspection": "header", "gap_after": "200ms", "resend_after": "500ms", "beat_every": "1s", "reconcile": "10s"}
 }
 
 func (c *City) kafkaConfig(certificate string) m {
