@@ -60,6 +60,7 @@ type Wording struct {
 	Since      string
 	Contact    string
 	Glyphs     string   // U+XXXX list
+	Unsealable bool     // SOURCE_ERROR because the issuer's seal must not be used now
 	Missing    string   // who did not answer, for a result found in part
 	Elsewhere  []string // scopes in which other sources found nothing, when one has failed
 }
@@ -84,6 +85,9 @@ func (c Code) Sentence(w Wording) string {
 		s = "{dept}网络自{since}起中断，不代表未查到；恢复后刷证重试。"
 	case SourceError:
 		s = "{dept}系统异常，已告警；稍后重试。"
+		if w.Unsealable {
+			s = "签发单位的印章当前停用或失效，未出具文书；请联系印章管理员，启用后重试。"
+		}
 	case Denied:
 		s = "本事项无权取用此项，请联系{contact}。"
 	case GlyphMissing:

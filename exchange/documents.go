@@ -15,8 +15,11 @@ type documents struct {
 	log     *audit.Log
 	earlier []*audit.Archive
 
-	mu    sync.RWMutex
-	index map[string]leaf
+	deciding sync.Mutex // held while somebody decides about a withdrawal
+
+	mu          sync.RWMutex
+	index       map[string]leaf
+	withdrawals map[string]Withdrawal // by number, of those somebody has asked for
 }
 
 // leaf is an entry's place.
@@ -27,7 +30,7 @@ type leaf struct {
 
 const running = -1
 
-// load reads the issue leaves of all shards.
+// load reads the issue leaves, and the withdrawals, of all shards.
 func (d *documents) load(ctx context.Context, log *audit.Log, earlier []*audit.Archive) error {
 	d.log, d.earlier, d.index = log, earlier, make(map[string]leaf)
 	for i, shard := range earlier {
@@ -35,13 +38,22 @@ func (d *documents) load(ctx context.Context, log *audit.Log, earlier []*audit.A
 			d.index[e.Entry.Open.Number] = leaf{i, index}
 			return nil
 		})
+		if err == nil {
+			err = shard.Find(ctx, audit.OpWithdraw, func(_ uint64, e audit.Stored) error {
+				d.decided(e.Entry)
+				return nil
+			})
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", shard.Origin(), err)
 		}
 	}
 	return log.Read(ctx, 0, log.Head().Size, func(index uint64, e audit.Stored) error {
-		if e.Entry.Open.Op == audit.OpIssue {
+		switch e.Entry.Open.Op {
+		case audit.OpIssue:
 			d.index[e.Entry.Open.Number] = leaf{running, index}
+		case audit.OpWithdraw:
+			d.decided(e.Entry)
 		}
 		return nil
 	})

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"yizheng/exchange/store"
+	"yizheng/seal"
 )
 
 // Exchange runs a request up to its fan-out and returns the exchange, whose
@@ -136,6 +137,7 @@ func (s *Service) conclude(ctx context.Context, x *Exchange, pt *part, legs []*l
 	if err != nil {
 		s.warn(x, pt, "document could not be made", err)
 		v = ours(v)
+		v.wording.Unsealable = !pt.proof.Sensitive && errors.Is(err, seal.ErrSealNotValid)
 		is, err = s.blank(pt) // nil unless the proof is sensitive
 	}
 	defer is.wipe()

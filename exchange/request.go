@@ -58,6 +58,9 @@ const (
 	ReasonGone           Reason = "REPEAT_REQUEST"
 	ReasonNotFound       Reason = "NO_SUCH_EXCHANGE"
 	ReasonNotRetryable   Reason = "NOT_RETRYABLE"
+	ReasonStatement      Reason = "STATEMENT_INVALID"
+	ReasonNoDocument     Reason = "NO_SUCH_DOCUMENT"
+	ReasonWithdrawal     Reason = "WITHDRAWAL_REFUSED"
 	ReasonPickup         Reason = "PICKUP_REFUSED"
 	ReasonUnavailable    Reason = "UNAVAILABLE"
 )

@@ -18,9 +18,11 @@ import (
 	"yizheng/catalog"
 	"yizheng/cmd/gateway/setup"
 	"yizheng/exchange"
+	"yizheng/exchange/custody"
 	"yizheng/exchange/reading"
 	"yizheng/exchange/store"
 	"yizheng/identity/jose"
+	"yizheng/identity/staff"
 	"yizheng/seal"
 	"yizheng/seal/pdf"
 	"yizheng/seal/pdf/pdftest"
@@ -77,6 +79,28 @@ var theCity = sync.OnceValues(func() (*city, error) {
 
 func (c *city) in(path string) string { return filepath.Join(c.dir, path) }
 
+// admin is an administrator's own signing key.
+func (c *city) admin(name string) (*jose.Key, error) {
+	return jose.ReadKey(c.in("keys/admins/"+name+".key"), "")
+}
+
+// persons are the two security administrators that set-up makes.
+func (c *city) persons() (*staff.Register, error) {
+	var list []staff.Person
+	for _, name := range []string{"security-1", "security-2"} {
+		k, err := c.admin(name)
+		if err != nil {
+			return nil, err
+		}
+		pair, err := tls.LoadX509KeyPair(c.in("keys/tls/admin-"+name+".crt"), c.in("keys/tls/admin-"+name+".key"))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, staff.Person{Name: name, Role: staff.Security, Key: k.Public(), Certificate: catalog.KeyDigest(pair.Leaf.RawSubjectPublicKeyInfo)})
+	}
+	return staff.NewRegister(list)
+}
+
 // department answers for a test; nil answers FOUND with one estate.
 type department func(ctx context.Context, ask exchange.Ask) (exchange.Answer, error)
 
@@ -97,6 +121,8 @@ type gateway struct {
 	audit   *audit.Log
 	logs    string // the audit log's directory
 	auditor *jose.Key
+	custody *custody.Custody
+	persons *staff.Register
 	api     *document
 }
 
@@ -132,13 +158,17 @@ func startWith(t *testing.T, answers department, change func(*web.Server)) *gate
 	must(err)
 	trust, err := seal.LoadTrust(c.in("trust"))
 	must(err)
-	seals, err := seal.OpenRegistry(c.in("seals"), seal.RegistryOptions{Trust: trust})
+	g.persons, err = c.persons()
+	must(err)
+	own := filepath.Join(t.TempDir(), "seals") // tests change their states
+	must(os.CopyFS(own, os.DirFS(c.in("seals"))))
+	g.custody, err = custody.Open(t.Context(), custody.Config{Dir: own, Persons: g.persons, Audit: g.audit, Registry: seal.RegistryOptions{Trust: trust}})
 	must(err)
 	key, err := jose.ReadKey(c.in("keys/gateway.key"), "")
 	must(err)
 	token := []byte("sixteen bytes...")
 	exchanges, err := exchange.New(t.Context(), exchange.Config{Slot: "00", Key: key, Release: c.release, Sources: map[string]exchange.Source{"re": answers},
-		Seals: seals, Renderer: renderer, Audit: g.audit, Pseudonyms: pseudonyms, Store: st, TokenKey: func(string) []byte { return token }})
+		Seals: g.custody.Seals(), Renderer: renderer, Audit: g.audit, Pseudonyms: pseudonyms, Store: st, TokenKey: func(string) []byte { return token }})
 	must(err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -147,7 +177,7 @@ func startWith(t *testing.T, answers department, change func(*web.Server)) *gate
 	})
 	desk := reading.New(reading.Config{Origin: "gw00.690100.example/audit", Key: key, TokenKeyID: "fleet", TokenKey: token, Catalogue: c.release.Catalogue,
 		Store: st, Audit: g.audit, Pseudonyms: pseudonyms, AllowSimulated: true})
-	g.server, err = web.New(web.Config{Catalogue: c.release.Catalogue, Exchanges: exchanges, Desk: desk, Audit: g.audit, Trust: trust, Key: key, Demo: true})
+	g.server, err = web.New(web.Config{Catalogue: c.release.Catalogue, Exchanges: exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: g.persons, Trust: trust, Key: key, Demo: true})
 	must(err)
 	change(g.server)
 	g.api = readDocument(t, g.server.OpenAPI())

@@ -3,8 +3,11 @@ package web_test
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"yizheng/audit"
+	"yizheng/exchange"
+	"yizheng/seal/life"
 )
 
 // TestRoutesThatRecordInsideDoSo makes one good call to each route of class
@@ -45,6 +48,16 @@ func TestRoutesThatRecordInsideDoSo(t *testing.T) {
 		}},
 		{"POST /v1/exchanges/:no/legs/:leg/retry", audit.OpDeny, func() {
 			want(t, clerk.call(http.MethodPost, "/v1/exchanges/"+number+"/legs/RE-01.1/retry", nil), http.StatusConflict, "NOT_RETRYABLE")
+		}},
+		{"POST /v1/admin/seals/:id/steps", audit.OpSealStep, func() {
+			want(t, g.step("security-1", "re", life.Suspend, life.Lost), http.StatusOK, "")
+		}},
+		{"POST /v1/admin/certificates/:number/withdraw", audit.OpWithdraw, func() {
+			var v struct {
+				Parts []struct{ Number string } `json:"parts"`
+			}
+			clerk.call(http.MethodGet, "/v1/exchanges/"+number, nil).into(t, &v)
+			want(t, g.withdraw("security-1", exchange.WithdrawalStatement{Action: exchange.WithdrawAsk, Number: v.Parts[0].Number, Reason: "WRONG_DATA", At: time.Now()}), http.StatusOK, "")
 		}},
 		{"DELETE /v1/sessions/:id", audit.OpLogout, func() {
 			want(t, clerk.call(http.MethodDelete, "/v1/sessions/"+clerk.session, nil), http.StatusNoContent, "")

@@ -46,6 +46,9 @@ var statuses = map[exchange.Reason]int{
 	exchange.ReasonGone:           http.StatusConflict,
 	exchange.ReasonNotFound:       http.StatusNotFound,
 	exchange.ReasonNotRetryable:   http.StatusConflict,
+	exchange.ReasonStatement:      http.StatusUnprocessableEntity,
+	exchange.ReasonNoDocument:     http.StatusNotFound,
+	exchange.ReasonWithdrawal:     http.StatusConflict,
 	exchange.ReasonPickup:         http.StatusForbidden,
 	exchange.ReasonUnavailable:    http.StatusServiceUnavailable,
 }

@@ -18,10 +18,11 @@ import (
 type door int
 
 const (
-	anyone door = iota // public: nothing about a resident leaves without their document or its secret
-	clerk              // a registered operator's or system's certificate
-	desk               // clerk with a session whose workstation is paired
-	agent              // a registered read agent's certificate
+	anyone        door = iota // public: nothing about a resident leaves without their document or its secret
+	clerk                     // a registered operator's or system's certificate
+	desk                      // clerk with a session whose workstation is paired
+	agent                     // a registered read agent's certificate
+	administrator             // the certificate of a person who administers seals and withdrawals
 )
 
 // class says how a route's use gets into the audit log. Every route has one; a

@@ -44,6 +44,12 @@ func (s *Server) routes() []route {
 		{post, "/v1/verify", anyone, recorded, audit.OpVerify, 20 * mib, 30 * time.Second, s.verifyDocument},
 		{get, "/v1/verify/:number", anyone, recorded, audit.OpVerify, 0, quick, s.verifyNumber},
 
+		{get, "/v1/admin/seals", administrator, recorded, audit.OpAdmin, 0, quick, s.listSeals},
+		{get, "/v1/admin/seals/:id", administrator, recorded, audit.OpAdmin, 0, quick, s.showSeal},
+		{post, "/v1/admin/seals/:id/steps", administrator, inside, "", mib, quick, s.sealStep},
+		{get, "/v1/admin/certificates/:number/withdrawal", administrator, recorded, audit.OpAdmin, 0, quick, s.showWithdrawal},
+		{post, "/v1/admin/certificates/:number/withdraw", administrator, inside, "", 16 * kib, quick, s.withdraw},
+
 		{get, "/v1/audit/checkpoint", anyone, nothing, "", 0, quick, s.checkpoint},
 	}
 }

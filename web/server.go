@@ -26,8 +26,10 @@ import (
 	"yizheng/audit"
 	"yizheng/catalog"
 	"yizheng/exchange"
+	"yizheng/exchange/custody"
 	"yizheng/exchange/reading"
 	"yizheng/identity/jose"
+	"yizheng/identity/staff"
 	"yizheng/seal"
 )
 
@@ -37,6 +39,8 @@ type Config struct {
 	Exchanges *exchange.Service
 	Desk      *reading.Desk
 	Audit     *audit.Log
+	Custody   *custody.Custody
+	Persons   *staff.Register // who administers; nil: nobody may
 	Trust     *seal.Trust
 	Key       *jose.Key // its public half is told to agents
 	Demo      bool      // shows the last exchange on the start page
@@ -49,6 +53,8 @@ type Server struct {
 	exchanges *exchange.Service
 	desk      *reading.Desk
 	audit     *audit.Log
+	custody   *custody.Custody
+	persons   *staff.Register
 	trust     *seal.Trust
 	key       *jose.Key
 	demo      bool
@@ -74,7 +80,7 @@ var usual = times{body: 60 * time.Second, answer: 200 * time.Second, event: 10 *
 
 // New makes a Server.
 func New(c Config) (*Server, error) {
-	s := &Server{catalogue: c.Catalogue, exchanges: c.Exchanges, desk: c.Desk, audit: c.Audit, trust: c.Trust,
+	s := &Server{catalogue: c.Catalogue, exchanges: c.Exchanges, desk: c.Desk, audit: c.Audit, custody: c.Custody, persons: c.Persons, trust: c.Trust,
 		key: c.Key, demo: c.Demo, log: c.Logger, limits: newLimits(), origins: http.NewCrossOriginProtection(), times: usual, closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -16,9 +16,11 @@ import (
 // issueRecord is what the log says publicly of a certificate number.
 type issueRecord struct {
 	Number string `json:"number"`
-	State  string `json:"state"` // valid, expired, unknown
-	Issued string `json:"issued,omitempty"`
-	Until  string `json:"until,omitempty"`
+	State  string `json:"state"` // valid, expired, withdrawn, unknown
+	// Withdrawn is since when, if it is.
+	Withdrawn time.Time `json:"withdrawn,omitzero"`
+	Issued    string    `json:"issued,omitempty"`
+	Until     string    `json:"until,omitempty"`
 	// Matches: the log's salted digest is that of the document shown. Only set when one was.
 	Matches *bool  `json:"matches,omitempty"`
 	Receipt string `json:"receipt,omitempty"` // inclusion proof of the issue leaf
@@ -35,6 +37,9 @@ func (s *Server) lookUp(ctx context.Context, number, digest string) (issueRecord
 	r.State = "valid"
 	if time.Now().In(beijing).Format(time.DateOnly) > issued.Valid {
 		r.State = "expired"
+	}
+	if w, _ := s.exchanges.Withdrawal(number); !w.Since.IsZero() {
+		r.State, r.Withdrawn = "withdrawn", w.Since
 	}
 	if digest == "" {
 		return r, nil

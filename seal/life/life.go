@@ -65,6 +65,8 @@ var (
 	ErrDamaged = errors.New("seal register: journal damaged or forged (印章登记簿被改动或损坏)")
 	// ErrRolledBack: the journal lacks steps somebody has seen.
 	ErrRolledBack = errors.New("seal register: steps are missing that were seen before (印章登记簿缺少已见过的步骤，可能被回退)")
+	// ErrTime: a statement's time is before the last step's, or in the future.
+	ErrTime = errors.New("seal register: the statement's time is before the last step's or in the future; check the clock (时间早于上一步或晚于现在，请校时)")
 	// ErrBusy: another process kept the register locked.
 	ErrBusy = errors.New("seal register: another process is using it; try again (登记簿正被使用，请稍后重试)")
 )

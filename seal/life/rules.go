@@ -107,7 +107,7 @@ func allowPending(s *Seal, step Step, p staff.Person, r rule, refuse func(zh, en
 // steady holds a step's time against the step before and the clock.
 func steady(at, last, now time.Time) error {
 	if at.Before(last) || at.After(now.Add(5*time.Minute)) {
-		return fmt.Errorf("seal register: the statement's time %s is before the last step's or in the future; check the clock (时间早于上一步或晚于现在，请校时)", at.Format(time.RFC3339))
+		return ErrTime
 	}
 	return nil
 }

@@ -97,8 +97,9 @@ func Digest(line string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// openStep verifies a statement and returns the step and who signed it.
-func openStep(line string, persons *staff.Register) (Step, staff.Person, error) {
+// Read verifies a statement and returns the step and who signed it. Whether the
+// step is allowed, Append says.
+func Read(line string, persons *staff.Register) (Step, staff.Person, error) {
 	var s Step
 	_, p, err := persons.Verify(line, TypeStep, func(payload []byte) (time.Time, error) {
 		err := strictStep(payload, &s)

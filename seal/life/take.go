@@ -2,7 +2,6 @@ package life
 
 import (
 	"bytes"
-	"fmt"
 
 	"yizheng/identity/staff"
 	"yizheng/seal"
@@ -169,7 +168,7 @@ func (b *book) event(e *Edition, state seal.State, step Step) {
 
 // read takes one line at its place in the journal.
 func (b *book) read(line string, persons *staff.Register) (Step, staff.Person, error) {
-	step, p, err := openStep(line, persons)
+	step, p, err := Read(line, persons)
 	if err != nil {
 		return step, p, err
 	}
@@ -177,7 +176,7 @@ func (b *book) read(line string, persons *staff.Register) (Step, staff.Person, e
 		return step, p, ErrMoved
 	}
 	if !b.last.IsZero() && step.At.Before(b.last) {
-		return step, p, fmt.Errorf("time goes back")
+		return step, p, ErrTime
 	}
 	digest := Digest(line)
 	if err := b.take(step, digest, p); err != nil {
