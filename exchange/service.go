@@ -51,7 +51,7 @@ type Service struct {
 	release    *catalog.Release
 	sources    map[string]Source
 	press      certificate.Press
-	examiner   certificate.Examiner
+	examiner   *certificate.Examiner
 	audit      *audit.Log
 	pseudonyms *audit.Pseudonyms
 	store      *store.Store
@@ -93,7 +93,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	s := &Service{
 		slot: c.Slot, key: c.Key, tokenKey: c.TokenKey, release: c.Release, sources: c.Sources,
 		press:    certificate.Press{Key: c.Key, Renderer: c.Renderer, Seals: c.Seals},
-		examiner: certificate.Examiner{Trust: c.Trust, Renderer: c.Renderer}, audit: c.Audit, pseudonyms: c.Pseudonyms, store: c.Store, lifetime: c.Lifetime,
+		examiner: certificate.NewExaminer(c.Trust, c.Renderer), audit: c.Audit, pseudonyms: c.Pseudonyms, store: c.Store, lifetime: c.Lifetime,
 		now: c.Now, log: c.Logger, exchanges: make(map[string]*Exchange), keys: make(map[string]*begun),
 		limits: make(map[catalog.CallerID]*rate.Limiter), fleet: c.Fleet, runner: c.Slot + "-" + rand.Text(),
 	}

@@ -7,19 +7,28 @@ import (
 	"yizheng/seal/ses"
 )
 
-// Printed returns the picture and the name of the seal in a sealed document, as
-// Registry.Picture does for a seal held here: with them the document can be drawn
-// again and compared. The file must have passed Verify. Errors are those of
-// pdf.ReadSignature and ses.ParseSignature.
-func Printed(file []byte) (pdf.Picture, string, error) {
+// InFile returns the seal (SESeal, DER) in the signature of a sealed document.
+// Errors are those of pdf.ReadSignature and ses.ParseSignature.
+func InFile(file []byte) ([]byte, error) {
 	field, err := pdf.ReadSignature(file)
 	if err != nil {
-		return pdf.Picture{}, "", err
+		return nil, err
 	}
 	sig, err := ses.ParseSignature(field.Contents)
 	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	return sig.Seal.Raw, nil
+}
+
+// Printed returns what to print for a seal (SESeal, DER), as Registry.Picture does
+// for one that is held here: whoever verifies a document can draw it again with
+// it, and compare.
+func Printed(der []byte) (pdf.Picture, string, error) {
+	s, err := ses.ParseSeal(der)
+	if err != nil {
 		return pdf.Picture{}, "", fmt.Errorf("seal: %w", err)
 	}
-	picture, err := sealPicture(sig.Seal.Info.Picture)
-	return picture, sig.Seal.Info.Property.Name, err
+	picture, err := sealPicture(s.Info.Picture)
+	return picture, s.Info.Property.Name, err
 }

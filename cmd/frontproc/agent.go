@@ -103,7 +103,11 @@ func (a *agent) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	worker := front.NewAgent(front.Config{Front: catalog.FrontID(c.Front), Release: release, GatewayKeys: gateways.byKey, Sources: sources, Audit: a.audit,
+	press, err := a.openPress(release.Catalogue, catalog.FrontID(c.Front), key)
+	if err != nil {
+		return err
+	}
+	worker := front.NewAgent(front.Config{Front: catalog.FrontID(c.Front), Release: release, GatewayKeys: gateways.byKey, Sources: sources, Press: press, Audit: a.audit,
 		Pseudonyms: pseudonyms, AllowSimulated: c.Mode == "demo", Logger: a.log})
 	return a.openFerry(ctx, front.Door{Agent: worker, Key: key, Gateways: gateways.byName}, release.Number)
 }

@@ -27,6 +27,10 @@ type Config struct {
 	Spool   *SpoolConfig           `yaml:"spool"`
 	Catalog assembly.CatalogConfig `yaml:"catalog"`
 	Audit   assembly.AuditConfig   `yaml:"audit"`
+	// Seals are the department's own that are kept here (front of a seal in the
+	// catalogue); Fonts print the documents that bear them. Both or neither.
+	Seals *SealsConfig          `yaml:"seals"`
+	Fonts *assembly.FontsConfig `yaml:"fonts"`
 	// Connections are the department's own systems.
 	Connections assembly.Connections `yaml:"connections"`
 }
@@ -44,6 +48,12 @@ func readConfig(path string) (*Config, error) {
 	}
 	paths := []*string{&c.Key, &c.Passphrase, &c.Catalog.Releases, &c.Audit.Dir, &c.Audit.Key, &c.Audit.Pseudonyms}
 	paths = append(append(paths, c.Kafka.paths()...), c.Spool.paths()...)
+	if c.Seals != nil {
+		paths = append(paths, &c.Seals.Dir, &c.Seals.Trust)
+	}
+	if c.Fonts != nil {
+		paths = append(paths, c.Fonts.Paths()...)
+	}
 	for i := range c.Gateways {
 		paths = append(paths, &c.Gateways[i].Key)
 	}
@@ -69,5 +79,11 @@ func (c *Config) check(path string) error {
 	}
 	c.Kafka.check(&f)
 	c.Spool.check(&f)
+	if (c.Seals == nil) != (c.Fonts == nil) {
+		f.add("seals, fonts", "须同时给出：保管印章的前置机自行制证", "need each other: a front that keeps seals makes the documents")
+	}
+	if c.Seals != nil && c.Fonts != nil {
+		f.missing(map[string]string{"seals.dir": c.Seals.Dir, "seals.trust": c.Seals.Trust, "fonts.body": c.Fonts.Body})
+	}
 	return errors.Join(append(f.errs, c.Connections.Check(path))...)
 }

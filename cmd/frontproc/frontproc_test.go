@@ -69,6 +69,8 @@ func TestBadConfigurationNamesFileAndPlace(t *testing.T) {
 		"no gateway":               {"  - {name: gw00, key: keys/gateway.pub.pem}\n", "", []string{"gateways"}},
 		"no broker":                {"[127.0.0.1:9]", "[]", []string{"brokers"}},
 		"no log":                   {"  dir: audit\n", "", []string{"audit.dir"}},
+		"seals without fonts":      {"connections:\n", "seals: {dir: seals, trust: trust}\nconnections:\n", []string{"seals, fonts"}},
+		"seals without a place":    {"connections:\n", "seals: {trust: trust}\nfonts: {body: font.ttf}\nconnections:\n", []string{"seals.dir"}},
 		"connection of no kind":    {"    sql: {driver: sqlite}\n", "", []string{"connections.hr"}},
 		"plain TCP cannot be said": {"  ca: keys/ca.crt\n", "", []string{"kafka.ca"}},
 	} {

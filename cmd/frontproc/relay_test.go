@@ -152,7 +152,7 @@ func TestRelayCarriesQuestionsAndAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	files := certificate(t, dir)
+	files := clientCertificate(t, dir)
 	for _, name := range []string{"relay", "front-gap"} {
 		k, err := jose.GenerateKey()
 		ok(err)
@@ -243,7 +243,7 @@ func carry(ctx context.Context, a, b string) {
 }
 
 // certificate writes one that is its own authority and good for both sides.
-func certificate(t *testing.T, dir string) ferry.Files {
+func clientCertificate(t *testing.T, dir string) ferry.Files {
 	t.Helper()
 	cert, key := selfSigned(t, "relay test")
 	f := ferry.Files{CA: filepath.Join(dir, "tls.crt"), Certificate: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}

@@ -33,7 +33,7 @@ type Config struct {
 	Seals   SealsConfig            `yaml:"seals"`
 	Audit   assembly.AuditConfig   `yaml:"audit"`
 	Store   StoreConfig            `yaml:"store"`
-	Fonts   FontsConfig            `yaml:"fonts"`
+	Fonts   assembly.FontsConfig   `yaml:"fonts"`
 	// Administrators look after seals and withdraw documents, two at a time. Without
 	// them the seals cannot be changed here.
 	Administrators []AdministratorConfig `yaml:"administrators"`
@@ -60,7 +60,7 @@ type KeysConfig struct {
 	Passphrase string `yaml:"passphrase"` // file with the passphrase of encrypted keys; empty: keys are plain, demo only
 }
 
-// SealsConfig of the hosted seals.
+// SealsConfig of the seals that the gateway holds.
 type SealsConfig struct {
 	Dir   string `yaml:"dir"`   // one directory a seal
 	Trust string `yaml:"trust"` // roots and status list for verification
@@ -83,12 +83,6 @@ type StoreConfig struct {
 	DSN      string `yaml:"dsn"`       // sqlite: the file
 	DSNFile  string `yaml:"dsn_file"`  // pgx: file with the connection string
 	RedisURL string `yaml:"redis_url"` // file with rediss://…; empty: no fast path
-}
-
-// FontsConfig names TrueType fonts; a character none of them has is refused, never printed as a box.
-type FontsConfig struct {
-	Body      string   `yaml:"body"`
-	Fallbacks []string `yaml:"fallbacks"`
 }
 
 // KafkaConfig of the ferry. Everything is TLS with client certificates.
@@ -124,7 +118,7 @@ func readConfig(path string) (*Config, error) {
 func (c *Config) resolve() {
 	paths := []*string{&c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientCA, &c.Keys.Gateway, &c.Keys.Token, &c.Keys.Store,
 		&c.Keys.Passphrase, &c.Catalog.Releases, &c.Audit.Dir, &c.Audit.Key, &c.Audit.Pseudonyms,
-		&c.Store.DSNFile, &c.Store.RedisURL, &c.Fonts.Body}
+		&c.Store.DSNFile, &c.Store.RedisURL}
 	paths = append(paths, c.Seals.paths()...)
 	for i := range c.Catalog.Administrators {
 		paths = append(paths, &c.Catalog.Administrators[i])
@@ -132,9 +126,7 @@ func (c *Config) resolve() {
 	for i := range c.Administrators {
 		paths = append(paths, &c.Administrators[i].Key, &c.Administrators[i].Certificate)
 	}
-	for i := range c.Fonts.Fallbacks {
-		paths = append(paths, &c.Fonts.Fallbacks[i])
-	}
+	paths = append(paths, c.Fonts.Paths()...)
 	if c.Store.Driver == "sqlite" && c.Store.DSN != ":memory:" {
 		paths = append(paths, &c.Store.DSN)
 	}

@@ -27,7 +27,6 @@ import (
 	"yizheng/exchange/reading"
 	"yizheng/exchange/store"
 	"yizheng/identity/jose"
-	"yizheng/seal/pdf"
 	"yizheng/web"
 )
 
@@ -96,14 +95,9 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fonts, err := pdf.LoadFonts(c.Fonts.Body, c.Fonts.Fallbacks)
+	renderer, err := c.Fonts.Open(&g.Closers)
 	if err != nil {
-		return fmt.Errorf("字体不可用，见 README“字体” / fonts: %w", err)
-	}
-	g.OnClose(fonts.Close)
-	renderer, err := pdf.NewRenderer(fonts)
-	if err != nil {
-		return fmt.Errorf("renderer: %w", err)
+		return err
 	}
 	registry, closeSeals, err := c.Seals.options(c.Keys.Passphrase)
 	if err != nil {

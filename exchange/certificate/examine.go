@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"yizheng/catalog"
@@ -28,8 +29,24 @@ var (
 // Examiner holds documents that somebody else has sealed to what they have to
 // be. It is safe for concurrent use.
 type Examiner struct {
-	Trust    *seal.Trust
-	Renderer *pdf.Renderer // with the fonts of those who seal
+	trust    *seal.Trust
+	renderer *pdf.Renderer
+	mu       sync.Mutex
+	looks    map[catalog.SealID]look // of the seals met so far
+}
+
+// look is how a seal prints. A picture is decoded once: the renderer, too,
+// prepares what goes with it once.
+type look struct {
+	der     []byte // of the seal it was read from
+	picture pdf.Picture
+	name    string
+}
+
+// NewExaminer makes an Examiner, which believes trust, and draws with the fonts
+// of those who seal.
+func NewExaminer(trust *seal.Trust, renderer *pdf.Renderer) *Examiner {
+	return &Examiner{trust: trust, renderer: renderer, looks: make(map[catalog.SealID]look)}
 }
 
 // Examine reports whether file is the document of c, sealed with the hosted
@@ -38,11 +55,11 @@ type Examiner struct {
 // signed facts and signature are the only parts taken from the file, and each is
 // verified for itself. Errors wrap one of the sentinels of this package and hold
 // nothing of the document.
-func (e Examiner) Examine(file []byte, c Certificate, want catalog.Seal, signer *ecdsa.PublicKey, now time.Time) (seal.Use, error) {
+func (e *Examiner) Examine(file []byte, c Certificate, want catalog.Seal, signer *ecdsa.PublicKey, now time.Time) (seal.Use, error) {
 	if len(file) == 0 || len(file) > MaxFile {
 		return seal.Use{}, fmt.Errorf("%w: %d bytes", ErrFile, len(file))
 	}
-	report := seal.Verify(file, e.Trust, now)
+	report := seal.Verify(file, e.trust, now)
 	if err := sealedWith(report, want, c.IssuedAt); err != nil {
 		return seal.Use{}, err
 	}
@@ -56,7 +73,7 @@ func (e Examiner) Examine(file []byte, c Certificate, want catalog.Seal, signer 
 	if err := c.CheckQR(private.QR, signer); err != nil {
 		return seal.Use{}, err
 	}
-	if err := e.redraw(file, c, private.QR); err != nil {
+	if err := e.redraw(file, c, want.ID, private.QR); err != nil {
 		return seal.Use{}, err
 	}
 	return seal.Use{SealID: string(want.ID), ESID: report.ESID, SealName: report.SealName, Signer: report.Signer,
@@ -86,16 +103,16 @@ func sealedWith(r seal.Report, want catalog.Seal, at time.Time) error {
 
 // redraw compares everything but the signature, which Verify has found to cover
 // all the rest.
-func (e Examiner) redraw(file []byte, c Certificate, link string) error {
+func (e *Examiner) redraw(file []byte, c Certificate, id catalog.SealID, link string) error {
 	field, err := pdf.ReadSignature(file)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOther, err)
 	}
-	picture, name, err := seal.Printed(file)
+	l, err := e.look(file, id)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSeal, err)
 	}
-	draft, err := c.draft(e.Renderer, link, picture, name, pdf.SignatureSlot{MaxBytes: len(field.Contents)})
+	draft, err := c.draft(e.renderer, link, l.picture, l.name, pdf.SignatureSlot{MaxBytes: len(field.Contents)})
 	if err != nil {
 		return fmt.Errorf("%w: cannot be drawn here: %w", ErrOther, err)
 	}
@@ -104,4 +121,24 @@ func (e Examiner) redraw(file []byte, c Certificate, link string) error {
 		return fmt.Errorf("%w: not what is drawn here of the same answer; forged, or made with other fonts or another version", ErrOther)
 	}
 	return nil
+}
+
+// look is how the seal in a verified file prints; there are as many as the
+// catalogue has hosted seals.
+func (e *Examiner) look(file []byte, id catalog.SealID) (look, error) {
+	der, err := seal.InFile(file)
+	if err != nil {
+		return look{}, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l, ok := e.looks[id]; ok && bytes.Equal(l.der, der) {
+		return l, nil
+	}
+	l := look{der: der}
+	if l.picture, l.name, err = seal.Printed(der); err != nil {
+		return look{}, err
+	}
+	e.looks[id] = l
+	return l, nil
 }

@@ -160,6 +160,10 @@ func (c *City) frontConfig(f catalog.FrontID) m {
 	} else {
 		config["kafka"] = c.kafkaConfig(c.fronts(f, "kafka"))
 	}
+	if slices.ContainsFunc(c.catalogue.Seals, func(s catalog.Seal) bool { return s.Front == f }) {
+		config["seals"] = m{"dir": c.fronts(f, "seals"), "trust": c.abs("trust")}
+		config["fonts"] = c.fonts()
+	}
 	return config
 }
 

@@ -14,7 +14,8 @@ import (
 const SampleRoot = "一证示例根证书"
 
 // makeSeals makes a root, a seal maker, and for every seal of the catalogue a
-// holder's certificate, a picture and the seal. The root's and the maker's keys
+// holder's certificate, a picture and the seal. A seal that is hosted at a front
+// lies with it, and nowhere else. The root's and the maker's keys
 // are not kept: a further seal needs a real maker.
 func makeSeals(o Options) error {
 	c, err := catalog.Load(o.Catalog, catalog.Options{})
@@ -23,7 +24,7 @@ func makeSeals(o Options) error {
 	}
 	missing := false
 	for _, s := range c.Seals {
-		if _, err := os.Stat(filepath.Join(o.Dir, "seals", string(s.ID))); err != nil {
+		if _, err := os.Stat(filepath.Join(sealsOf(o, s), string(s.ID))); err != nil {
 			missing = true
 		}
 	}
@@ -54,9 +55,21 @@ func makeSeals(o Options) error {
 	return nil
 }
 
+// sealsOf is the directory of the seals that are kept where s is.
+func sealsOf(o Options, s catalog.Seal) string {
+	if s.Front != "" {
+		return filepath.Join(o.Dir, "fronts", string(s.Front), "seals")
+	}
+	return filepath.Join(o.Dir, "seals")
+}
+
 func makeSeal(o Options, c *catalog.Catalogue, s catalog.Seal, root, maker seal.Credential, v seal.Validity) error {
-	if _, err := os.Stat(filepath.Join(o.Dir, "seals", string(s.ID))); err == nil {
+	dir := sealsOf(o, s)
+	if _, err := os.Stat(filepath.Join(dir, string(s.ID))); err == nil {
 		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
 	d, _ := c.Department(s.Department) // a catalogue without it does not load
 	holder, err := seal.MakeHolder(root, seal.Subject{Name: d.Name, Code: string(d.ID)}, v)
@@ -76,5 +89,5 @@ func makeSeal(o Options, c *catalog.Catalogue, s catalog.Seal, root, maker seal.
 	if err != nil {
 		return err
 	}
-	return seal.WriteSealDir(filepath.Join(o.Dir, "seals"), string(s.ID), seal.SealDir{Seal: der, Holder: holder, Passphrase: o.Passphrase, Since: o.Now})
+	return seal.WriteSealDir(dir, string(s.ID), seal.SealDir{Seal: der, Holder: holder, Passphrase: o.Passphrase, Since: o.Now})
 }

@@ -11,6 +11,7 @@
 //	keys/departments/, agents/, fronts/, tls/  what the catalogue refers to by ${keys}/…
 //	seals/<id>/                          one directory a seal, for seal.OpenRegistry
 //	seals/journal.jws                    the register of seals (package seal/life)
+//	fronts/<front>/seals/<id>/           of seals hosted at a front
 //	trust/roots/                         roots that vouch for seals and signers
 //	trust/makers/                        seal makers that are trusted
 //	releases/                            published catalogue releases
