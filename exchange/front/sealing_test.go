@@ -3,6 +3,11 @@ package front
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +16,8 @@ import (
 	"yizheng/catalog"
 	"yizheng/exchange"
 	"yizheng/exchange/certificate"
+	"yizheng/exchange/envelope"
+	"yizheng/exchange/ferry"
 	"yizheng/identity"
 	"yizheng/seal"
 	"yizheng/seal/pdf"
@@ -295,4 +302,62 @@ func (f forgery) forge(h *hall, src catalog.Source, q Question, r Reply) Reply {
 		f.reply(&r)
 	}
 	return r
+}
+
+// A front signs envelopes and documents that it has made itself. Whatever
+// message is sent to it, none holds a digest, a text or a file to be signed.
+func TestNoMessageMakesAFrontSignWhatItIsGiven(t *testing.T) {
+	var members []string
+	for _, typ := range []reflect.Type{reflect.TypeFor[questionJSON](), reflect.TypeFor[personJSON](), reflect.TypeFor[orderJSON]()} {
+		for i := range typ.NumField() {
+			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+			members = append(members, name)
+		}
+	}
+	if want := []string{"v", "exchange", "leg", "commitment", "item", "proof", "fields", "purpose", "case", "release", "source", "caller", "operator", "person",
+		"salt_id", "salt_name", "attestation", "document", "type", "number", "name", "number", "secret", "receipt"}; !slices.Equal(members, want) {
+		t.Errorf("a question has other members than those that were looked at here: %v", members)
+	}
+	d := newDesk(t)
+	d.Press = seals.press(t, ownSeal)
+	q := ordered(cardRead(time.Now()).question(t, "X-1"))
+	q.Source, q.Terms.Proof = "ue-5", "UE-05"
+	body, err := q.encode()
+	d.ok(err)
+	var whole map[string]any
+	d.ok(json.Unmarshal(body, &whole))
+	for _, extra := range []string{"digest", "sign", "hash", "data_hash", "tbs", "file", "draft", "records"} {
+		for _, inside := range []string{"", "document"} {
+			changed := maps.Clone(whole)
+			into := changed
+			if inside != "" {
+				into = maps.Clone(whole[inside].(map[string]any))
+				changed[inside] = into
+			}
+			into[extra] = strings.Repeat("A", 43)
+			b, err := json.Marshal(changed)
+			d.ok(err)
+			raw, err := d.Handle(t.Context(), attributes(q), b)
+			d.ok(err)
+			if r, err := decodeReply(raw); err != nil || r.Refusal != Denied {
+				t.Errorf("%s in %q: %q, %v", extra, inside, r.Refusal, err)
+			}
+		}
+	}
+	a := attributes(q)
+	a.Kind, a.Epoch = envelope.Answer, 1 // the only kind beside questions
+	sealed, out, err := envelope.Seal(envelope.Sender{Key: own["gateway"]}, envelope.Recipient{Key: own["hr-front"].Public()}, a, body)
+	d.ok(err)
+	if _, err := d.door().Handle(t.Context(), ferry.Message{Headers: out.Headers(), Body: sealed}); !errors.Is(err, ferry.ErrUndecodable) {
+		t.Errorf("an answer sent to a front: %v", err)
+	}
+	for _, kind := range []envelope.Kind{"", "sign", "seal", "digest"} {
+		a.Kind = kind
+		if _, _, err := envelope.Seal(envelope.Sender{Key: own["gateway"]}, envelope.Recipient{Key: own["hr-front"].Public()}, a, body); err == nil {
+			t.Errorf("there is a kind %q", kind)
+		}
+	}
+	if n := d.system.times(); n > 0 || len(d.entries(audit.OpSeal)) > 0 {
+		t.Errorf("the system was asked %d times, or a seal used", n)
+	}
 }
