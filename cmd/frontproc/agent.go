@@ -107,8 +107,15 @@ func (a *agent) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	worker := front.NewAgent(front.Config{Front: catalog.FrontID(c.Front), Release: release, GatewayKeys: gateways.byKey, Sources: sources, Press: press, Audit: a.audit,
-		Pseudonyms: pseudonyms, AllowSimulated: c.Mode == "demo", Logger: a.log})
+	worker, err := front.NewAgent(front.Config{Front: catalog.FrontID(c.Front), Release: release, GatewayKeys: gateways.byKey, Sources: sources, Press: press, Audit: a.audit,
+		Pseudonyms: pseudonyms, Reads: c.Reads, AllowSimulated: c.Mode == "demo", Logger: a.log})
+	if errors.Is(err, front.ErrNoReads) {
+		return errors.New("reads: 本前置机有可延时办理的数据源，须给出记录已用读卡的文件 / a source here can be deferred: name the file of used card reads")
+	}
+	if err != nil {
+		return err
+	}
+	a.OnClose(worker.Close)
 	return a.openFerry(ctx, front.Door{Agent: worker, Key: key, Gateways: gateways.byName}, release.Number)
 }
 
@@ -208,7 +215,7 @@ func (k gatewayKeys) byKey(keyID string) *ecdsa.PublicKey {
 }
 
 func (a *agent) openFerry(ctx context.Context, door front.Door, release uint64) error {
-	c := ferry.ServerConfig{Front: a.config.Front, Handle: door.Handle, Logger: a.log,
+	c := ferry.ServerConfig{Front: a.config.Front, Handle: door.Handle, Deferred: door.Agent.Deferred() > 0, Logger: a.log,
 		Describe: func(h *ferry.Heartbeat) { h.Release, h.Keys = release, []string{door.Key.ID()} }}
 	bus, err := a.openBus(ctx)
 	if err != nil {

@@ -31,6 +31,9 @@ type Config struct {
 	// catalogue); Fonts print the documents that bear them. Both or neither.
 	Seals *SealsConfig          `yaml:"seals"`
 	Fonts *assembly.FontsConfig `yaml:"fonts"`
+	// Reads is the file in which used card reads are remembered across restarts.
+	// It is needed when one of this front's sources can be deferred.
+	Reads string `yaml:"reads"`
 	// Connections are the department's own systems.
 	Connections assembly.Connections `yaml:"connections"`
 }
@@ -46,7 +49,7 @@ func readConfig(path string) (*Config, error) {
 	if err := decode(path, c); err != nil {
 		return nil, err
 	}
-	paths := []*string{&c.Key, &c.Passphrase, &c.Catalog.Releases, &c.Audit.Dir, &c.Audit.Key, &c.Audit.Pseudonyms}
+	paths := []*string{&c.Key, &c.Passphrase, &c.Catalog.Releases, &c.Audit.Dir, &c.Audit.Key, &c.Audit.Pseudonyms, &c.Reads}
 	paths = append(append(paths, c.Kafka.paths()...), c.Spool.paths()...)
 	if c.Seals != nil {
 		paths = append(paths, &c.Seals.Dir, &c.Seals.Trust)

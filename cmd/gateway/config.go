@@ -54,9 +54,13 @@ type TLSConfig struct {
 
 // KeysConfig names the gateway's own keys. `gateway init` makes them.
 type KeysConfig struct {
-	Gateway    string `yaml:"gateway"`    // SM2, signs challenges, data and QR codes, opens card texts
-	Token      string `yaml:"token"`      // 16 bytes: encrypts subject tokens; the same for the whole fleet
-	Store      string `yaml:"store"`      // 32 bytes: keys the digests in the state store
+	Gateway string `yaml:"gateway"` // SM2, signs challenges, data and QR codes, opens card texts
+	Token   string `yaml:"token"`   // 16 bytes: encrypts subject tokens; the same for the whole fleet
+	Store   string `yaml:"store"`   // 32 bytes: keys the digests in the state store
+	// Fleet is the directory of the keys for what outlives a gateway: one a day,
+	// made by the gateways themselves. All gateways of a fleet share it, as they
+	// share the database. Default: fleet, beside the gateway's own key.
+	Fleet      string `yaml:"fleet"`
 	Passphrase string `yaml:"passphrase"` // file with the passphrase of encrypted keys; empty: keys are plain, demo only
 }
 
@@ -117,7 +121,7 @@ func readConfig(path string) (*Config, error) {
 // resolve makes every path absolute or relative to the working directory.
 func (c *Config) resolve() {
 	paths := []*string{&c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientCA, &c.Keys.Gateway, &c.Keys.Token, &c.Keys.Store,
-		&c.Keys.Passphrase, &c.Catalog.Releases, &c.Audit.Dir, &c.Audit.Key, &c.Audit.Pseudonyms,
+		&c.Keys.Fleet, &c.Keys.Passphrase, &c.Catalog.Releases, &c.Audit.Dir, &c.Audit.Key, &c.Audit.Pseudonyms,
 		&c.Store.DSNFile, &c.Store.RedisURL}
 	paths = append(paths, c.Seals.paths()...)
 	for i := range c.Catalog.Administrators {
@@ -132,6 +136,9 @@ func (c *Config) resolve() {
 	}
 	if k := c.Kafka; k != nil {
 		paths = append(paths, &k.CA, &k.Certificate, &k.Key, &k.BrokerCertificate, &k.BrokerKey)
+	}
+	if c.Keys.Fleet == "" {
+		c.Keys.Fleet = filepath.Join(filepath.Dir(c.Keys.Gateway), "fleet")
 	}
 	c.Connections.Resolve(c.dir)
 	assembly.Resolve(c.dir, paths...)

@@ -11,6 +11,7 @@ import (
 	"yizheng/catalog"
 	"yizheng/exchange"
 	"yizheng/exchange/ferry"
+	"yizheng/exchange/fleet"
 	"yizheng/exchange/front"
 )
 
@@ -35,6 +36,7 @@ func (g *gateway) openFerry(ctx context.Context, sources map[string]exchange.Sou
 		return fmt.Errorf("kafka: %w", err)
 	}
 	g.OnClose(bus.Close)
+	g.bus = bus
 	if c.Embedded {
 		if err := g.applyTopics(ctx, bus); err != nil {
 			return err
@@ -60,7 +62,8 @@ func (g *gateway) applyTopics(ctx context.Context, bus *ferry.Kafka) error {
 func layoutOf(c *catalog.Catalogue, slot string, replication int) ferry.Layout {
 	l := ferry.Layout{Slots: []string{slot}, Replication: replication}
 	for _, f := range c.Fronts {
-		l.Fronts = append(l.Fronts, ferry.FrontLayout{Name: string(f.ID)})
+		l.Fronts = append(l.Fronts, ferry.FrontLayout{Name: string(f.ID),
+			Deferred: c.LongestDeferred(func(s catalog.Source) bool { return s.Front == f.ID })})
 	}
 	return l
 }
@@ -95,6 +98,29 @@ func (g *gateway) askFronts(bus ferry.Bus, sources map[string]exchange.Source) e
 		sources["front:"+string(f.ID)] = s
 	}
 	return nil
+}
+
+// longestDeferred is the longest time that any department may take.
+func (g *gateway) longestDeferred() time.Duration {
+	return g.release.Catalogue.LongestDeferred(func(catalog.Source) bool { return true })
+}
+
+// collectDeferred takes its share of the answers to deferred questions, until
+// it is closed.
+func (g *gateway) collectDeferred() {
+	if g.bus == nil || g.longestDeferred() == 0 {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- front.Collect(ctx, g.bus, g.exchanges) }()
+	g.OnClose(func() error { cancel(); return <-ended })
+}
+
+// openFleet opens the keys that all gateways share.
+func (g *gateway) openFleet() (*fleet.Keys, error) {
+	const spare = 48 * time.Hour // results of deferred questions wait a day for their callers
+	return fleet.Open(fleet.Config{Dir: g.config.Keys.Fleet, Passphrase: g.config.Keys.Passphrase, Keep: g.longestDeferred() + spare})
 }
 
 // watchFronts says, in the log and on stdout, when a front processor is heard of

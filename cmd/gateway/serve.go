@@ -69,7 +69,8 @@ type gateway struct {
 	earlier   []*audit.Archive
 	exchanges *exchange.Service
 	server    *web.Server
-	brokers   []string // of the ferry
+	brokers   []string     // of the ferry
+	bus       *ferry.Kafka // nil without a ferry
 	asker     *ferry.Asker
 }
 
@@ -117,9 +118,13 @@ func (g *gateway) open(ctx context.Context) error {
 		return err
 	}
 	const tokenKeyID = "fleet"
+	shared, err := g.openFleet()
+	if err != nil {
+		return err
+	}
 	g.exchanges, err = exchange.New(ctx, exchange.Config{
 		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: g.custody.Seals(), Trust: registry.Trust, Renderer: renderer, Audit: g.audit, Earlier: g.earlier,
-		Pseudonyms: pseudonyms, Store: st, Logger: g.log,
+		Pseudonyms: pseudonyms, Store: st, Fleet: shared, Logger: g.log,
 		TokenKey: func(kid string) []byte {
 			if kid == tokenKeyID {
 				return token
@@ -135,6 +140,7 @@ func (g *gateway) open(ctx context.Context) error {
 		defer cancel()
 		return g.exchanges.Close(stop)
 	})
+	g.collectDeferred()
 	desk := reading.New(reading.Config{Origin: c.Origin, Key: g.key, TokenKeyID: tokenKeyID, TokenKey: token, Catalogue: g.release.Catalogue,
 		Store: st, Audit: g.audit, Pseudonyms: pseudonyms, AllowSimulated: c.Mode == "demo", Logger: g.log})
 	g.server, err = web.New(web.Config{Catalogue: g.release.Catalogue, Exchanges: g.exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: persons,

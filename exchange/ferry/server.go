@@ -36,13 +36,17 @@ type ServerConfig struct {
 	// many goroutines, once for each (exchange, leg) that succeeds; its context
 	// ends with the leg's deadline. What the department denies or cannot answer
 	// is an Answer too. An error that wraps ErrUndecodable is final; any other
-	// is tried three times. A request that fails for good gets a refusal
-	// without reasons, and its digest goes to xg.dlq.
+	// is tried three times, for a deferred request until its deadline. A request
+	// that fails for good gets a refusal without reasons, and its digest goes to
+	// xg.dlq.
 	Handle func(ctx context.Context, request Message) (Answer, error)
 	// Parallel bounds the requests in hand; it is announced as credits. 0: 64.
 	Parallel int
 	// Deferred takes the front's deferred requests as well.
 	Deferred bool
+	// RetryPause is the longest time between two tries of a deferred request that
+	// cannot be handled at present; 0 means a minute.
+	RetryPause time.Duration
 	// HeartbeatEvery is the interval of heartbeats; 0 means 5 s.
 	HeartbeatEvery time.Duration
 	// SignEvery is how often an asker is told that its live request is being
@@ -76,7 +80,8 @@ type Server struct {
 	config   ServerConfig
 	log      *slog.Logger
 	instance string
-	answers  *answers
+	answers  *answers // live
+	late     *answers // deferred: a live attempt that ran out of time must not answer for them
 	counts   serveCounters
 	inHand   atomic.Int64
 }
@@ -98,6 +103,9 @@ func NewServer(bus Bus, c ServerConfig) (*Server, error) {
 	if c.SignEvery == 0 {
 		c.SignEvery = 600 * time.Millisecond
 	}
+	if c.RetryPause <= 0 {
+		c.RetryPause = time.Minute
+	}
 	if c.Skew <= 0 {
 		c.Skew = 2 * time.Second
 	}
@@ -108,7 +116,7 @@ func NewServer(bus Bus, c ServerConfig) (*Server, error) {
 		c.Logger = slog.Default()
 	}
 	return &Server{bus: bus, config: c, log: c.Logger.With("front", c.Front), instance: rand.Text()[:12],
-		answers: newAnswers(c.CacheBytes)}, nil
+		answers: newAnswers(c.CacheBytes), late: newAnswers(c.CacheBytes)}, nil
 }
 
 // Instance is the random name of this process in heartbeats.
@@ -140,8 +148,10 @@ func (s *Server) live(ctx context.Context, m Message) error {
 
 // deferred handles a deferred request, again if its answer could not be sent.
 func (s *Server) deferred(ctx context.Context, m Message) error {
-	return s.serve(ctx, m, m.Headers[HeaderReplyTo] == TopicDeferredReply)
+	return s.serve(ctx, m, isDeferred(m))
 }
+
+func isDeferred(m Message) bool { return m.Headers[HeaderReplyTo] == TopicDeferredReply }
 
 // serve takes one request from arrival to its answer. mayReply says whether its
 // reply address is one a front may answer: it would else write wherever it is
@@ -168,7 +178,11 @@ func (s *Server) serve(ctx context.Context, m Message, mayReply bool) error {
 	work, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	quiet := s.signs(work, m)
-	answer, repeated, err := s.answers.get(work, key, deadline, func() (Answer, error) { return s.try(work, m) })
+	kept, try := s.answers, s.try
+	if isDeferred(m) {
+		kept, try = s.late, s.tryOn
+	}
+	answer, repeated, err := kept.get(work, key, deadline, func() (Answer, error) { return try(work, m) })
 	quiet()
 	if err != nil {
 		return s.fail(ctx, work, m, err)
@@ -196,7 +210,7 @@ func (s *Server) serve(ctx context.Context, m Message, mayReply bool) error {
 // until quiet is called, which waits for the end of it.
 func (s *Server) signs(ctx context.Context, m Message) (quiet func()) {
 	every := s.config.SignEvery
-	if every < 0 || m.Headers[HeaderReplyTo] == TopicDeferredReply {
+	if every < 0 || isDeferred(m) {
 		return func() {}
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -274,6 +288,19 @@ func (s *Server) try(ctx context.Context, m Message) (a Answer, err error) {
 	return a, err
 }
 
+// tryOn calls the handler until it succeeds or the deadline has passed: nobody
+// waits, and nobody would ask again.
+func (s *Server) tryOn(ctx context.Context, m Message) (Answer, error) {
+	for wait := retryPause; ; wait = min(2*wait, s.config.RetryPause) {
+		a, err := s.handle(ctx, m)
+		if err == nil || errors.Is(err, ErrUndecodable) || ctx.Err() != nil {
+			return a, err
+		}
+		s.log.Warn("deferred request is tried again", "exchange", m.Headers[HeaderExchange], "leg", m.Headers[HeaderLeg], "err", err)
+		pause(ctx, wait)
+	}
+}
+
 // handle turns a panic of the handler into an error: no request may stop the
 // front. What it panicked with may quote the request and is not repeated.
 func (s *Server) handle(ctx context.Context, m Message) (a Answer, err error) {
@@ -306,7 +333,7 @@ func (s *Server) reply(ctx context.Context, m Message, body []byte, headers map[
 	defer cancel()
 	to := m.Headers[HeaderReplyTo]
 	partition := int32(0)
-	if to == TopicDeferredReply {
+	if isDeferred(m) {
 		partition = AnyPartition
 	}
 	err := s.bus.Publish(ctx, Message{Topic: to, Partition: partition, Key: []byte(h[HeaderExchange]), Headers: h, Body: body})

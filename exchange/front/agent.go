@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"yizheng/audit"
@@ -17,6 +15,7 @@ import (
 	"yizheng/exchange"
 	"yizheng/exchange/certificate"
 	"yizheng/exchange/envelope"
+	"yizheng/exchange/ferry"
 	"yizheng/identity"
 )
 
@@ -30,6 +29,7 @@ type Config struct {
 	Audit          *audit.Log
 	Pseudonyms     *audit.Pseudonyms
 	AllowSimulated bool
+	Reads          string        // file of used card reads; needed if a department here may take days
 	MaxAge         time.Duration // longest time from card read to question; default 10 minutes
 	Now            func() time.Time
 	Logger         *slog.Logger
@@ -38,19 +38,16 @@ type Config struct {
 // Agent answers questions beside a department's systems. It is safe for concurrent use.
 type Agent struct {
 	Config
-	mu    sync.Mutex
-	reads map[string]used // by nonce of the challenge
-	swept time.Time       // when reads was last rid of what is over
+	reads   *reads
+	longest time.Duration // that a department here may take
 }
 
-// used remembers which exchange a card read was used for.
-type used struct {
-	exchange string
-	until    time.Time
-}
+// ErrNoReads is returned for a front whose department may take days, and that
+// would forget at a restart which card reads were used.
+var ErrNoReads = errors.New("front: deferred sources need a file for used card reads")
 
-// NewAgent makes an Agent.
-func NewAgent(c Config) *Agent {
+// NewAgent makes an Agent. Close it after its last question.
+func NewAgent(c Config) (*Agent, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -60,8 +57,21 @@ func NewAgent(c Config) *Agent {
 	if c.MaxAge == 0 {
 		c.MaxAge = 10 * time.Minute
 	}
-	return &Agent{Config: c, reads: make(map[string]used)}
+	a := &Agent{Config: c, longest: c.Release.Catalogue.LongestDeferred(func(s catalog.Source) bool { return s.Front == c.Front })}
+	if a.longest > 0 && c.Reads == "" {
+		return nil, ErrNoReads
+	}
+	var err error
+	a.reads, err = openReads(c.Reads, c.Now())
+	return a, err
 }
+
+// Deferred is the longest time that a department here may take; 0: none is
+// asked with more time than a caller waits.
+func (a *Agent) Deferred() time.Duration { return a.longest }
+
+// Close closes the file of used card reads.
+func (a *Agent) Close() error { return a.reads.close() }
 
 // Handle takes the body of a request's opened envelope to the signed plaintext
 // of its reply. An error means that not even a refusal could be recorded: then
@@ -74,13 +84,23 @@ func (a *Agent) Handle(ctx context.Context, attrs envelope.Attributes, body []by
 		return a.refuse(ctx, attrs, q, err)
 	}
 	src, err := a.check(attrs, q)
+	if errors.Is(err, errForgetful) {
+		return nil, err
+	}
 	if err != nil {
 		return a.refuse(ctx, attrs, q, err)
 	}
 	if err := a.record(ctx, q, audit.PhaseIntent, ""); err != nil { // no log, no question to the department's system
 		return nil, err
 	}
-	r, use := a.seal(ctx, src, q, a.ask(ctx, src, q))
+	answer := a.ask(ctx, src, q)
+	for wait := again; isDeferred(attrs) && (answer.Refusal == Unreachable || answer.Refusal == TooLate) && sleep(ctx, wait); wait = min(2*wait, seldom) {
+		answer = a.ask(ctx, src, q)
+	}
+	if errors.Is(ctx.Err(), context.Canceled) { // this process stops; the deadline has not passed
+		return nil, ctx.Err()
+	}
+	r, use := a.seal(ctx, src, q, answer)
 	proof, _ := a.Release.Catalogue.Proof(q.Terms.Proof) // check found it
 	outcome := string(r.State) + string(r.Refusal)
 	if proof.Sensitive {
@@ -93,6 +113,28 @@ func (a *Agent) Handle(ctx context.Context, attrs envelope.Attributes, body []by
 		return nil, err
 	}
 	return r.encode()
+}
+
+// isDeferred reports whether the department has more time than anybody waits.
+func isDeferred(attrs envelope.Attributes) bool { return attrs.ReplyTo == ferry.TopicDeferredReply }
+
+// A department's system that is down when a deferred question comes is asked
+// again, after these times at least and at most.
+const (
+	again  = time.Second
+	seldom = 5 * time.Minute
+)
+
+// sleep reports whether it was not cut short.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // ask calls the department's system and keeps only what was granted. An adapter
@@ -184,7 +226,7 @@ func (a *Agent) check(attrs envelope.Attributes, q Question) (catalog.Source, er
 	switch {
 	case attrs.LegDigest != digest || attrs.Exchange != q.Terms.Exchange || attrs.Leg != q.Terms.Leg:
 		return catalog.Source{}, because("LEG_DIGEST", "leg digest is not that of the question")
-	case q.Terms.Release != a.Release.Number:
+	case q.Terms.Release != a.Release.Number && !(isDeferred(attrs) && q.Terms.Release < a.Release.Number): // grants are checked as they are now
 		return catalog.Source{}, because("RELEASE", fmt.Sprintf("question under catalogue release %d, here %d", q.Terms.Release, a.Release.Number))
 	case !a.Now().Before(a.Release.Expires):
 		return catalog.Source{}, because("RELEASE", "the catalogue release has expired")
@@ -196,15 +238,41 @@ func (a *Agent) check(attrs envelope.Attributes, q Question) (catalog.Source, er
 	if !ok || !known || src.Front != a.Front || !slices.Contains(proof.Sources, src.ID) {
 		return src, because("SOURCE", "source is not of this front, or not of the proof")
 	}
-	read, err := a.checkRead(q)
+	made, err := a.checkTime(attrs, src)
+	if err != nil {
+		return src, err
+	}
+	read, err := a.checkRead(q, made)
 	if err != nil {
 		return src, err
 	}
 	return src, a.checkGrant(q, proof, read)
 }
 
+const maxSkew = 30 * time.Second // between clocks
+
+// checkTime returns as of when the card read has to be fresh: now, or for a
+// deferred question when it was made. A gateway could state an earlier time,
+// but none that leaves the department less than the question's own deadline.
+func (a *Agent) checkTime(attrs envelope.Attributes, src catalog.Source) (time.Time, error) {
+	now := a.Now()
+	if !isDeferred(attrs) {
+		return now, nil
+	}
+	given := attrs.Deadline.Sub(attrs.SignedAt)
+	switch {
+	case src.Deferred == 0:
+		return now, because("DEFERRED", "this source is not asked with more time")
+	case attrs.SignedAt.After(now.Add(maxSkew)):
+		return now, because("DEFERRED", "question of a later time")
+	case given > time.Duration(src.Deferred)+maxSkew:
+		return now, because("DEFERRED", "deadline beyond what the source is given")
+	}
+	return attrs.SignedAt, nil
+}
+
 // checkRead verifies that the person asked about has just shown their card, for this very matter.
-func (a *Agent) checkRead(q Question) (identity.VerifiedRead, error) {
+func (a *Agent) checkRead(q Question, made time.Time) (identity.VerifiedRead, error) {
 	c := a.Release.Catalogue
 	v, err := identity.VerifyAttestation(q.Attestation, identity.AttestationPolicy{
 		GatewayKey: a.GatewayKeys,
@@ -218,7 +286,7 @@ func (a *Agent) checkRead(q Question) (identity.VerifiedRead, error) {
 			w, ok := c.Workstation(catalog.WorkstationID(ws))
 			return ok && slices.Contains(w.SAMs, sam)
 		},
-		AllowSimulated: a.AllowSimulated, MaxSkew: 30 * time.Second, MaxAge: a.MaxAge, Now: a.Now(),
+		AllowSimulated: a.AllowSimulated, MaxSkew: maxSkew, MaxAge: a.MaxAge, Now: made,
 	})
 	if err != nil {
 		return v, &doubt{"CARD_READ", err}
@@ -238,23 +306,23 @@ func (a *Agent) checkRead(q Question) (identity.VerifiedRead, error) {
 	return v, a.once(h.Nonce, q.Terms.Exchange)
 }
 
-const sweepEvery = time.Minute
-
-// once refuses a card read that another exchange has used.
+// once refuses a card read that another exchange has used. It is remembered as
+// long as the slowest department here may still be asked on its strength.
 func (a *Agent) once(nonce, exchange string) error {
 	now := a.Now()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if now.Sub(a.swept) > sweepEvery {
-		maps.DeleteFunc(a.reads, func(_ string, u used) bool { return now.After(u.until) })
-		a.swept = now
+	err := a.reads.take(nonce, exchange, now, now.Add(a.MaxAge+time.Minute+a.longest))
+	if errors.Is(err, errUsed) {
+		return &doubt{"CARD_READ_REUSED", err}
 	}
-	if u, ok := a.reads[nonce]; ok && u.exchange != exchange {
-		return because("CARD_READ_REUSED", "card read was used for another exchange")
+	if err != nil {
+		return fmt.Errorf("%w: used card read: %w", errForgetful, err)
 	}
-	a.reads[nonce] = used{exchange, now.Add(a.MaxAge + time.Minute)}
 	return nil
 }
+
+// errForgetful ends a question that could not be remembered: nothing is asked,
+// and nothing answered.
+var errForgetful = errors.New("front: not remembered")
 
 // checkGrant holds the question to the matter's purposes, the countersigned
 // grant and the proof's demand for evidence.

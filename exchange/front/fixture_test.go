@@ -161,15 +161,17 @@ func newDesk(t testing.TB) *desk {
 	d.ok(err)
 	pseudonyms, err := audit.OpenPseudonyms(filepath.Join(dir, "pseudonyms"))
 	d.ok(err)
-	d.Agent = NewAgent(Config{Front: "hr-front", Release: release, Sources: map[string]exchange.Source{"hr": d.system}, Audit: d.log,
-		Pseudonyms: pseudonyms, AllowSimulated: true, Logger: slog.New(slog.NewTextHandler(d.logged, nil)),
+	d.Agent, err = NewAgent(Config{Front: "hr-front", Release: release, Sources: map[string]exchange.Source{"hr": d.system}, Audit: d.log,
+		Pseudonyms: pseudonyms, Reads: filepath.Join(dir, "reads"), AllowSimulated: true, Logger: slog.New(slog.NewTextHandler(d.logged, nil)),
 		GatewayKeys: func(kid string) *ecdsa.PublicKey {
 			if kid == own["gateway"].ID() {
 				return own["gateway"].Public()
 			}
 			return nil
 		}})
+	d.ok(err)
 	t.Cleanup(func() {
+		d.ok(d.Agent.Close())
 		_ = d.log.Close() // some tests break it
 		for _, secret := range []string{liNumber, liName, wangNumber, wangName, "6901020026001234"} {
 			if strings.Contains(d.logged.String(), secret) {

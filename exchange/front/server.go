@@ -68,10 +68,17 @@ func (d Door) open(m ferry.Message) (envelope.Attributes, []byte, error) {
 	return a, body, nil
 }
 
+// Fleet is whom an answer to a deferred question is for: any gateway may open it.
+const Fleet = "gateways"
+
 // seal answers the attempt a, to the key it names.
 func (d Door) seal(a envelope.Attributes, reply []byte) ([]byte, map[string]string, error) {
+	to := a.Sender
+	if isDeferred(a) {
+		to = Fleet
+	}
 	sealed, out, err := envelope.Seal(envelope.Sender{Key: d.Key}, envelope.Recipient{Key: a.ReplyKey}, envelope.Attributes{
-		Kind: envelope.Answer, Exchange: a.Exchange, Leg: a.Leg, Attempt: a.Attempt, Sender: a.Recipient, Recipient: a.Sender,
+		Kind: envelope.Answer, Exchange: a.Exchange, Leg: a.Leg, Attempt: a.Attempt, Sender: a.Recipient, Recipient: to,
 		Deadline: a.Deadline, LegDigest: a.LegDigest, Epoch: a.Epoch,
 	}, reply)
 	if err != nil {

@@ -32,7 +32,7 @@ type Source struct {
 	pub *ecdsa.PublicKey
 }
 
-var _ exchange.Source = (*Source)(nil)
+var _ exchange.Deferrer = (*Source)(nil)
 
 // NewSource makes a Source.
 func NewSource(c SourceConfig) (*Source, error) {
@@ -48,8 +48,7 @@ func NewSource(c SourceConfig) (*Source, error) {
 
 // Query asks and waits. Errors are those of exchange.Source.
 func (s *Source) Query(ctx context.Context, ask exchange.Ask) (exchange.Answer, error) {
-	body, err := Question{Terms: ask.Terms, Source: ask.Source.ID, Caller: ask.Caller, Operator: ask.Operator,
-		Person: ask.Subject, Salts: ask.Salts, Attestation: ask.Attestation, Order: ask.Order}.encode()
+	body, err := question(ask).encode()
 	if err != nil {
 		return exchange.Answer{}, err
 	}
@@ -67,16 +66,51 @@ func (s *Source) Query(ctx context.Context, ask exchange.Ask) (exchange.Answer, 
 		Front: string(s.c.Front.ID), Exchange: ask.Terms.Exchange, Leg: ask.Terms.Leg, Deadline: deadline,
 		HedgeEvery: hedging(ask.Source.Route),
 		Seal: func(attempt int) ([]byte, map[string]string, error) {
-			return s.seal(ask, once, deadline, attempt, body)
+			return s.seal(ask, envelope.Attributes{Attempt: attempt, Deadline: deadline, ReplyTo: s.c.Asker.ReplyTopic(),
+				ReplyKey: once.Public(), Epoch: s.c.Asker.Epoch()}, body)
 		},
 		Accept: func(m ferry.Message) (bool, error) {
-			r, err := s.open(ask, once, m)
+			r, err := s.open(ask, s.c.Sender, only(once), m)
 			reply = r
 			return err == nil || errors.Is(err, ErrMessage), err // what the front has signed ends the question, even if it is nonsense
 		},
 	})
 	if err != nil {
 		return exchange.Answer{}, s.failure(err)
+	}
+	return reply.answer()
+}
+
+// question is what an Ask says to a front.
+func question(ask exchange.Ask) Question {
+	return Question{Terms: ask.Terms, Source: ask.Source.ID, Caller: ask.Caller, Operator: ask.Operator,
+		Person: ask.Subject, Salts: ask.Salts, Attestation: ask.Attestation, Order: ask.Order}
+}
+
+// Defer implements exchange.Deferrer: the same question, answered to a key of
+// the fleet.
+func (s *Source) Defer(ctx context.Context, ask exchange.Ask, deadline time.Time, reply *ecdsa.PublicKey) error {
+	body, err := question(ask).encode()
+	if err != nil {
+		return err
+	}
+	defer clear(body)
+	return s.c.Asker.Post(ctx, ferry.Question{
+		Front: string(s.c.Front.ID), Exchange: ask.Terms.Exchange, Leg: ask.Terms.Leg, Deadline: deadline,
+		Seal: func(attempt int) ([]byte, map[string]string, error) {
+			return s.seal(ask, envelope.Attributes{Attempt: attempt, Deadline: deadline, ReplyTo: ferry.TopicDeferredReply, ReplyKey: reply}, body)
+		},
+	})
+}
+
+// Returned implements exchange.Deferrer.
+func (s *Source) Returned(ask exchange.Ask, keys func(keyID string) *jose.Key, r exchange.Returned) (exchange.Answer, error) {
+	reply, err := s.open(ask, Fleet, keys, ferry.Message{Headers: r.Headers, Body: r.Sealed})
+	switch {
+	case errors.Is(err, ErrMessage): // signed nonsense is an answer, if not a usable one
+		return exchange.Answer{}, err
+	case err != nil:
+		return exchange.Answer{}, fmt.Errorf("%w: %w", exchange.ErrNotAnswer, err)
 	}
 	return reply.answer()
 }
@@ -91,29 +125,32 @@ func hedging(r catalog.RouteClass) time.Duration {
 }
 
 // seal makes the envelope of one attempt; attempts differ in nothing but their number.
-func (s *Source) seal(ask exchange.Ask, once *jose.Key, deadline time.Time, attempt int, body []byte) ([]byte, map[string]string, error) {
-	sealed, a, err := envelope.Seal(envelope.Sender{Key: s.c.Key}, envelope.Recipient{Key: s.pub}, envelope.Attributes{
-		Kind: envelope.Request, Exchange: ask.Terms.Exchange, Leg: ask.Terms.Leg, Attempt: attempt, Sender: s.c.Sender,
-		Recipient: string(s.c.Front.ID), Deadline: deadline, LegDigest: ask.Digest, ReplyTo: s.c.Asker.ReplyTopic(),
-		ReplyKey: once.Public(), Epoch: s.c.Asker.Epoch(),
-	}, body)
+func (s *Source) seal(ask exchange.Ask, a envelope.Attributes, body []byte) ([]byte, map[string]string, error) {
+	a.Kind, a.Exchange, a.Leg, a.LegDigest = envelope.Request, ask.Terms.Exchange, ask.Terms.Leg, ask.Digest
+	a.Sender, a.Recipient = s.c.Sender, string(s.c.Front.ID)
+	sealed, a, err := envelope.Seal(envelope.Sender{Key: s.c.Key}, envelope.Recipient{Key: s.pub}, a, body)
 	if err != nil {
 		return nil, nil, err
 	}
 	return sealed, a.Headers(), nil
 }
 
-// open believes an answer only if the front signed it for this gateway, this
-// key and this question.
-func (s *Source) open(ask exchange.Ask, once *jose.Key, m ferry.Message) (Reply, error) {
+// only is a key that exists for one question.
+func only(once *jose.Key) func(string) *jose.Key {
+	return func(id string) *jose.Key {
+		if id == once.ID() {
+			return once
+		}
+		return nil
+	}
+}
+
+// open believes an answer only if the front signed it for this recipient, this
+// question and one of these keys.
+func (s *Source) open(ask exchange.Ask, recipient string, keys func(string) *jose.Key, m ferry.Message) (Reply, error) {
 	reader := envelope.Reader{
-		Name: s.c.Sender,
-		Key: func(id string) *jose.Key {
-			if id == once.ID() {
-				return once
-			}
-			return nil
-		},
+		Name: recipient,
+		Key:  keys,
 		Sender: func(name, keyID string) *ecdsa.PublicKey {
 			if name == string(s.c.Front.ID) && keyID == jose.KeyID(s.pub) {
 				return s.pub
@@ -126,8 +163,10 @@ func (s *Source) open(ask exchange.Ask, once *jose.Key, m ferry.Message) (Reply,
 		return Reply{}, err
 	}
 	defer clear(body)
-	if err := a.EqualHeaders(m.Headers); err != nil {
-		return Reply{}, err
+	if m.Headers != nil { // an answer from the store has been compared before
+		if err := a.EqualHeaders(m.Headers); err != nil {
+			return Reply{}, err
+		}
 	}
 	if a.Kind != envelope.Answer || a.Exchange != ask.Terms.Exchange || a.Leg != ask.Terms.Leg || a.LegDigest != ask.Digest {
 		return Reply{}, errors.New("front: answer to another question")

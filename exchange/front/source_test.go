@@ -51,7 +51,7 @@ func newLine(t testing.TB) *line {
 			t.Error(err)
 		}
 	})
-	if err := l.bus.EnsureTopics(t.Context(), ferry.Layout{Slots: []string{"00"}, Fronts: []ferry.FrontLayout{{Name: "hr-front"}}}); err != nil {
+	if err := l.bus.EnsureTopics(t.Context(), ferry.Layout{Slots: []string{"00"}, Fronts: []ferry.FrontLayout{{Name: "hr-front", Deferred: 72 * time.Hour}}}); err != nil {
 		t.Fatal(err)
 	}
 	if l.asker, err = ferry.NewAsker(l.bus, ferry.AskerConfig{Slot: "00", HeartbeatEvery: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}); err != nil {
@@ -79,7 +79,7 @@ func (l *line) run(f func(context.Context) error) (stop func()) {
 // serve has handle answer what arrives for hr-front.
 func (l *line) serve(handle func(context.Context, ferry.Message) (ferry.Answer, error)) (stop func()) {
 	l.t.Helper()
-	s, err := ferry.NewServer(l.bus, ferry.ServerConfig{Front: "hr-front", Handle: handle, HeartbeatEvery: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	s, err := ferry.NewServer(l.bus, ferry.ServerConfig{Front: "hr-front", Handle: handle, Deferred: true, Drain: 100 * time.Millisecond, HeartbeatEvery: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		l.t.Fatal(err)
 	}
