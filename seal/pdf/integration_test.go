@@ -3,6 +3,7 @@
 package pdf
 
 import (
+	"bytes"
 	"context"
 	"image/png"
 	"os"
@@ -177,5 +178,37 @@ func BenchmarkRenderRealFonts(b *testing.B) {
 				draft.Digest()
 			}
 		})
+	}
+}
+
+func TestEmbeddedFilesComeOutAsTheyWere(t *testing.T) {
+	inner := renderTo(t, sampleDocument())
+	want, err := os.ReadFile(inner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := coverOf(want, want)
+	r, err := NewRenderer(realFonts(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := r.PrintOrder(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "order.pdf")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := execute(t, "qpdf", "--check", path); strings.Contains(out, "WARNING") {
+		t.Error(out)
+	}
+	execute(t, "pdfdetach", "-saveall", "-o", dir, path)
+	for _, a := range d.Attachments {
+		got, err := os.ReadFile(filepath.Join(dir, a.Name))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not what was embedded: %v", a.Name, err)
+		}
 	}
 }

@@ -69,6 +69,7 @@ type layout struct {
 	arena       []char
 	pages       []*content
 	y           float64 // next free height on the current page
+	unsealed    bool    // there is no signature, nor its field
 	air         float64 // share of the usual space between parts and within rows
 	seal        [4]float64
 	pattern     *content

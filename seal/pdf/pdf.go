@@ -114,6 +114,8 @@ type Document struct {
 	Seed    []byte // SeedSize bytes, private key of the catalogue
 	Receipt string // intent receipt in its text form, private key of the catalogue
 
+	Attachments []Attachment // embedded byte for byte
+
 	SealPicture Picture // drawn over issuer and date at its true size
 	SealName    string  // alternative text of the seal
 	Signer      string  // /Name of the signature dictionary
@@ -196,26 +198,35 @@ func (r *Renderer) Render(d Document, slot SignatureSlot) (*Draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.check(); err != nil {
-		return nil, err
+	if slot.PDFA && len(d.Attachments) > 0 {
+		return nil, fmt.Errorf("%w: PDF/A-2u embeds no files that are not PDF/A themselves", ErrDocument)
 	}
-	p, err := r.prefixes.get(r.fonts, &d)
+	l, err := r.layout(&d)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.fonts.checkGlyphs(&d, p); err != nil {
+	return write(l, slot)
+}
+
+// layout checks the document and places it on pages.
+func (r *Renderer) layout(d *Document) (*layout, error) {
+	if err := d.check(); err != nil {
 		return nil, err
 	}
-	l := newLayout(r.fonts, p, &d)
+	p, err := r.prefixes.get(r.fonts, d)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.fonts.checkGlyphs(d, p); err != nil {
+		return nil, err
+	}
+	l := newLayout(r.fonts, p, d)
 	if d.QR != "" {
 		if l.code, err = r.plans.encode(d.QR); err != nil {
 			return nil, err
 		}
 	}
-	if err := l.run(); err != nil {
-		return nil, err
-	}
-	return write(l, slot)
+	return l, l.run()
 }
 
 func (d *Document) check() error {
@@ -243,7 +254,7 @@ func (d *Document) check() error {
 			}
 		}
 	}
-	return nil
+	return checkAttachments(d.Attachments)
 }
 
 // texts calls fn with every string of the document that will be drawn.

@@ -110,7 +110,7 @@ func write(l *layout, slot SignatureSlot) (*Draft, error) {
 		last = w.number()
 		w.begin(last)
 		annots := ""
-		if last == firstPage+2*(len(l.pages)-1) {
+		if !l.unsealed && last == firstPage+2*(len(l.pages)-1) {
 			annots = fmt.Sprintf("/Annots[%d 0 R]", objField)
 		}
 		w.printf("<</Type/Page/Parent %d 0 R/MediaBox[0 0 %.2f %.2f]/Resources %d 0 R/Contents %d 0 R%s>>",
@@ -126,13 +126,25 @@ func write(l *layout, slot SignatureSlot) (*Draft, error) {
 	w.printf("]>>")
 	w.end()
 	w.object(objInfo, "<</Title%s/Producer(%s)/CreationDate(%s)>>", textString(oneLine(l.doc.Title)), producer, pdfDate(l.doc.IssuedAt))
-	archive := ""
+	more := w.attachments(l.doc.Attachments)
 	if slot.PDFA {
-		archive = w.archive(l.doc)
+		more += w.archive(l.doc)
 	}
-	w.catalog(l.doc, archive)
+	w.catalog(l, more)
+	draft := &Draft{prefix: l.prefix, capacity: slot.MaxBytes}
+	if l.unsealed {
+		w.finish(l.doc)
+		draft.b = w.b
+		return draft, nil
+	}
 	w.field(l, last)
-	return w.finish(l, slot), nil
+	rangeAt := w.signature(l.doc, slot)
+	draft.cut = len(w.b) - len(">>>\nendobj\n") // where the digits will stand
+	w.finish(l.doc)
+	draft.b = w.b
+	r := draft.ByteRange()
+	copy(w.b[rangeAt:], fmt.Sprintf("[0 %d %d %d]", r[1], r[2], r[3]))
+	return draft, nil
 }
 
 func (w *writer) resources(l *layout, fontRefs string) {
@@ -179,9 +191,15 @@ func (w *writer) sealPicture(d *Document) {
 	w.stream(objAppearance, dict, fmt.Appendf(nil, "q /M gs %.2f 0 0 %.2f 0 0 cm /S Do Q", width, height))
 }
 
-func (w *writer) catalog(d *Document, archive string) {
+func (w *writer) catalog(l *layout, more string) {
+	d := l.doc
 	w.begin(objCatalog)
-	w.printf("<</Type/Catalog/Pages %d 0 R/Lang(zh-CN)/ViewerPreferences<</DisplayDocTitle true>>%s", objPages, archive)
+	w.printf("<</Type/Catalog/Pages %d 0 R/Lang(zh-CN)/ViewerPreferences<</DisplayDocTitle true>>%s", objPages, more)
+	if l.unsealed {
+		w.b = append(w.b, ">>"...)
+		w.end()
+		return
+	}
 	w.printf("/AcroForm<</SigFlags 3/Fields[%d 0 R]>>/Perms<</DocMDP %d 0 R>>", objField, objSignature)
 	w.printf("/PieceInfo<</%s<</LastModified(%s)/Private<</%s %d", keyApplication, pdfDate(d.IssuedAt), keyVersion, privateVersion)
 	for _, e := range []struct{ key, value string }{{keySeed, string(d.Seed)}, {keyReceipt, d.Receipt}, {keyNumber, d.Number}, {keyQR, d.QR}, {keyUntil, untilText(d.ValidUntil)}} {
@@ -202,9 +220,9 @@ func (w *writer) field(l *layout, page int) {
 		alt, page, l.seal[0], l.seal[1], l.seal[2], l.seal[3], objSignature, objAppearance)
 }
 
-// finish writes the signature dictionary, cross-reference table and trailer.
-func (w *writer) finish(l *layout, slot SignatureSlot) *Draft {
-	d := l.doc
+// signature writes the signature dictionary without the signature's digits, and
+// returns where in w.b its ByteRange belongs.
+func (w *writer) signature(d *Document, slot SignatureSlot) (rangeAt int) {
 	w.begin(objSignature)
 	w.printf("<</Type/Sig/Filter/%s/SubFilter/%s/M(%s)", slot.Filter, slot.SubFilter, pdfDate(d.IssuedAt))
 	for _, e := range []struct{ key, value string }{{"Name", d.Signer}, {"Reason", slot.Reason}, {"Location", slot.Location}} {
@@ -217,16 +235,18 @@ func (w *writer) finish(l *layout, slot SignatureSlot) *Draft {
 	}
 	w.printf("/Reference[<</Type/SigRef/TransformMethod/DocMDP/TransformParams<</Type/TransformParams/P 1/V/1.2>>>>]/ByteRange ")
 	const room = 40 // "[0 a b c]" with up to eleven digits each
-	rangeAt := len(w.b)
+	rangeAt = len(w.b)
 	for range room {
 		w.b = append(w.b, ' ')
 	}
-	w.b = append(w.b, "/Contents "...)
-	draft := &Draft{prefix: l.prefix, capacity: slot.MaxBytes}
-	w.b = append(w.b, "<>>>"...)
-	draft.cut = len(w.b) - len(">>>") // where the digits will stand
+	w.b = append(w.b, "/Contents <>>>"...)
 	w.before += 2 * slot.MaxBytes
 	w.end()
+	return rangeAt
+}
+
+// finish writes the cross-reference table and the trailer.
+func (w *writer) finish(d *Document) {
 	start := w.at()
 	id := sm3.Sum(append(append(make([]byte, 0, 256), d.Seed...), d.Number...))
 	w.printf("xref\n0 %d\n0000000000 65535 f \n", len(w.offsets))
@@ -242,10 +262,6 @@ func (w *writer) finish(l *layout, slot SignatureSlot) *Draft {
 	}
 	w.printf("trailer\n<</Size %d/Root %d 0 R/Info %d 0 R/ID[<%x><%x>]>>\nstartxref\n%d\n%%%%EOF\n",
 		len(w.offsets), objCatalog, objInfo, id[:16], id[:16], start)
-	draft.b = w.b
-	r := draft.ByteRange()
-	copy(w.b[rangeAt:], fmt.Sprintf("[0 %d %d %d]", r[1], r[2], r[3]))
-	return draft
 }
 
 // textString writes s as a PDF text string: ASCII or UTF-16BE, in hexadecimal.

@@ -1,0 +1,103 @@
+package pdf
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/emmansun/gmsm/sm3"
+)
+
+// Attachment is a file embedded in a document byte for byte, for example a
+// certificate that its owner has sealed: taken out again it verifies as before.
+type Attachment struct {
+	Name        string // file name, without a path; each once
+	Description string // what it is, optional
+	File        []byte // a PDF
+}
+
+const (
+	maxAttachments    = 200
+	maxAttachmentSize = 256 << 20 // of all together
+)
+
+// PrintOrder lays out an unsealed document, such as the cover of a matter's proofs,
+// with its attachments. It needs no seed, and has neither signature nor private
+// data. For a cover with a seal of its own use Render. Errors are those of Render.
+func (r *Renderer) PrintOrder(d Document) ([]byte, error) {
+	h := sm3.New()
+	for _, a := range d.Attachments {
+		h.Write(a.File)
+	}
+	d.Seed = h.Sum(nil) // of the file's identifier only
+	l, err := r.layout(&d)
+	if err != nil {
+		return nil, err
+	}
+	l.unsealed = true
+	draft, err := write(l, SignatureSlot{})
+	if err != nil {
+		return nil, err
+	}
+	return append(append([]byte(nil), draft.prefix.b...), draft.b...), nil
+}
+
+func checkAttachments(list []Attachment) error {
+	if len(list) > maxAttachments {
+		return fmt.Errorf("%w: %d attachments, at most %d", ErrDocument, len(list), maxAttachments)
+	}
+	size, names := 0, map[string]bool{}
+	for i, a := range list {
+		if a.Name == "" || strings.ContainsAny(a.Name, "/\\\x00") || !utf8.ValidString(a.Name) || names[a.Name] {
+			return fmt.Errorf("%w: attachment %d needs a file name of its own", ErrDocument, i+1)
+		}
+		names[a.Name] = true
+		size += len(a.File)
+	}
+	if size > maxAttachmentSize {
+		return fmt.Errorf("%w: attachments of %d bytes, at most %d", ErrDocument, size, maxAttachmentSize)
+	}
+	return nil
+}
+
+// attachments writes the embedded files (ISO 32000-1 7.11.4; AF of ISO 32000-2
+// 14.13) and returns the entries of the catalog.
+func (w *writer) attachments(list []Attachment) string {
+	if len(list) == 0 {
+		return ""
+	}
+	var names, files strings.Builder
+	for i, a := range list {
+		file, spec := w.number(), w.number()
+		w.stream(file, fmt.Sprintf("/Type/EmbeddedFile/Subtype/application#2Fpdf/Params<</Size %d>>", len(a.File)), a.File)
+		name := textString(a.Name)
+		w.object(spec, "<</Type/Filespec/F%s/UF%s/Desc%s/AFRelationship/Source/EF<</F %d 0 R/UF %d 0 R>>>>", name, name, textString(a.Description), file, file)
+		fmt.Fprintf(&names, "(%04d)%d 0 R ", i+1, spec) // keys of a name tree ascend
+		fmt.Fprintf(&files, "%d 0 R ", spec)
+	}
+	return fmt.Sprintf("/Names<</EmbeddedFiles<</Names[%s]>>>>/AF[%s]/PageMode/UseAttachments", names.String(), files.String())
+}
+
+// About is what a file says of itself; none of it is verified here.
+type About struct {
+	Title  string // of the document information
+	Number string // certificate number, "" in files of other programs
+	Signer string // /Name of its signature
+	Sealed bool   // it has one signature that covers the whole file
+}
+
+// ReadAbout reads a file's own words for a list such as that of a print order. It
+// returns ErrStructure when pdf cannot be read.
+func ReadAbout(pdf []byte) (About, error) {
+	f, err := Open(pdf)
+	if err != nil {
+		return About{}, err
+	}
+	a := About{Title: textOf(f.dict(f.trailer["Info"])["Title"])}
+	if p, err := f.Private(); err == nil {
+		a.Number = p.Number
+	}
+	s, err := f.Signature()
+	a.Signer, a.Sealed = s.Name, err == nil
+	return a, nil
+}
