@@ -54,7 +54,7 @@ func bundle(_ context.Context, args []string, out io.Writer) error {
 
 // printOrder is the cover, with a row for each file.
 func printOrder(paths []string, matter, by string, now time.Time) (pdf.Document, error) {
-	t := pdf.Table{Columns: []pdf.Column{{Label: "序号", Align: pdf.AlignCenter}, {Label: "材料"}, {Label: "签发单位"}, {Label: "编号"}, {Label: "电子印章", Align: pdf.AlignCenter}}}
+	t := pdf.Table{Columns: []pdf.Column{{Label: "序号", Align: pdf.AlignCenter}, {Label: "材料"}, {Label: "签章"}, {Label: "编号"}, {Label: "电子印章", Align: pdf.AlignCenter}}}
 	d := pdf.Document{
 		Title: "证明材料清单", Issuer: by, Number: now.Format("20060102-150405"), IssuedAt: now, ItemName: matter,
 		Body: fmt.Sprintf("下列材料共%d份，作为附件原样嵌入本文件，未作改动。每份的真伪以其自身的电子印章为准，取出后可单独核验。本清单不盖章。", len(paths)),

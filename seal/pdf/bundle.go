@@ -82,7 +82,7 @@ func (w *writer) attachments(list []Attachment) string {
 type About struct {
 	Title  string // of the document information
 	Number string // certificate number, "" in files of other programs
-	Signer string // /Name of its signature
+	Signer string // /Name of its signature, or else what its field is called, such as the seal's name
 	Sealed bool   // it has one signature that covers the whole file
 }
 
@@ -99,5 +99,8 @@ func ReadAbout(pdf []byte) (About, error) {
 	}
 	s, err := f.Signature()
 	a.Signer, a.Sealed = s.Name, err == nil
+	if fields, _ := f.resolve(f.dict(f.catalog()["AcroForm"])["Fields"]).(array); a.Signer == "" && len(fields) == 1 {
+		a.Signer = textOf(f.dict(fields[0])["TU"])
+	}
 	return a, nil
 }
