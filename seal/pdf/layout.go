@@ -56,7 +56,7 @@ func dateText(t time.Time) string {
 
 func minuteText(t time.Time) string {
 	t = t.In(china)
-	return fmt.Sprintf("%s%d时%02d分", dateText(t), t.Hour(), t.Minute())
+	return fmt.Sprintf("%s%02d时%02d分", dateText(t), t.Hour(), t.Minute())
 }
 
 // layout places one document on pages.

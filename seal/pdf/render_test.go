@@ -254,7 +254,7 @@ func TestDatesAreInChinaTimeWithoutZeroPadding(t *testing.T) {
 	if got := dateText(at); got != "2025年3月5日" {
 		t.Errorf("date %s", got)
 	}
-	if got := minuteText(at); got != "2025年3月5日1时05分" {
+	if got := minuteText(at); got != "2025年3月5日01时05分" {
 		t.Errorf("minute %s", got)
 	}
 	if got := pdfDate(at); got != "D:20250305010500+08'00'" {
