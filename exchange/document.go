@@ -69,6 +69,10 @@ func (s *Service) issue(ctx context.Context, x *Exchange, pt *part, v verdict) (
 	case pt.grant.Output == catalog.OutputData:
 		return is, nil
 	case sl.Front != "":
+		// The front may not know yet what the register of seals says; one that is not in it has what trust says.
+		if err := s.press.Seals.CheckHosted(ctx, string(sl.ID), s.now()); err != nil && !errors.Is(err, seal.ErrUnknownSeal) {
+			return nil, fmt.Errorf("issue: %w", err)
+		}
 		is.take(pt, v.leg.answer.document)
 		return is, nil
 	}

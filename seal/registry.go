@@ -87,7 +87,7 @@ type held struct {
 	maker   *smx509.Certificate
 	cert    *smx509.Certificate
 	above   []*smx509.Certificate // authorities between cert and its root
-	key     *keystore.Key
+	key     *keystore.Key         // nil: kept elsewhere, as at the department
 	state   sealState
 	picture pdf.Picture
 	source  source
@@ -97,7 +97,7 @@ type held struct {
 // source is what a seal was opened from.
 type source struct {
 	eseal, cert []byte
-	key         string
+	key         string // "" without one
 	keyInfo     os.FileInfo
 }
 
@@ -110,8 +110,8 @@ type sealState struct {
 // OpenRegistry reads all seals of a directory and checks each: strict format, the
 // maker's signature, the key against the certificate, the certificate against the
 // seal's list, validity periods that overlap. A seal that is merely expired or
-// suspended is kept, since Sign refuses it by name. Errors wrap ErrMaterial and name
-// the file.
+// suspended is kept, since Sign refuses it by name; so is one whose key is not here
+// (the department's front processor has it). Errors wrap ErrMaterial and name the file.
 func OpenRegistry(dir string, o RegistryOptions) (*Registry, error) {
 	if o.TimeStamps != nil && o.Trust == nil {
 		return nil, fmt.Errorf("%w: time stamps need a trust directory to be verified with (使用时间戳须配置信任目录)", ErrMaterial)
@@ -229,6 +229,9 @@ func openSeal(dir string, o RegistryOptions, old *held) (*held, error) {
 		return fault(sealFile, errSelfMade)
 	}
 	h.above = o.Trust.above(h.cert)
+	if h.source.key == "" {
+		return h, nil
+	}
 	if h.key, err = keystore.Open(h.source.key, o.PassphraseFile, h.cert.PublicKey.(*ecdsa.PublicKey)); err != nil { // readCert returns no other
 		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
 	}
@@ -240,7 +243,7 @@ func sourceOf(dir string, eseal []byte, cert *smx509.Certificate) (s source, err
 	if s.key, err = keystore.Find(dir, keyID(cert)); err == nil {
 		s.keyInfo, err = os.Stat(s.key)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, keystore.ErrNoKey) {
 		return s, fmt.Errorf("%w: %w", ErrMaterial, err)
 	}
 	return s, nil

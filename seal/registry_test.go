@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"yizheng/identity/jose"
+	"yizheng/seal/keystore"
 	"yizheng/seal/pdf"
 	"yizheng/seal/ses"
 )
@@ -76,6 +77,37 @@ func TestSign_StopsWhenTheCallerIsGone(t *testing.T) {
 	cancel()
 	if _, _, err := c.registry(RegistryOptions{}).Sign(ctx, "mz", c.draft(signed), signed); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestSealWhoseKeyIsKeptElsewhere(t *testing.T) {
+	c := newCity(t)
+	c.ok(os.Remove(filepath.Join(c.dir, "mz", keyFile)))
+	c.statusList()
+	r := c.registry(RegistryOptions{Trust: c.trust()})
+	if got := r.Seals(); len(got) != 1 || got[0].KeyHere || got[0].KeyProtected || got[0].State != Issued {
+		t.Errorf("seals %+v", got)
+	}
+	if _, _, err := r.Sign(t.Context(), "mz", c.draft(signed), signed); !errors.Is(err, ErrSealNotValid) || !errors.Is(err, keystore.ErrNoKey) {
+		t.Errorf("Sign: %v", err)
+	}
+	if err := r.Check(t.Context(), "mz", signed); !errors.Is(err, keystore.ErrNoKey) {
+		t.Errorf("Check: %v", err)
+	}
+	c.ok(r.CheckHosted(t.Context(), "mz", signed))
+	if err := r.CheckHosted(t.Context(), "mz", born.AddDate(3, 0, 1)); !errors.Is(err, ErrSealNotValid) {
+		t.Errorf("after its end: %v", err)
+	}
+	if n := len(r.Expiring(born.AddDate(3, 0, -1))); n == 0 {
+		t.Error("nobody is told that it expires")
+	}
+	c.ok(c.holder.Key.WriteFile(filepath.Join(c.dir, "mz", keyFile), nil)) // it is brought here
+	c.ok(r.Reload())
+	c.ok(r.Check(t.Context(), "mz", signed))
+	c.ok(os.Remove(filepath.Join(c.dir, "mz", keyFile))) // and taken away
+	c.ok(r.Reload())
+	if _, _, err := r.Sign(t.Context(), "mz", c.draft(signed), signed); !errors.Is(err, keystore.ErrNoKey) {
+		t.Errorf("Sign with a key that was taken away: %v", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/emmansun/gmsm/smx509"
 
 	"yizheng/seal/cms"
+	"yizheng/seal/keystore"
 	"yizheng/seal/pdf"
 	"yizheng/seal/revocation"
 	"yizheng/seal/ses"
@@ -47,8 +48,9 @@ func (u Use) Stamp() string {
 type Info struct {
 	ID, ESID, Name, Signer, SignerCode, CertSN string
 	Seal, Cert                                 Validity
-	State                                      State // of status.json
-	KeyProtected                               bool  // the key file is encrypted; production demands it
+	State                                      State // of the register or status.json
+	KeyHere                                    bool  // false: the department keeps it, this program cannot sign
+	KeyProtected                               bool  // the key is encrypted or in a module; production demands it
 }
 
 // Seals lists the seals, ordered by id.
@@ -63,7 +65,7 @@ func (r *Registry) Seals() []Info {
 		out = append(out, Info{
 			ID: id, ESID: h.seal.Info.ESID, Name: p.Name, Signer: name, SignerCode: code, CertSN: serial(h.cert),
 			Seal: Validity{p.ValidStart, p.ValidEnd}, Cert: Validity{h.cert.NotBefore, h.cert.NotAfter}, State: h.state.State,
-			KeyProtected: h.key.Protected,
+			KeyHere: h.key != nil, KeyProtected: h.key != nil && h.key.Protected,
 		})
 	}
 	slices.SortFunc(out, func(a, b Info) int {
@@ -117,14 +119,32 @@ func (r *Registry) find(id string) (*held, error) {
 	return h, nil
 }
 
-// Check reports whether a seal may be used at a time. It returns ErrUnknownSeal or
-// ErrSealNotValid with the cause.
+// Check reports whether a seal may be used here at a time. It returns ErrUnknownSeal
+// or ErrSealNotValid with the cause.
 func (r *Registry) Check(ctx context.Context, id string, at time.Time) error {
+	_, err := r.signer(ctx, id, at)
+	return err
+}
+
+// CheckHosted is Check for a seal whose key is kept elsewhere.
+func (r *Registry) CheckHosted(ctx context.Context, id string, at time.Time) error {
 	h, err := r.find(id)
 	if err != nil {
 		return err
 	}
 	return r.mayUse(ctx, h, at)
+}
+
+// signer is a seal that may be used here at a time.
+func (r *Registry) signer(ctx context.Context, id string, at time.Time) (*held, error) {
+	h, err := r.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if h.key == nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrSealNotValid, id, keystore.ErrNoKey)
+	}
+	return h, r.mayUse(ctx, h, at)
 }
 
 func (r *Registry) mayUse(ctx context.Context, h *held, at time.Time) error {
@@ -165,11 +185,8 @@ func (r *Registry) mayUse(ctx context.Context, h *held, at time.Time) error {
 // pdf.ErrTooLarge, or ctx's error when it is done before the key is used.
 func (r *Registry) Sign(ctx context.Context, id string, d *pdf.Draft, at time.Time) ([]byte, Use, error) {
 	at = at.UTC().Truncate(time.Second)
-	h, err := r.find(id)
+	h, err := r.signer(ctx, id, at)
 	if err != nil {
-		return nil, Use{}, err
-	}
-	if err := r.mayUse(ctx, h, at); err != nil {
 		return nil, Use{}, err
 	}
 	if err := ctx.Err(); err != nil {

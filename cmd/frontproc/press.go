@@ -66,6 +66,8 @@ func (a *agent) sameSeals(want []catalog.Seal, have []seal.Info) error {
 			errs = append(errs, fmt.Errorf("印章 %s 不在目录中 / seal %s is not in the directory", id, id))
 		case h.ESID != id || h.Name != w.Name || h.SignerCode != string(w.Department):
 			errs = append(errs, fmt.Errorf("印章 %s 的 esID、名称或持章单位代码与目录不符 / seal %s: esID, name or code of the holder are not the catalogue's", id, id))
+		case !h.KeyHere:
+			errs = append(errs, fmt.Errorf("印章 %s 的私钥不在目录中 / the key of seal %s is not in the directory", id, id))
 		case a.config.Mode == "production" && !h.KeyProtected:
 			errs = append(errs, fmt.Errorf("production: 印章 %s 的私钥未加密 / the key of seal %s is not encrypted", id, id))
 		}

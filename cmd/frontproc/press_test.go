@@ -10,7 +10,7 @@ import (
 
 func TestSealsMustBeThoseOfTheCatalogue(t *testing.T) {
 	want := []catalog.Seal{{ID: "hr-own", Department: "116901000069000425", Name: "就业专用章", Front: "hr-front"}}
-	good := seal.Info{ID: "hr-own", ESID: "hr-own", Name: "就业专用章", SignerCode: "116901000069000425", KeyProtected: true}
+	good := seal.Info{ID: "hr-own", ESID: "hr-own", Name: "就业专用章", SignerCode: "116901000069000425", KeyHere: true, KeyProtected: true}
 	with := func(change func(*seal.Info)) []seal.Info {
 		s := good
 		change(&s)
@@ -25,6 +25,7 @@ func TestSealsMustBeThoseOfTheCatalogue(t *testing.T) {
 		"another esID":      {with(func(s *seal.Info) { s.ESID = "x" }), "are not the catalogue's"},
 		"another name":      {with(func(s *seal.Info) { s.Name = "x" }), "are not the catalogue's"},
 		"another holder":    {with(func(s *seal.Info) { s.SignerCode = "x" }), "are not the catalogue's"},
+		"no key":            {with(func(s *seal.Info) { s.KeyHere = false }), "is not in the directory"},
 		"plain key":         {with(func(s *seal.Info) { s.KeyProtected = false }), "is not encrypted"},
 	} {
 		a := &agent{config: &Config{Mode: "production"}}

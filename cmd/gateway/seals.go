@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/emmansun/gmsm/smx509"
 
+	"yizheng/catalog"
 	"yizheng/seal"
 	"yizheng/seal/revocation"
 	"yizheng/seal/tsp"
@@ -166,6 +168,20 @@ func (c *SealsConfig) check(bad func(key, zh, en string)) {
 	if t := c.Timestamp; t != nil && t.OnFailure != "require" && t.OnFailure != "proceed" {
 		bad("seals.timestamp.on_failure", "须为 require（无时间戳则不签发）或 proceed（照常签发并记录）", "must be require (no document without) or proceed (without, and recorded)")
 	}
+}
+
+// keysHere finds out now, and not with the first document, that a seal in use has no
+// key here although the catalogue names no front that keeps it.
+func keysHere(want []catalog.Seal, have []seal.Info) error {
+	var errs []error
+	for _, w := range want {
+		for _, h := range have {
+			if h.ID == string(w.ID) && w.Front == "" && h.State == seal.Issued && !h.KeyHere {
+				errs = append(errs, fmt.Errorf("seals: 印章 %s 在本机没有私钥，目录也未写明由哪台前置机保管（front） / seal %s has no key here, and the catalogue names no front that keeps it", w.ID, w.ID))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // remindEvery is how often what expires is logged.

@@ -113,6 +113,9 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("seals: %w", err)
 	}
+	if err := keysHere(g.release.Catalogue.Seals, g.custody.Seals().Seals()); err != nil {
+		return err
+	}
 	token, err := assembly.Secret(c.Keys.Token, 16)
 	if err != nil {
 		return err

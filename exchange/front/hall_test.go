@@ -67,6 +67,15 @@ type order struct {
 func (m *mint) registry(t testing.TB, orders ...order) *seal.Registry {
 	t.Helper()
 	dir := t.TempDir()
+	m.lay(t, dir, orders...)
+	r, err := seal.OpenRegistry(dir, seal.RegistryOptions{})
+	must(t, err)
+	return r
+}
+
+// lay puts seals into a directory.
+func (m *mint) lay(t testing.TB, dir string, orders ...order) {
+	t.Helper()
 	for _, o := range orders {
 		holder, err := seal.MakeHolder(m.root, seal.Subject{Name: "示例市人力资源和社会保障局", Code: o.holder}, m.years)
 		must(t, err)
@@ -75,9 +84,6 @@ func (m *mint) registry(t testing.TB, orders ...order) *seal.Registry {
 		must(t, err)
 		must(t, seal.WriteSealDir(dir, string(o.dir), seal.SealDir{Seal: made, Holder: holder, Since: m.years.From}))
 	}
-	r, err := seal.OpenRegistry(dir, seal.RegistryOptions{})
-	must(t, err)
-	return r
 }
 
 func (m *mint) trust(t testing.TB) *seal.Trust {
@@ -121,11 +127,13 @@ type hall struct {
 	forge  func(src catalog.Source, q Question, r Reply) Reply
 	asked  Question
 	logged *lockedBuffer
+	seals  string // directory of the gateway's
+	held   *seal.Registry
 }
 
 func newHall(t testing.TB) *hall {
 	t.Helper()
-	h := &hall{t: t, desk: newDesk(t), trust: seals.trust(t), logged: &lockedBuffer{}}
+	h := &hall{t: t, desk: newDesk(t), trust: seals.trust(t), logged: &lockedBuffer{}, seals: t.TempDir()}
 	h.desk.Press = seals.press(t, ownSeal)
 	var err error
 	signer, err := jose.GenerateKey()
@@ -138,9 +146,12 @@ func newHall(t testing.TB) *hall {
 	must(h.t, err)
 	st, err := store.Open(t.Context(), store.Config{Driver: "sqlite", DSN: store.Memory})
 	must(h.t, err)
+	seals.lay(t, h.seals, order{"hr", "hr", "业务专用章", hrCode})
+	h.held, err = seal.OpenRegistry(h.seals, seal.RegistryOptions{})
+	must(h.t, err)
 	h.Service, err = exchange.New(t.Context(), exchange.Config{Slot: "00", Key: own["gateway"], Release: release,
 		Sources: map[string]exchange.Source{"front:hr-front": h}, Audit: h.log, Pseudonyms: pseudonyms, Store: st,
-		Seals: seals.registry(t, order{"hr", "hr", "业务专用章", hrCode}), Renderer: seals.renderer, Trust: h.trust,
+		Seals: h.held, Renderer: seals.renderer, Trust: h.trust,
 		Logger: slog.New(slog.NewTextHandler(h.logged, nil)), TokenKey: func(string) []byte { return bytes.Repeat([]byte{7}, 16) }})
 	must(h.t, err)
 	t.Cleanup(func() {

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -63,6 +65,22 @@ func TestSealThatTheGatewayHoldsIsUsedThere(t *testing.T) {
 	}
 	if n := len(h.desk.entries(audit.OpSeal)); n != 0 {
 		t.Errorf("%d uses of the front's seal", n)
+	}
+}
+
+func TestHostedSealThatTheGatewaysRegisterSuspendsIsNotTaken(t *testing.T) {
+	h := newHall(t)
+	seals.lay(t, h.seals, ownSeal)
+	dir := filepath.Join(h.seals, "hr-own")
+	must(t, os.Remove(filepath.Join(dir, "signer.key"))) // it is kept at the front
+	must(t, h.held.Reload())
+	if part, r := h.ask("UE-05"); part.Code != exchange.Found || len(r.Document) == 0 {
+		t.Fatalf("in use: %+v\n%s", part, h.logged)
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "status.json"), []byte(`{"state":"suspended","since":"2026-01-01T00:00:00Z"}`), 0o600))
+	must(t, h.held.Reload())
+	if part, r := h.ask("UE-05"); part.Code != exchange.SourceError || len(r.Document) > 0 || !strings.Contains(r.Sentence, "停用") {
+		t.Errorf("suspended: %+v %s", part, r.Sentence)
 	}
 }
 

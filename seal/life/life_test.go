@@ -212,6 +212,31 @@ func TestImport_TakesASealMadeElsewhere(t *testing.T) {
 	}
 }
 
+func TestIssue_BindsTheCertificateOfAKeyThatTheDepartmentKeeps(t *testing.T) {
+	c := newCity(t)
+	r := c.register()
+	o := c.order("e1", 0)
+	c.do(r, "applicant", "mz", life.Apply, ordered(o))
+	c.do(r, "security-1", "mz", life.Approve)
+	c.do(r, "maker", "mz", life.Make, holding(c.make(c.maker, o, 0)))
+	c.do(r, "security-2", "mz", life.Issue)
+	c.state(r, "mz", life.Issued)
+	g := c.registry(r)
+	if got := g.Seals(); len(got) != 1 || got[0].ESID != "e1" || got[0].SignerCode != "0" || got[0].KeyHere {
+		t.Errorf("seals %+v", got)
+	}
+	c.ok(g.CheckHosted(t.Context(), "mz", c.clock))
+	c.do(r, "applicant", "mz", life.Suspend)
+	c.ok(g.Reload())
+	if err := g.CheckHosted(t.Context(), "mz", c.clock); !errors.Is(err, seal.ErrSealNotValid) {
+		t.Errorf("suspended: %v", err)
+	}
+	list := r.StatusList(c.maker.Key.ID(), c.clock.AddDate(0, 0, 1))
+	if state, _ := list.At("e1", c.clock); state != seal.Suspended {
+		t.Errorf("its status list says %q", state)
+	}
+}
+
 func TestAppend_AnApprovalServesOneRequestOnce(t *testing.T) {
 	c := newCity(t)
 	r := c.register()
