@@ -38,7 +38,7 @@ func Inspect(eseal, holder []byte, trust *Trust) (Facts, error) {
 	if err != nil {
 		return fail("seal (印章)", err)
 	}
-	if _, err := sealPicture(s.Info.Picture); err != nil {
+	if err := checkPicture(s.Info.Picture); err != nil {
 		return fail("picture (印模)", err)
 	}
 	cert, err := parseCert(holder)

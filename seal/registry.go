@@ -328,6 +328,15 @@ func readState(path string, s *sealState) error {
 	return nil
 }
 
+// checkPicture tells whether sealPicture succeeds, without the picture's making.
+func checkPicture(p ses.Picture) error {
+	img, err := SealImage(p)
+	if err != nil {
+		return err
+	}
+	return pdf.CheckPicture(img.Bounds(), float64(p.Width), float64(p.Height))
+}
+
 func sealPicture(p ses.Picture) (pdf.Picture, error) {
 	img, err := SealImage(p)
 	if err != nil {

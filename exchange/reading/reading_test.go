@@ -44,6 +44,7 @@ func newHall(t testing.TB) *hall {
 		return k
 	}
 	write("owner")
+	write("front")
 	h.agents["ws-01"], h.agents["ws-02"], h.agents["ws-03"] = write("agent-1"), write("agent-2"), write("agent-3")
 	c, err := catalog.Load("../testdata/catalog", catalog.Options{Vars: map[string]string{"keys": keys}})
 	h.ok(err)
