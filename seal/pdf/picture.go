@@ -92,7 +92,7 @@ const deflateLevel = 7
 func deflate(b []byte) []byte {
 	var out bytes.Buffer
 	w, _ := zlib.NewWriterLevel(&out, deflateLevel) // known to be valid
-	w.Write(b)                                              // a bytes.Buffer does not fail
+	w.Write(b)                                      // a bytes.Buffer does not fail
 	w.Close()
 	return out.Bytes()
 }
