@@ -92,6 +92,8 @@ type held struct {
 	picture pdf.Picture
 	source  source
 	faulty  bool // what is in its directory now cannot be used
+
+	hash *keystore.Beginnings // of its signatures
 }
 
 // source is what a seal was opened from.
@@ -199,7 +201,7 @@ func openSeal(dir string, o RegistryOptions, old *held) (*held, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMaterial, err)
 	}
-	h := &held{}
+	h := &held{hash: &keystore.Beginnings{}}
 	if h.cert, err = readCert(filepath.Join(dir, certFile)); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -206,7 +207,11 @@ func (r *Registry) Sign(ctx context.Context, id string, d *pdf.Draft, at time.Ti
 	if err != nil {
 		return nil, Use{}, fmt.Errorf("seal: %s: %w", id, err)
 	}
-	use.SignatureDigest = hex.EncodeToString(digest(signature))
+	sum, err := h.hash.Sum(h.begins(signature))
+	if err != nil {
+		return nil, Use{}, fmt.Errorf("seal: %s: %w", id, err)
+	}
+	use.SignatureDigest = hex.EncodeToString(sum)
 	return sealed, use, nil
 }
 
@@ -216,7 +221,7 @@ func (r *Registry) signSES(ctx context.Context, h *held, d *pdf.Draft, use *Use)
 	if err != nil {
 		return nil, err
 	}
-	value, err := signSM2(h.key, tbs)
+	value, err := h.key.SignBegun(h.begins(tbs))
 	if err != nil {
 		return nil, fmt.Errorf("signing key: %w", err)
 	}
@@ -225,6 +230,17 @@ func (r *Registry) signSES(ctx context.Context, h *held, d *pdf.Draft, use *Use)
 		return nil, err
 	}
 	return ses.MarshalSignature(tbs, h.cert.Raw, value, token)
+}
+
+// begins splits what is signed with the seal, or holds its signature, behind the
+// seal's own bytes: up to there it is the same for all documents but for lengths.
+func (h *held) begins(b []byte) (beginning, rest []byte) {
+	n := len(h.seal.Raw)
+	if i := bytes.Index(b[:min(len(b), n+64)], h.seal.Raw); i >= 0 {
+		n += i
+		return b[:n], b[n:]
+	}
+	return nil, b
 }
 
 // signCMS returns the CMS message of a draft.

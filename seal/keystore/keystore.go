@@ -43,6 +43,7 @@ var (
 type Key struct {
 	public    *ecdsa.PublicKey
 	sign      func(message []byte) ([]byte, error) // DER
+	begun     *begun                               // nil: not in memory
 	Protected bool                                 // encrypted at rest, or in a module
 }
 
@@ -122,7 +123,11 @@ func Open(path, passphraseFile string, public *ecdsa.PublicKey) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Key{public: k.Public(), Protected: protected, sign: k.SignMessage}, nil
+	begun, err := newBegun(k.SM2())
+	if err != nil {
+		return nil, err
+	}
+	return &Key{public: k.Public(), Protected: protected, sign: k.SignMessage, begun: begun}, nil
 }
 
 // Protected reports whether a key file is encrypted, or points into a module.

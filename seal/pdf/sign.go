@@ -1,7 +1,6 @@
 package pdf
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -48,10 +47,16 @@ func (d *Draft) Fill(signature []byte) ([]byte, error) {
 }
 
 func (d *Draft) file(signature []byte) []byte {
-	digits := bytes.Repeat([]byte{'0'}, 2*d.capacity)
-	hex.Encode(digits, signature)
-	return bytes.Join([][]byte{d.prefix.b, d.b[:d.cut], digits, d.b[d.cut:]}, nil)
+	f := make([]byte, 0, len(d.prefix.b)+len(d.b)+2*d.capacity)
+	f = append(append(f, d.prefix.b...), d.b[:d.cut]...)
+	f = hex.AppendEncode(f, signature)
+	for n := len(f) + 2*(d.capacity-len(signature)); len(f) < n; {
+		f = append(f, zeros[:min(n-len(f), len(zeros))]...)
+	}
+	return append(f, d.b[d.cut:]...)
 }
+
+const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
 
 // Digest returns SM3 over the bytes of pdf that a ByteRange covers. It wraps
 // ErrByteRange when the range does not lie within the file.

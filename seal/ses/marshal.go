@@ -114,7 +114,7 @@ func MarshalTBS(rawSeal, cert []byte, at time.Time, dataHash []byte, propertyInf
 	case v == V1 && len(extensions) > 0:
 		return nil, fmt.Errorf("%w: version 1 has no extensions of a signature", ErrFormat)
 	}
-	var b cryptobyte.Builder
+	b := cryptobyte.NewBuilder(make([]byte, 0, len(rawSeal)+len(cert)+len(propertyInfo)+256))
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1Int64(int64(v))
 		b.AddBytes(rawSeal)
@@ -153,7 +153,7 @@ func MarshalSignature(rawTBS, cert, signature, timeStamp []byte) ([]byte, error)
 	case isV1 && timeStamp != nil:
 		return nil, fmt.Errorf("%w: a signature of version 1 has no time stamp", ErrFormat)
 	}
-	var b cryptobyte.Builder
+	b := cryptobyte.NewBuilder(make([]byte, 0, len(rawTBS)+len(cert)+len(signature)+len(timeStamp)+64))
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddBytes(rawTBS)
 		if !isV1 {
