@@ -8,6 +8,7 @@ import (
 
 	"yizheng/cmd/gateway/setup"
 	"yizheng/cmd/internal/assembly"
+	"yizheng/seal/keystore"
 )
 
 // strict holds a production configuration to what production demands. It names
@@ -18,6 +19,11 @@ func (c *Config) strict() error {
 	}
 	var s assembly.Strictness
 	s.PrivateKeys(append([]string{c.Keys.Gateway, c.Audit.Key}, c.sealKeys()...)...)
+	pins, err := c.sealPINs()
+	if err != nil {
+		s.Bad(c.Seals.Dir, "密码机私钥的说明文件有误："+err.Error(), "a file about a key in a module is faulty: "+err.Error())
+	}
+	s.Secrets(pins...)
 	s.Secrets(c.Keys.Token, c.Keys.Store, c.Keys.Passphrase, c.TLS.Key, c.Store.DSNFile)
 	s.Certificates(c.TLS.Certificate, c.TLS.ClientCA)
 	if c.Kafka != nil {
@@ -47,6 +53,19 @@ func (c *Config) sealKeys() []string {
 		return nil // only a malformed pattern; OpenRegistry will say what is wrong with the path
 	}
 	return keys
+}
+
+// sealPINs are the files with the PINs of modules that hold keys of seals.
+func (c *Config) sealPINs() (pins []string, err error) {
+	files, err := filepath.Glob(filepath.Join(c.Seals.Dir, "*", "signer-*.pkcs11"))
+	for _, path := range files {
+		m, err := keystore.ReadModule(path)
+		if err != nil {
+			return nil, err
+		}
+		pins = append(pins, m.PINFile)
+	}
+	return pins, err
 }
 
 func sampleRoot(path string) bool {

@@ -20,9 +20,19 @@ func TestSealInUseWithoutAKeyAnywhereStopsTheStart(t *testing.T) {
 		"revoked, key erased": {"", seal.Revoked, false, false},
 		"nowhere":             {"", seal.Issued, false, true},
 	} {
-		err := keysHere([]catalog.Seal{{ID: "hr", Front: c.front}}, []seal.Info{{ID: "other"}, {ID: "hr", State: c.state, KeyHere: c.keyHere}})
+		err := keysHere([]catalog.Seal{{ID: "hr", Front: c.front}}, []seal.Info{{ID: "other"}, {ID: "hr", State: c.state, KeyHere: c.keyHere}}, false)
 		if (err != nil) != c.refused || err != nil && !strings.Contains(err.Error(), "seal hr has no key here") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestUnprotectedKeyOfASealStopsProduction(t *testing.T) {
+	have := []seal.Info{{ID: "hr", KeyHere: true}}
+	if err := keysHere(nil, have, true); err == nil || !strings.Contains(err.Error(), "seal hr is not encrypted") {
+		t.Errorf("in production: %v", err)
+	}
+	if err := keysHere(nil, have, false); err != nil {
+		t.Errorf("in a demo: %v", err)
 	}
 }

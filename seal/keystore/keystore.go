@@ -44,7 +44,7 @@ type Key struct {
 	public    *ecdsa.PublicKey
 	sign      func(message []byte) ([]byte, error) // DER
 	begun     *begun                               // nil: not in memory
-	Protected bool                                 // encrypted at rest, or in a module
+	Protected bool                                 // encrypted at rest, or in a module that never gives it out
 }
 
 var _ crypto.Signer = (*Key)(nil)
@@ -128,14 +128,6 @@ func Open(path, passphraseFile string, public *ecdsa.PublicKey) (*Key, error) {
 		return nil, err
 	}
 	return &Key{public: k.Public(), Protected: protected, sign: k.SignMessage, begun: begun}, nil
-}
-
-// Protected reports whether a key file is encrypted, or points into a module.
-func Protected(path string) (bool, error) {
-	if filepath.Ext(path) == moduleSuffix {
-		return true, nil
-	}
-	return jose.IsProtected(path)
 }
 
 // Place puts a copy of a key where a seal's directory keeps the key of public. It
