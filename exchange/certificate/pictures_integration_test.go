@@ -58,13 +58,13 @@ func TestPicturesOfAllProofs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			look(t, d, file)
+			readBack(t, d, file)
 		})
 	}
 }
 
-// look reads the printed document back, and keeps its picture if that is wanted.
-func look(t *testing.T, d pdf.Document, file []byte) {
+// readBack reads the printed document back, and keeps its picture if that is wanted.
+func readBack(t *testing.T, d pdf.Document, file []byte) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "proof.pdf")
 	if err := os.WriteFile(path, file, 0o600); err != nil {

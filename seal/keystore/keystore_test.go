@@ -59,6 +59,9 @@ func TestKey_SignsMessagesAndNeverABareDigest(t *testing.T) {
 	if signature, err = k.Sign(nil, digest, sm2.DefaultSM2SignerOpts); err != nil || sm2.VerifyASN1(own.Public(), digest, signature) {
 		t.Errorf("a message of 32 bytes was signed as a digest (%v)", err)
 	}
+	if signature, err = k.SignBegun(digest[:16], digest[16:]); err != nil || sm2.VerifyASN1(own.Public(), digest, signature) || !sm2.VerifyASN1WithSM2(own.Public(), nil, digest, signature) {
+		t.Errorf("a message of 32 bytes in two parts was signed as a digest (%v)", err)
+	}
 }
 
 func TestOpen_TakesTheCertificatesKeyOnly(t *testing.T) {
