@@ -87,13 +87,9 @@ func unmix(img *image.Paletted) image.Image {
 		}
 		palette[i] = color.NRGBA{dark.R, dark.G, dark.B, uint8(share)}
 	}
-	out := image.NewNRGBA(img.Rect)
-	for y := img.Rect.Min.Y; y < img.Rect.Max.Y; y++ {
-		for x := img.Rect.Min.X; x < img.Rect.Max.X; x++ {
-			out.SetNRGBA(x, y, palette[img.ColorIndexAt(x, y)].(color.NRGBA))
-		}
-	}
-	return out
+	out := *img
+	out.Palette = palette
+	return &out
 }
 
 func whiteness(c color.NRGBA) int { return int(c.R) + int(c.G) + int(c.B) }

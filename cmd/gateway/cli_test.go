@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"gateway": ma
 
 // The scripts of testdata/script run the gateway's commands as a person would.
 // Inside them $REPO is the project, and "exits N COMMAND…" runs a command that has to end with N.
-// $FONT is a font that can draw seals.
+// $FONT is a font that can draw seals, $SMALL a catalogue that takes a moment to set up.
 func TestScripts(t *testing.T) {
 	runScripts(t, "testdata/script", map[string]string{"FONT": pdftest.WriteFont(t, t.TempDir())})
 }
@@ -31,6 +31,7 @@ func runScripts(t *testing.T, dir string, env map[string]string) {
 		Dir: dir, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("REPO", repo)
+			e.Setenv("SMALL", filepath.Join(repo, "cmd/gateway/testdata/catalog"))
 			for k, v := range env {
 				e.Setenv(k, v)
 			}
