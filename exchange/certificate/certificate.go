@@ -78,6 +78,7 @@ func (c Certificate) Document(qr string) pdf.Document {
 		Body: fill.Replace(c.Proof.Body), Conclusion: fill.Replace(c.Proof.Validity.Wording),
 		Purpose: c.Purpose, ItemName: c.Item, Watermark: watermark(c.Proof.Level, c.Issuer, c.Until()),
 		Authenticity: authenticityText(c.Authenticity), Seed: c.Seed, Receipt: c.Receipt, QR: qr,
+		Together: []string{c.Name},
 	}
 	for _, n := range c.Proof.Notes {
 		d.Notes = append(d.Notes, fill.Replace(n))

@@ -105,6 +105,11 @@ type Document struct {
 	Watermark    string // printed verbatim, once clear at the foot of each page and repeated in grey
 	QR           string // payload of the QR code; its caption is 扫码验真
 
+	// Together are words that a line is not broken within as long as they fit on
+	// one, such as a person's name. Figures with their units, dates and codes need
+	// not be named: they are kept together anyway.
+	Together []string
+
 	// Template is the fixed text of this kind of document, in any order: unfilled
 	// wording, names of codes and places. It is optional and changes nothing that
 	// is seen; its characters are prepared once, which makes rendering faster and

@@ -128,6 +128,9 @@ func (l *layout) labelled(rows []Row, header func()) {
 	value := style{size: rowSize, color: ink}
 	pair := func(r Row, x, w float64) []cell {
 		lc := l.newCell(r.Label, x, labelWidth, cellPad, AlignCenter, label)
+		if tight := l.newCell(r.Label, x, labelWidth, cellPad/2, AlignCenter, label); len(tight.lines) < len(lc.lines) {
+			lc = tight // a label with its unit, such as 出生体重（克）
+		}
 		lc.tint = true
 		return []cell{lc, l.newCell(r.Value, x+labelWidth, w-labelWidth, cellPad, AlignLeft, value)}
 	}
@@ -203,9 +206,7 @@ func (l *layout) columnWidths(t Table) (widths []float64, size, pad float64) {
 		}
 	}
 	if total == 0 {
-		size, pad = l.naturalWidths(t, widths)
-		fitWidths(widths, textWidth)
-		return widths, size, pad
+		return l.naturalWidths(t)
 	}
 	least := 2*step.pad + step.size
 	shared := textWidth - least*float64(len(widths))
@@ -215,29 +216,67 @@ func (l *layout) columnWidths(t Table) (widths []float64, size, pad float64) {
 	return widths, step.size, step.pad
 }
 
-// naturalWidths fills widths with those in which no cell needs a second line, at
-// the first step at which they fit beside each other. If there is none, it is the
-// first step.
-func (l *layout) naturalWidths(t Table, widths []float64) (size, pad float64) {
-	ems := make([]float64, len(widths))
+// naturalWidths returns widths in which no cell needs a second line, at the first
+// step at which they fit beside each other. If there is none, every column has at
+// least what keeps its dates, codes and short words on one line, at the first step
+// at which that fits, and what is left over goes to the columns that want more.
+func (l *layout) naturalWidths(t Table) (widths []float64, size, pad float64) {
+	whole := l.columnEms(t, func(chars []char) float64 { return width(chars, 1) })
+	for _, step := range tableSteps {
+		if widths, sum := padded(whole, step.size, step.pad); sum <= textWidth {
+			fitWidths(widths, textWidth)
+			return widths, step.size, step.pad
+		}
+	}
+	parts := l.columnEms(t, func(chars []char) float64 {
+		if len(chars) <= shortWord {
+			return width(chars, 1)
+		}
+		return longest(chars)
+	})
+	for _, step := range tableSteps {
+		least, sum := padded(parts, step.size, step.pad)
+		if sum > textWidth {
+			continue
+		}
+		more := make([]float64, len(whole))
+		for i := range more {
+			more[i] = (whole[i] - parts[i]) * step.size
+		}
+		fitWidths(more, textWidth-sum)
+		for i := range more {
+			more[i] += least[i]
+		}
+		return more, step.size, step.pad
+	}
+	last := tableSteps[len(tableSteps)-1]
+	widths, _ = padded(parts, last.size, last.pad)
+	fitWidths(widths, textWidth)
+	return widths, last.size, last.pad
+}
+
+// shortWord is how many characters of a cell are never broken if that can be had.
+const shortWord = 5
+
+// columnEms measures every cell of each column and returns the largest results, in ems.
+func (l *layout) columnEms(t Table, measure func([]char) float64) []float64 {
+	ems := make([]float64, len(t.Columns))
 	for i := range ems {
-		ems[i] = width(l.shape(oneLine(t.Columns[i].Label)), 1)
+		ems[i] = measure(l.shape(oneLine(t.Columns[i].Label)))
 		for _, row := range t.Rows {
-			ems[i] = max(ems[i], width(l.shape(oneLine(row[i])), 1))
+			ems[i] = max(ems[i], measure(l.shape(oneLine(row[i]))))
 		}
 	}
-	for _, step := range append(tableSteps[:len(tableSteps):len(tableSteps)], tableSteps[0]) {
-		sum := 0.0
-		for i, em := range ems {
-			widths[i] = em*step.size + 2*step.pad + 1
-			sum += widths[i]
-		}
-		size, pad = step.size, step.pad
-		if sum <= textWidth {
-			break
-		}
+	return ems
+}
+
+// padded turns ems of text into widths of columns and their sum, in points.
+func padded(ems []float64, size, pad float64) (widths []float64, sum float64) {
+	for _, em := range ems {
+		w := em*size + 2*pad + 1
+		widths, sum = append(widths, w), sum+w
 	}
-	return size, pad
+	return widths, sum
 }
 
 // fitWidths stretches or shrinks widths to sum up to total. Narrow columns keep

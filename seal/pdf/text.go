@@ -3,6 +3,8 @@ package pdf
 import (
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // char is one code point as it will be drawn: the font's number on the page (see
@@ -12,6 +14,7 @@ type char struct {
 	cid   uint16
 	width uint16
 	font  uint8
+	glued bool // no line ends behind it
 }
 
 // shape turns a line of text without '\n' into characters and notes them in the
@@ -20,15 +23,31 @@ func (l *layout) shape(s string) []char {
 	from := len(l.arena)
 	for _, r := range s {
 		if cid := l.prefix.cids.get(r); cid != 0 {
-			l.arena = append(l.arena, char{r, cid, l.prefix.common.widths[cid-1], 0})
+			l.arena = append(l.arena, char{r: r, cid: cid, width: l.prefix.common.widths[cid-1]})
 			continue
 		}
 		i, gid := l.fonts.find(r)
 		sub := l.subsets[i]
 		cid := sub.use(r, gid)
-		l.arena = append(l.arena, char{r, cid, sub.widths[cid-1], uint8(i + 1)})
+		l.arena = append(l.arena, char{r: r, cid: cid, width: sub.widths[cid-1], font: uint8(i + 1)})
 	}
-	return l.arena[from:len(l.arena):len(l.arena)]
+	chars := l.arena[from:len(l.arena):len(l.arena)]
+	for _, word := range l.doc.Together {
+		glue(chars, s, word)
+	}
+	return chars
+}
+
+// glue marks every place where word stands in s, the text of chars.
+func glue(chars []char, s, word string) {
+	n, at := utf8.RuneCountInString(word), 0
+	for before, after, found := strings.Cut(s, word); found && n > 1; before, after, found = strings.Cut(after, word) {
+		at += utf8.RuneCountInString(before)
+		for i := range chars[at : at+n-1] {
+			chars[at+i].glued = true
+		}
+		at += n
+	}
 }
 
 // width is the length of chars in points at a font size in points.
@@ -56,6 +75,29 @@ func joined(a, b rune) bool {
 	}
 	return strings.ContainsRune(noLineStart, b) || strings.ContainsRune(noLineEnd, a)
 }
+
+// manyLetters are the units of more than one character, in pairs that stay together.
+const manyLetters = "个月 平方 方米 万元 亿元 千克 工作 作日 小时"
+
+// kept reports whether chars[i-1] and chars[i] belong to one thing that is read in
+// one go: a word of Document.Together, a figure and its unit (30日, 14 户), a date
+// (2026年11月22日). A line is broken there only if the thing alone fills it.
+func kept(chars []char, i int) bool {
+	a, b := chars[i-1].r, chars[i].r
+	switch {
+	case chars[i-1].glued:
+		return true
+	case digit(a):
+		return unicode.Is(unicode.Han, b)
+	case a == ' ':
+		return i > 1 && digit(chars[i-2].r) && unicode.Is(unicode.Han, b)
+	case digit(b):
+		return a == '年' || a == '月' || a == '时'
+	}
+	return unicode.Is(unicode.Han, a) && strings.Contains(manyLetters, string([]rune{a, b}))
+}
+
+func digit(r rune) bool { return '0' <= r && r <= '9' }
 
 func run(r rune) bool { return r > ' ' && r < 0x250 && r != 0xB7 }
 
@@ -100,14 +142,28 @@ func wrapWell(chars []char, size, width, indent float64) [][]char {
 }
 
 // lineBreak returns where to break before n, the first character that does not
-// fit; n itself when there is no good place.
+// fit: where nothing is torn; else within a date or name, but not within a figure;
+// n itself when there is no good place.
 func lineBreak(chars []char, n int) int {
-	for i := n; i > 0; i-- {
-		if !joined(chars[i-1].r, chars[i].r) {
-			return i
+	for _, torn := range []bool{false, true} {
+		for i := n; i > 0; i-- {
+			if !joined(chars[i-1].r, chars[i].r) && (torn || !kept(chars, i)) {
+				return i
+			}
 		}
 	}
 	return n
+}
+
+// longest is the width in ems of the longest part of chars that is kept on a line.
+func longest(chars []char) float64 {
+	most, from := 0.0, 0
+	for i := 1; i <= len(chars); i++ {
+		if i == len(chars) || !joined(chars[i-1].r, chars[i].r) && !kept(chars, i) {
+			most, from = max(most, width(trimSpaces(chars[from:i]), 1)), i
+		}
+	}
+	return most
 }
 
 func trimSpaces(chars []char) []char {
