@@ -50,4 +50,5 @@ func TestVeraPDF_AcceptsCMSDocumentsAsPDFA(t *testing.T) {
 			t.Errorf("veraPDF says\n%s", line)
 		}
 	}
+	agreed(t, "veraPDF", "CMS mode as PDF/A-2u", oursByThem+"compliant; with a changed output intent, or in SES mode, not", 3)
 }

@@ -139,7 +139,10 @@ func (k castle) strangersVerify(t *testing.T) {
 	if ok, _ := k.run(t, "verify", dir); ok {
 		t.Error("Bouncy Castle accepts a changed document")
 	}
+	agreed(t, "Bouncy Castle", "CMS mode: message, chain and time stamp", oursByThem+"accepted, and refused with a changed byte", 1)
+	agreed(t, "Bouncy Castle", "time stamp (RFC 3161, SM3) for our signature", theirsByUs+"accepted", 1)
 	openssl(t, c, dir, message)
+	agreed(t, "OpenSSL", "CMS mode: SM2 over the signed attributes", oursByThem+"accepted, and refused with a changed byte", 1)
 	path := put(t, dir, "sealed.pdf", file)
 	for _, tool := range []struct {
 		says string
@@ -149,6 +152,7 @@ func (k castle) strangersVerify(t *testing.T) {
 			t.Errorf("%s: %v\n%s", tool.args[0], err, out)
 		}
 	}
+	agreed(t, "Poppler", "CMS mode: what the signature covers (pdfsig)", oursByThem+"the whole file", 1)
 }
 
 func wholeDER(t *testing.T, contents []byte) []byte {
@@ -205,7 +209,12 @@ func (k castle) ocsp(t *testing.T) {
 		if status.State != want || status.Source != revocation.SourceOCSP {
 			t.Errorf("%s: %+v", says, status)
 		}
+		agreed(t, "Bouncy Castle", "OCSP answer of its responder to our question", theirsByUs+"understood: "+says, 1)
 	}
 }
 
-func TestSM2_AgreesAThousandTimes(t *testing.T) { crossCheck(t, 1000) }
+func TestSM2_AgreesAThousandTimes(t *testing.T) {
+	crossCheck(t, 1000)
+	agreed(t, "tjfoc/gmsm", "SM2 signatures with random keys and messages", oursByThem+"accepted", 1000)
+	agreed(t, "tjfoc/gmsm", "SM2 signatures with random keys and messages", theirsByUs+"accepted, and refused with a changed byte", 1000)
+}

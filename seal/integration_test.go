@@ -55,6 +55,11 @@ func TestIndependentCheck_AgreesWithOpenSSL(t *testing.T) {
 			if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.Contains(string(out), tt.says) {
 				t.Errorf("exit %d, want %d, saying %q:\n%s", code, tt.code, tt.says, out)
 			}
+			verdict := "accepted"
+			if tt.code != 0 {
+				verdict = "refused: " + tt.name
+			}
+			agreed(t, "OpenSSL", "SES V4 cut out by a script of its own: SM3, SM2 of signer and maker over the raw bytes, chains", oursByThem+verdict, 1)
 		})
 	}
 }

@@ -165,9 +165,13 @@ type Signature struct {
 	RawTBS []byte // toSign as it stood in the input: what the signature covers
 }
 
+// china is the zone of times that are written without one.
+var china = time.FixedZone("UTC+8", 8*60*60)
+
 // SigningTime returns timeInfo as a time. In V1 it is a BIT STRING whose content the
-// standard leaves open: a DER UTCTime or GeneralizedTime, or its bare digits, are
-// understood; for anything else, such as a time stamp token, ok is false.
+// standard leaves open: a DER UTCTime or GeneralizedTime, its bare digits, and the
+// time on a Chinese clock as ofdrw writes it (2026-03-01 16:30:00) are understood; for
+// anything else, such as a time stamp token, ok is false.
 func (t TBS) SigningTime() (at time.Time, ok bool) {
 	if t.TimeInfo == nil {
 		return t.Time, !t.Time.IsZero()
@@ -182,5 +186,6 @@ func (t TBS) SigningTime() (at time.Time, ok bool) {
 			return at, true
 		}
 	}
-	return time.Time{}, false
+	at, err := time.ParseInLocation(time.DateTime, string(t.TimeInfo), china)
+	return at.UTC(), err == nil && at.Format(time.DateTime) == string(t.TimeInfo)
 }

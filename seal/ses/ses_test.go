@@ -259,6 +259,9 @@ func TestSigningTime_OfV1(t *testing.T) {
 		{"GeneralizedTime", "\x18\x0f20260301083000Z", true},
 		{"UTCTime", "\x17\x0d260301083000Z", true},
 		{"bare digits", "20260301083000Z", true},
+		{"China Standard Time in words of ofdrw", "2026-03-01 16:30:00", true},
+		{"the same with a fraction", "2026-03-01 16:30:00.5", false},
+		{"no such day", "2026-02-30 16:30:00", false},
 		{"time stamp token", "\x30\x03\x02\x01\x00", false},
 		{"empty", "", false},
 	} {
