@@ -29,20 +29,20 @@ const (
 func families() map[string][]attack {
 	digest, format := []int{CheckDigest}, []int{CheckFormat}
 	return map[string][]attack{
-		"incremental saving (ISA)": {
+		"our documents, incremental saving (ISA)": {
 			{"page", deceived, digest}, {"pages", deceived, digest}, {"added-page", deceived, digest}, {"note", unseen, digest}, {"field", unseen, digest},
 			{"appearance", unseen, digest}, {"title", unseen, digest}, {"script", unseen, digest}, {"nothing", unseen, digest},
 		},
-		"signature taken away": {{"unsign", "ok signature wrong, shows no forgery", digest}},
-		"signature wrapping (SWA)": {
+		"our documents, signature taken away": {{"unsign", "ok signature wrong, shows no forgery", digest}},
+		"our documents, signature wrapping (SWA)": {
 			{"wrap", deceived, format}, {"wrap-objects", "", digest},
 		},
-		"universal forgery (USF)": {
+		"our documents, universal forgery (USF)": {
 			{"forge-no-contents", "", format}, {"forge-null-contents", "", format}, {"forge-empty-contents", "", format}, {"forge-zero-contents", "", format},
 			{"forge-no-range", "", digest}, {"forge-null-range", "", format}, {"forge-empty-range", "", format}, {"forge-zero-range", "", format},
 			{"forge-negative-range", "", format}, {"forge-short-range", "", format},
 		},
-		"whole file written again": {{"rewrite", "", format}},
+		"our documents, written again whole": {{"rewrite", "", format}},
 	}
 }
 
@@ -63,7 +63,7 @@ func (s *strangers) attackOurs(t *testing.T) {
 			if r := Verify(s.file(t, changed), s.trust(), now); r.Overall || r.Checks[CheckFormat-1].Result != Unknown {
 				t.Errorf("%+v", r.Checks)
 			}
-			agreed(t, "PDFBox", "encrypted: changes PDFBox makes to our documents", theirsByUs+"not judged, and said so", 1)
+			agreed(t, "PDFBox", "our documents, encrypted", changedByIt+"not judged, and said so", 1)
 		})
 	}
 }
@@ -82,9 +82,9 @@ func (s *strangers) attack(a attack, victim string, at time.Time, family string)
 		if slices.Contains(a.fails, CheckFormat) {
 			verdict = "refused under check 1"
 		}
-		agreed(t, "PDFBox", family+": changes PDFBox makes to our documents", theirsByUs+verdict, 1)
+		agreed(t, "PDFBox", family, changedByIt+verdict, 1)
 		if a.careless == deceived {
-			agreed(t, "PDFBox with Bouncy Castle", "of these changes: the signature is right for one who looks at the covered bytes only, and PDFBox shows the forgery", "so they are real attacks", 1)
+			agreed(t, "PDFBox with Bouncy Castle", "changes by PDFBox that show something forged", "changed by it, judged by it over the covered bytes alone: signature accepted, so the attack is real", 1)
 		}
 	})
 }
@@ -103,7 +103,7 @@ func (s *strangers) shadows(t *testing.T) {
 					t.Errorf("before the attack: %+v", r.Checks)
 				}
 			})
-			s.attack(attack{"shadow-" + shadow, deceived, []int{CheckDigest}}, signed, time.Now().Add(time.Minute), "shadow attack ("+name+") on a document prepared and signed by strangers")
+			s.attack(attack{"shadow-" + shadow, deceived, []int{CheckDigest}}, signed, time.Now().Add(time.Minute), "documents prepared and signed by strangers, shadow attack ("+name+")")
 		}
 	}
 }
@@ -143,7 +143,7 @@ func (s *strangers) qpdf(t *testing.T, ours []string) {
 				if !slices.Contains(failed, CheckDigest) {
 					verdict = "refused under check 1"
 				}
-				agreed(t, "qpdf", "our documents written again (linearized, overlaid, flattened, pages added, encrypted and so on)", theirsByUs+verdict, 1)
+				agreed(t, "qpdf", "our documents written again (linearized, overlaid, flattened, pages added, encrypted and so on)", changedByIt+verdict, 1)
 			})
 		}
 	}

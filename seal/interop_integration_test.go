@@ -23,10 +23,11 @@ type agreement struct {
 	verdict string // by whom, and what they said
 }
 
-// The two directions, as they begin a verdict.
+// Whose the bytes are and who judges them, as a verdict begins.
 const (
-	oursByThem = "ours, judged by it: "
-	theirsByUs = "its own, judged by us: "
+	oursByThem  = "ours, judged by it: "
+	theirsByUs  = "its own, judged by us: "
+	changedByIt = "changed by it, judged by us: "
 )
 
 // ledger collects the agreements of this run; TestMain makes the page of them.
@@ -46,6 +47,23 @@ func agreed(t *testing.T, program, what, verdict string, count int) {
 	interop.mu.Lock()
 	defer interop.mu.Unlock()
 	interop.rows[agreement{program, what, verdict}] += count
+}
+
+func TestInterop_PageThatIsNotOfThisRunIsRefused(t *testing.T) {
+	l := ledger{rows: map[agreement]int{}}
+	if l.compare(false) == nil {
+		t.Error("a run in which nobody said anything")
+	}
+	for _, p := range programs() {
+		l.rows[agreement{p.name, "what", "verdict"}] = 1
+	}
+	if err := l.compare(false); err == nil || !strings.Contains(err.Error(), "is not what this run found") {
+		t.Errorf("another page: %v", err)
+	}
+	l.rows[agreement{"nobody", "what", "verdict"}] = 1
+	if l.compare(false) == nil {
+		t.Error("a program without a section")
+	}
 }
 
 // TestMain compares docs/INTEROP.md with what a whole run recorded, or writes it
