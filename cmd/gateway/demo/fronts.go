@@ -160,6 +160,9 @@ func (c *City) frontConfig(f catalog.FrontID) m {
 	} else {
 		config["kafka"] = c.kafkaConfig(c.fronts(f, "kafka"))
 	}
+	if c.defers(f) {
+		config["reads"] = c.fronts(f, "reads")
+	}
 	if slices.ContainsFunc(c.catalogue.Seals, func(s catalog.Seal) bool { return s.Front == f }) {
 		config["seals"] = m{"dir": c.fronts(f, "seals"), "trust": c.abs("trust")}
 		config["fonts"] = c.fonts()
@@ -167,10 +170,15 @@ func (c *City) frontConfig(f catalog.FrontID) m {
 	return config
 }
 
+// defers tells whether a department behind the front may take longer than somebody waits.
+func (c *City) defers(f catalog.FrontID) bool {
+	return c.catalogue.LongestDeferred(func(s catalog.Source) bool { return s.Front == f }) > 0
+}
+
 // relayConfig is the configuration of the relay on the other side of a front's gap.
 func (c *City) relayConfig(f catalog.FrontID) m {
 	out, in := relay.Channels(string(f))
-	return m{"mode": "demo", "fronts": []catalog.FrontID{f}, "kafka": c.kafkaConfig(c.relays(f, "kafka")),
+	return m{"mode": "demo", "fronts": []catalog.FrontID{f}, "deferred": c.defers(f), "kafka": c.kafkaConfig(c.relays(f, "kafka")),
 		"spool": spoolConfig(c.relays(f, ""), out, in, c.fronts(f, "gap.pub.pem"))}
 }
 
