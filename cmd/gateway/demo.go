@@ -16,7 +16,7 @@ import (
 func runDemo(ctx context.Context, args []string, out io.Writer) error {
 	f := flags("demo", "[-once] [-item CODE] [-card ID[,ID]]", "gateway demo -once -item HPW -card li-ming,wang-fang")
 	once := f.Bool("once", false, "核验后退出：0 全部通过，1 否 / end after verification: 0 all good, 1 not")
-	item := f.String("item", "PRH", "事项编码 / item code")
+	item := f.String("item", "PBR", "事项编码 / item code")
 	situation := f.String("situation", "", "情形编码，默认第一种 / situation code, default the first")
 	cards := f.String("card", "li-yu", "样例人物（configs/demo/people.yaml 的 id），多人用逗号 / sample persons, comma separated")
 	outDir := f.String("out", "out", "文书输出目录 / directory for the documents")

@@ -125,10 +125,11 @@ func TestDemoOnce(t *testing.T) {
 	took := time.Since(began)
 	first.says("SI-01", "材料已齐", "✓ 审计日志", "NOT_FOUND")
 	first.says("本地", "省平台", "专有云", "摆渡") // all four kinds of route
+	first.says("延时办理，办结后送达")             // a record that an officer confirms, which then arrives
 	for _, f := range demoCatalogue(t).Fronts {
 		first.says("✓ 前置机 " + string(f.ID) + " 的审计日志")
 	}
-	for _, f := range []string{"SI-01.pdf", "SI-01.json", "SI-01.receipt", "MR-01.pdf", "DP-01.pdf", "UE-01.pdf"} {
+	for _, f := range []string{"SI-01.pdf", "SI-01.json", "SI-01.receipt", "HR-01.pdf", "NC-01.pdf", "RE-01.pdf", "UE-01.pdf"} {
 		if !slices.Contains(first.files(), f) {
 			t.Errorf("out has no %s: %v", f, first.files())
 		}

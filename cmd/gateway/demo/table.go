@@ -56,13 +56,19 @@ func roleName(role string) string {
 	return role
 }
 
-// seen prints a part as soon as it has been released.
+// seen prints a part as soon as it has been released, and when its department asks for more time.
 func (t *table) seen(kind string, p exchange.PartView) {
-	if kind != "part.released" && kind != "part.withheld" || t.said[p.Part] {
-		return
+	switch {
+	case kind == "part.deferred":
+		t.line(p, "延时办理，办结后送达 / deferred")
+	case (kind == "part.released" || kind == "part.withheld") && !t.said[p.Part]:
+		t.said[p.Part] = true
+		t.line(p, code(p))
 	}
-	t.said[p.Part] = true
-	fmt.Fprintf(t.w, "  %5d ms  %s  %s  %s\n", time.Since(t.began).Milliseconds(), pad(title(p), t.name), pad(ways(p), 13), code(p))
+}
+
+func (t *table) line(p exchange.PartView, what string) {
+	fmt.Fprintf(t.w, "  %5d ms  %s  %s  %s\n", time.Since(t.began).Milliseconds(), pad(title(p), t.name), pad(ways(p), 13), what)
 }
 
 func code(p exchange.PartView) string {
