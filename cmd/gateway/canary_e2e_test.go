@@ -3,12 +3,16 @@
 package main
 
 import (
+	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
 
+	"yizheng/cmd/gateway/demo"
 	"yizheng/identity"
 )
 
@@ -37,21 +41,22 @@ func demoCanaries(t *testing.T) []canary {
 	return append(list, canary{"zhang-yan", "name as the sources write it", "张䶮"})
 }
 
-// noCanary searches everything below home but what lies in the excepted
-// directories, proves that this search finds what is planted there, and fails if it finds more.
-func noCanary(t *testing.T, home string, except ...string) {
+// place is somewhere that a city writes to.
+type place struct {
+	name string
+	look func(*search) error
+	// plant puts a text where the city could have left one, and undoes that. What
+	// look finds of it is reported under a name that begins with at.
+	plant func(text string) (undo func() error, err error)
+	at    string
+}
+
+type places []place
+
+// clean searches every place and fails if anything of the people is there.
+func (all places) clean(t *testing.T) {
 	t.Helper()
-	look := func() *search {
-		s, err := newSearch(demoCanaries(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.tree(home, except...); err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	s := look()
+	s := all.search(t)
 	for _, h := range s.hits() {
 		t.Error(h)
 	}
@@ -59,15 +64,93 @@ func noCanary(t *testing.T, home string, except ...string) {
 		t.Errorf("searched only %d files and names, %d bytes", s.files, s.bytes)
 	}
 	t.Logf("searched %d files and names, %d bytes", s.files, s.bytes)
-	planted := filepath.Join(home, "state", "planted")
-	if err := os.WriteFile(planted, []byte(samplePeople(t)["li-ming"].Number), 0o600); err != nil {
+}
+
+func (all places) search(t *testing.T) *search {
+	t.Helper()
+	s, err := newSearch(demoCanaries(t))
+	if err != nil {
 		t.Fatal(err)
 	}
-	found := len(look().hits())
-	if err := os.Remove(planted); err != nil {
-		t.Fatal(err)
+	for _, p := range all {
+		if p.look == nil { // within another
+			continue
+		}
+		if err := p.look(s); err != nil {
+			t.Fatalf("%s: %v", p.name, err)
+		}
 	}
-	if found != len(s.hits())+1 {
-		t.Errorf("a planted number gave %d hits, want one more than %d", found, len(s.hits()))
+	return s
+}
+
+// findPlanted proves that the search would have found something in every place.
+func (all places) findPlanted(t *testing.T) {
+	t.Helper()
+	number := samplePeople(t)["li-ming"].Number
+	for _, p := range all {
+		undo, err := p.plant(number)
+		if err != nil {
+			t.Fatalf("plant in %s: %v", p.name, err)
+		}
+		defer func() {
+			if err := undo(); err != nil {
+				t.Errorf("%s: %v", p.name, err)
+			}
+		}()
 	}
+	found := all.search(t).hits()
+	for _, p := range all {
+		if !slices.ContainsFunc(found, func(h hit) bool { return strings.HasPrefix(h.file, p.at) && h.pattern.canary.value == number }) {
+			t.Errorf("what was planted in %s is not found", p.name)
+		}
+	}
+}
+
+// noCanary is clean and findPlanted for files alone.
+func noCanary(t *testing.T, home string) {
+	t.Helper()
+	files := places{cityFiles(home)}
+	files.clean(t)
+	files.findPlanted(t)
+}
+
+// cityFiles are all files below home but the documents that were handed over.
+func cityFiles(home string) place {
+	return place{name: "the city's files", look: func(s *search) error { return s.tree(home, "out") },
+		plant: file(home, "state/planted"), at: "state/planted"}
+}
+
+// spoolFiles are those that wait to cross a gap.
+func spoolFiles(city *demo.City) place {
+	return place{name: "a gap's spool", plant: file(city.State, "fronts/police-front/spool/out/planted"), at: "state/fronts/police-front/spool/out/planted"}
+}
+
+// frontFiles are those of a front's own log.
+func frontFiles(city *demo.City) place {
+	return place{name: "a front's log", plant: file(city.State, "fronts/police-front/audit/planted"), at: "state/fronts/police-front/audit/planted"}
+}
+
+// file plants a file.
+func file(dir, name string) func(string) (func() error, error) {
+	path := filepath.Join(dir, name)
+	return func(text string) (func() error, error) {
+		return func() error { return os.Remove(path) }, os.WriteFile(path, []byte(text), 0o600)
+	}
+}
+
+// sqliteFile is a database in the form in which the gateway keeps its own.
+func sqliteFile(city *demo.City) place {
+	path := filepath.Join(city.State, "planted.db")
+	return place{name: "an SQLite database", at: "state/planted.db", plant: func(text string) (func() error, error) {
+		undo := func() error { return os.Remove(path) }
+		db, err := sql.Open("sqlite", path)
+		if err != nil {
+			return undo, err
+		}
+		_, err = db.Exec("CREATE TABLE planted (v TEXT)")
+		if err == nil {
+			_, err = db.Exec("INSERT INTO planted VALUES (?)", text)
+		}
+		return undo, errors.Join(err, db.Close())
+	}}
 }

@@ -32,7 +32,7 @@ type pattern struct {
 }
 
 // chance: a pattern of four bytes or fewer is in some file of random bytes
-// sooner or later, so one hit of such a pattern counts only if there is another.
+// sooner or later, so that one hit, or two, of such patterns prove nothing.
 func (p pattern) chance() bool { return len(p.bytes) <= 4 }
 
 // patterns are all forms of a canary: five encodings, and base64 and hex of
@@ -138,6 +138,7 @@ type hit struct {
 	file    string
 	offset  int
 	pattern pattern
+	around  string // the pattern and some bytes before and behind it
 }
 
 func (h hit) String() string {
@@ -184,13 +185,14 @@ func (s *search) look(file string, b []byte) {
 		}
 		for _, p := range s.rest[[4]byte(b[i:])] {
 			if bytes.HasPrefix(b[i:], p.bytes) {
-				s.ever = append(s.ever, hit{file, i, p})
+				s.ever = append(s.ever, hit{file, i, p, string(b[max(0, i-4):min(len(b), i+len(p.bytes)+4)])})
 			}
 		}
 	}
 }
 
-// hits are what counts of what was found.
+// hits are what counts of what was found: of what chance could have written, a
+// pattern that stands in two different surroundings, or any three.
 func (s *search) hits() []hit {
 	var sure, chance []hit
 	for _, h := range s.ever {
@@ -200,15 +202,37 @@ func (s *search) hits() []hit {
 			sure = append(sure, h)
 		}
 	}
-	if len(chance) > 1 || len(sure) > 0 {
+	if len(sure) > 0 || byDesign(chance) {
 		return append(sure, chance...)
 	}
 	return nil
 }
 
+// byDesign: copies of the same bytes, as databases make them, are one hit.
+func byDesign(hits []hit) bool {
+	where, times := make(map[string]bool), make(map[string]int)
+	for _, h := range hits {
+		if !where[h.around] {
+			where[h.around] = true
+			times[string(h.pattern.bytes)]++
+		}
+	}
+	for _, n := range times {
+		if n > 1 {
+			return true
+		}
+	}
+	return len(times) > 2
+}
+
 // tree searches every file below dir, and the names of all files and
 // directories, but not what lies below a top-level name in except.
 func (s *search) tree(dir string, except ...string) error {
+	return s.treeNamed("", dir, except...)
+}
+
+// treeNamed puts a name before those of the files that it reports.
+func (s *search) treeNamed(prefix, dir string, except ...string) error {
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) { // gone since it was listed
@@ -225,7 +249,7 @@ func (s *search) tree(dir string, except ...string) error {
 				return fs.SkipDir
 			}
 		}
-		s.look("name of "+name, []byte(name))
+		s.look("name of "+prefix+name, []byte(name))
 		if !e.Type().IsRegular() {
 			return nil
 		}
@@ -233,7 +257,7 @@ func (s *search) tree(dir string, except ...string) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		s.look(name, b)
+		s.look(prefix+name, b)
 		return nil
 	})
 }

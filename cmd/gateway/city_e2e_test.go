@@ -45,11 +45,12 @@ func programs(t *testing.T) string {
 // temporary files included, lies below the directory returned.
 func startCity(t *testing.T) (city *demo.City, home string) {
 	t.Helper()
-	return startCityOf(t, demoConfigs)
+	return startCityOf(t, demoConfigs, nil)
 }
 
-// startCityOf starts the city that a directory like configs/demo describes.
-func startCityOf(t *testing.T, configs string) (city *demo.City, home string) {
+// startCityOf starts the city that a directory like configs/demo describes,
+// with the services of a real one if there are any.
+func startCityOf(t *testing.T, configs string, services *demo.Services) (city *demo.City, home string) {
 	t.Helper()
 	home = t.TempDir()
 	tmp := filepath.Join(home, "tmp")
@@ -62,7 +63,7 @@ func startCityOf(t *testing.T, configs string) (city *demo.City, home string) {
 		t.Fatal(err)
 	}
 	city, err = demo.Start(t.Context(), demo.Places{State: filepath.Join(home, "state"), Configs: configs, Bin: programs(t),
-		Listen: "127.0.0.1:0", Log: logged})
+		Listen: "127.0.0.1:0", Log: logged, Services: services})
 	t.Cleanup(func() {
 		if err := city.Stop(); err != nil {
 			t.Errorf("stop: %v", err)
@@ -167,6 +168,13 @@ func newDoor(t *testing.T, city *demo.City, certificates ...tls.Certificate) *do
 	transport := &http.Transport{TLSClientConfig: conf}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &door{t: t, url: city.URL, client: &http.Client{Transport: transport, Timeout: 100 * time.Second}}
+}
+
+// of is the same door for a subtest, which fails in its own name.
+func (d *door) of(t *testing.T) *door {
+	other := *d
+	other.t = t
+	return &other
 }
 
 // answered is what came back: the body, and its code if it is a problem.

@@ -90,7 +90,7 @@ func askedAt(t *testing.T, city *demo.City, f catalog.FrontID) map[string]int {
 // heartbeats are missing, UNREACHABLE at once, and nobody else anything. When it
 // works again so does the route, and what is over is not asked any more.
 func TestDeviceThatStandsStill(t *testing.T) {
-	city, home := startCityOf(t, withDeadline(t, landFront, "3s"))
+	city, home := startCityOf(t, withDeadline(t, landFront, "3s"), nil)
 	clerk, err := city.Login(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -32,6 +32,8 @@ type Places struct {
 	Font    string // body font; empty: where Debian's packages put it
 	Listen  string // the gateway's address; port 0 picks a free one
 	Log     io.Writer
+	// Services of a real deployment; nil: what a gateway brings along, on one machine.
+	Services *Services
 }
 
 // City is a running demo city.
@@ -72,7 +74,7 @@ func Start(ctx context.Context, p Places) (*City, error) {
 	if err := c.prepare(o); err != nil {
 		return c, err
 	}
-	for _, step := range []func(context.Context) error{c.startProvince, c.startGateway, c.startRelays, c.startDevices, c.startFronts, c.startAgents, c.awaitFronts} {
+	for _, step := range []func(context.Context) error{c.startProvince, c.prepareCluster, c.startGateway, c.startRelays, c.startDevices, c.startFronts, c.startAgents, c.awaitFronts} {
 		c.stage++
 		if err := step(ctx); err != nil {
 			return c, err
@@ -85,7 +87,7 @@ func (c *City) prepare(o setup.Options) error {
 	if _, err := os.Stat(o.Font); err != nil {
 		return fmt.Errorf("找不到字体 %s；先运行 make setup，或见 README“字体” / font not found; run make setup, or see README", o.Font)
 	}
-	if err := setup.Make(o); err != nil {
+	if err := errors.Join(c.useServices(), setup.Make(o)); err != nil {
 		return err
 	}
 	for _, name := range []string{"province", "broker"} {

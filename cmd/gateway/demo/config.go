@@ -95,11 +95,10 @@ func (c *City) writeGatewayConfig() error {
 			{"name": "security-2", "role": "security", "key": "keys/admins/security-2.pub.pem"}},
 		"seals":       m{"dir": "seals", "trust": "trust"},
 		"audit":       m{"dir": "audit", "key": "keys/audit.key", "pseudonyms": "pseudonyms"},
-		"store":       m{"driver": "sqlite", "dsn": "state.db"},
+		"store":       c.storeConfig(),
 		"fonts":       c.fonts(),
 		"connections": c.connections(""),
-		"kafka": m{"embedded": true, "port": 0, "ca": "keys/tls/ca.crt", "certificate": "keys/tls/kafka-gw00.crt", "key": "keys/tls/kafka-gw00.key",
-			"broker_certificate": "keys/tls/broker.crt", "broker_key": "keys/tls/broker.key"},
+		"kafka":       c.ferryConfig(),
 	})
 }
 
