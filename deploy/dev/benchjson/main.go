@@ -4,6 +4,9 @@
 //
 //	go test -run '^$' -bench . ./... | go run ./deploy/dev/benchjson
 //
+// With -table it writes instead, for people, how the ways of the ferry compare
+// with asking a department directly.
+//
 // Input without a single benchmark is an error, so that an empty run is not
 // taken for a fast one.
 package main
@@ -12,6 +15,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -20,8 +24,14 @@ import (
 )
 
 func main() {
+	forPeople := flag.Bool("table", false, "write the ferry's table, not JSON")
+	flag.Parse()
 	r, err := parse(os.Stdin)
-	if err == nil {
+	switch {
+	case err != nil:
+	case *forPeople:
+		err = table(os.Stdout, r)
+	default:
 		e := json.NewEncoder(os.Stdout)
 		e.SetIndent("", "  ")
 		err = e.Encode(r)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -27,5 +28,35 @@ ok  	yizheng/audit	1.2s
 func TestParse_RefusesARunWithoutBenchmarks(t *testing.T) {
 	if _, err := parse(strings.NewReader("PASS\nok\n")); err == nil {
 		t.Error("accepted")
+	}
+}
+
+func TestTable_ComparesWithTheDirectWayAtTheSameWidth(t *testing.T) {
+	r, err := parse(strings.NewReader(`BenchmarkRoundTrip/https/1-2 	 10	 1 ns/op	 2 p50-ms	 3 p99-ms	 1000 trips/s
+BenchmarkRoundTrip/https/256-2 	 10	 1 ns/op	 2 p50-ms	 3 p99-ms	 8000 trips/s
+BenchmarkRoundTrip/kafka/256-2 	 10	 1 ns/op	 4.5 p50-ms	 9 p99-ms	 2000 trips/s
+BenchmarkGap/fsync/256 	 10	 1 ns/op	 50.5 ms/envelope	 4000 envelopes/s
+BenchmarkGap/fsync/2048 	 10	 1 ns/op	 50.5 ms/envelope	 4000 envelopes/s
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := table(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for line := range strings.Lines(b.String()) {
+		rows = append(rows, strings.Join(strings.Fields(line), " "))
+	}
+	want := []string{"1 KiB there and back in flight a second mean or p50, ms p99, ms of direct",
+		"HTTPS, direct 1 1000 2.00 3.00 100 %", "HTTPS, direct 256 8000 2.00 3.00 100 %", "Apache Kafka 256 2000 4.50 9.00 25 %",
+		"gap, one way, fsync 256 4000 50.50 50 %", "gap, one way, fsync 2048 4000 50.50"}
+	if !slices.Equal(rows, want) {
+		t.Errorf("got\n%s", b.String())
+	}
+	b.Reset()
+	if err := table(&b, run{Benchmarks: r.Benchmarks[2:]}); err != nil || b.Len() > 0 {
+		t.Errorf("nothing to compare with: %v\n%s", err, b.String())
 	}
 }
