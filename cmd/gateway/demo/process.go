@@ -122,7 +122,7 @@ func (p *process) read(stdout io.Reader) {
 
 // await returns the next event of a kind.
 func (c *City) await(ctx context.Context, p *process, kind string) (map[string]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
 		select {
