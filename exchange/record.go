@@ -12,6 +12,7 @@ import (
 	"github.com/emmansun/gmsm/sm3"
 
 	"yizheng/audit"
+	"yizheng/catalog"
 )
 
 // append makes entries durable even if the caller has hung up: a lost caller
@@ -217,12 +218,26 @@ func (s *Service) commit(pt *part, v verdict, is *issued, release audit.Entry) [
 	if !pt.mayIssue() || is.file == nil && !pt.proof.Sensitive {
 		return []audit.Entry{release}
 	}
+	release.Closed.Object = sealLog(pt.proof, is.use.SealID)
 	digest := b64(DocumentDigest(seed, is.file))
 	release.Closed.Commitments["document"] = digest
 	if !pt.proof.Sensitive {
 		release.Closed.SealCert, release.Closed.Stamp = is.use.CertSN, is.use.Stamp()
 	}
 	return []audit.Entry{release, s.issueLeaf(pt, is.number, is.until, digest)}
+}
+
+// sealLog names the seal that was used, as records of its other steps do. For a
+// sensitive proof it names every seal the issuer may have, used or not.
+func sealLog(proof catalog.Proof, used string) string {
+	if !proof.Sensitive {
+		return "seal/" + used
+	}
+	var all []string
+	for _, id := range proof.Issuer.Seals() {
+		all = append(all, "seal/"+string(id))
+	}
+	return strings.Join(all, " ")
 }
 
 // manualDigest lets a resident who shows a 受理号 be matched with its record; the number is random and kept nowhere.

@@ -294,6 +294,28 @@ func sealStatus(_ context.Context, args []string, out io.Writer) error {
 		fmt.Fprintf(out, "登记簿中没有这枚印章 / the register has no such seal: %s\n", f.Arg(0))
 		return errNo
 	}
+	if *asJSON {
+		return nil
+	}
+	return o.printExpiring(out, f.Arg(0))
+}
+
+// printExpiring says what ends within 60, 30 and 7 days; id "" means all seals.
+func (o *sealOffice) printExpiring(out io.Writer, id string) error {
+	seals, err := seal.OpenRegistry(o.config.Seals.Dir, seal.RegistryOptions{PassphraseFile: o.config.Keys.Passphrase, Trust: o.trust, States: o.register.States})
+	if err != nil {
+		return err
+	}
+	names := map[string]string{seal.ExpiringSeal: "印章 / the seal", seal.ExpiringCertificate: "签章证书 / its certificate", seal.ExpiringMaker: "制章者证书 / its maker's certificate"}
+	for _, e := range seals.Expiring(time.Now()) {
+		switch day := e.Until.Local().Format(time.DateOnly); {
+		case id != "" && id != e.SealID:
+		case e.Within == 0:
+			fmt.Fprintf(out, "! %s：%s 已于 %s 到期 / has ended\n", e.SealID, names[e.What], day)
+		default:
+			fmt.Fprintf(out, "! %s：%s 将于 %s 到期，还有 %d 天（%d 天内） / ends in %d days, within %d\n", e.SealID, names[e.What], day, e.Days, e.Within, e.Days, e.Within)
+		}
+	}
 	return nil
 }
 

@@ -39,7 +39,7 @@ func TestFrontSealsWhatItAnswers(t *testing.T) {
 		t.Error("number, seed or receipt are not those of the order")
 	}
 	released := h.entries(audit.OpRelease, h.asked.Terms.Exchange)
-	if len(released) != 1 || released[0].Closed.SealCert != report.SignerSN {
+	if len(released) != 1 || released[0].Closed.SealCert != report.SignerSN || released[0].Closed.Object != "seal/hr-own" {
 		t.Errorf("released %+v", released)
 	}
 	issued := h.entries(audit.OpIssue, "")
@@ -120,6 +120,18 @@ func TestSensitiveHostedAnswersLookAlike(t *testing.T) {
 	}
 	if len(sizes) != 1 || len(entries) != 2 {
 		t.Errorf("sizes %v, commitments %v", sizes, entries)
+	}
+}
+
+func TestUseOfASensitiveProofsSealIsRecordedWhateverWasFound(t *testing.T) {
+	for name, a := range map[string]exchange.Answer{"found": found(registered()), "not found": {State: exchange.StateNotFound, DataTime: time.Now()}} {
+		h := newHall(t)
+		h.desk.system.gives(a, nil)
+		part, _ := h.ask("UE-06")
+		released := h.entries(audit.OpRelease, h.asked.Terms.Exchange)
+		if len(released) != 1 || !strings.Contains(released[0].Closed.Object, "seal/") || released[0].Closed.SealCert != "" {
+			t.Errorf("%s, %s: released %+v", name, part.Code, released)
+		}
 	}
 }
 
