@@ -113,6 +113,17 @@ func TestAppendedEntriesAreProvenAndVerify(t *testing.T) {
 	}
 	verifyTest(t, dir, key, VerifyOptions{Live: true})
 	closeTest(t, l)
+	seen = 0
+	err = Each(dir, func(s Stored) error {
+		if s.Index != seen || s.Entry.Open.Op == "" {
+			t.Errorf("entry %d, want %d", s.Index, seen)
+		}
+		seen++
+		return nil
+	}, key.Public())
+	if err != nil || seen != 45 {
+		t.Fatalf("read %d entries offline: %v", seen, err)
+	}
 	r := verifyTest(t, dir, key, VerifyOptions{})
 	if r.Entries != 45 || r.Segments < 2 || len(r.Warnings) != 0 {
 		t.Fatalf("report %+v", r)

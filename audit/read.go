@@ -68,6 +68,29 @@ func Prove(dir string, index uint64, keys ...*ecdsa.PublicKey) (Stored, Receipt,
 	return *found, r, r.Verify(d.pub, found.Leaf)
 }
 
+// Each calls fn with every entry of a log's directory, in order, without the
+// running log. It stops at fn's first error and returns it. What fn has seen is
+// what was signed only if Each returns nil; errors are those of Prove. The
+// Stored's bytes are fn's to keep.
+func Each(dir string, fn func(Stored) error, keys ...*ecdsa.PublicKey) error {
+	d, err := openDir(dir, keys)
+	if err != nil {
+		return err
+	}
+	err = d.frames(func(f *frame, _ string, _ int64) error {
+		return d.chain.follow(f, func(s *Stored) error {
+			if err := s.decode(); err != nil {
+				return fmt.Errorf("entry %d: %w", s.Index, err)
+			}
+			return fn(*s)
+		}, nil)
+	})
+	if err != nil || d.chain.last.Size == 0 {
+		return err
+	}
+	return d.head().Verify(d.pub)
+}
+
 // directory is a shard read offline.
 type directory struct {
 	dir   string
