@@ -215,7 +215,8 @@ func (k gatewayKeys) byKey(keyID string) *ecdsa.PublicKey {
 }
 
 func (a *agent) openFerry(ctx context.Context, door front.Door, release uint64) error {
-	c := ferry.ServerConfig{Front: a.config.Front, Handle: door.Handle, Deferred: door.Agent.Deferred() > 0, Logger: a.log,
+	c := ferry.ServerConfig{Front: a.config.Front, Handle: door.Handle, Deferred: door.Agent.Deferred() > 0,
+		ParallelDeferred: a.config.DeferredWorkers, Logger: a.log,
 		Describe: func(h *ferry.Heartbeat) { h.Release, h.Keys = release, []string{door.Key.ID()} }}
 	bus, err := a.openBus(ctx)
 	if err != nil {
@@ -242,7 +243,12 @@ func (a *agent) openBus(ctx context.Context) (ferry.Bus, error) {
 		return nil, err
 	}
 	a.OnClose(l.stop)
-	bus := relay.NewBus(l.Link, a.log)
+	inbox, err := a.config.Spool.openInbox(a.log)
+	if err != nil {
+		return nil, err
+	}
+	a.OnClose(inbox.Close)
+	bus := relay.NewBus(l.Link, inbox, a.log)
 	receiving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = bus.Run(receiving) }) // fails only with the link, which reports

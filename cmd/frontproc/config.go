@@ -34,6 +34,9 @@ type Config struct {
 	// Reads is the file in which used card reads are remembered across restarts.
 	// It is needed when one of this front's sources can be deferred.
 	Reads string `yaml:"reads"`
+	// DeferredWorkers is how many questions that may take days are worked on at
+	// once, besides live ones; the others wait. Default: 64.
+	DeferredWorkers int `yaml:"deferred_workers"`
 	// Connections are the department's own systems.
 	Connections assembly.Connections `yaml:"connections"`
 }
@@ -79,6 +82,9 @@ func (c *Config) check(path string) error {
 	}
 	if (c.Kafka == nil) == (c.Spool == nil) {
 		f.add("kafka, spool", "须二者取一", "need exactly one of the two")
+	}
+	if c.DeferredWorkers < 0 {
+		f.add("deferred_workers", "不能为负", "must not be negative")
 	}
 	c.Kafka.check(&f)
 	c.Spool.check(&f)

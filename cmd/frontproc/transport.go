@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"yizheng/exchange/ferry"
+	"yizheng/exchange/ferry/relay"
 	"yizheng/exchange/ferry/spool"
 	"yizheng/identity/jose"
 )
@@ -60,6 +63,9 @@ type SpoolConfig struct {
 	// boundary device fetches from out and writes into in.
 	Dir   string `yaml:"dir"`
 	State string `yaml:"state"` // journals; default: state below dir
+	// Inbox is an agent's own: deferred questions wait there, sealed, until they
+	// are answered. On a disk, not in memory; default: inbox below dir.
+	Inbox string `yaml:"inbox"`
 	// Out and In are the channels: A-Z, 0-9, _. The other side has them the
 	// other way round.
 	Out string `yaml:"out"`
@@ -97,7 +103,7 @@ func (s *SpoolConfig) paths() []*string {
 	if s == nil {
 		return nil
 	}
-	paths := []*string{&s.Dir, &s.State, &s.Key}
+	paths := []*string{&s.Dir, &s.State, &s.Inbox, &s.Key}
 	for i := range s.PeerKeys {
 		paths = append(paths, &s.PeerKeys[i])
 	}
@@ -195,6 +201,11 @@ func (s *SpoolConfig) open(ctx context.Context, passphrase string, log *slog.Log
 		}
 	}()
 	return &link{l, failed, sync.OnceValue(func() error { cancel(); <-ended; return nil })}, nil
+}
+
+// openInbox opens the directory in which an agent keeps deferred questions.
+func (s *SpoolConfig) openInbox(log *slog.Logger) (*relay.Inbox, error) {
+	return relay.OpenInbox(relay.InboxConfig{Dir: cmp.Or(s.Inbox, filepath.Join(s.Dir, "inbox")), Logger: log})
 }
 
 // alarms are the events that somebody has to look at.

@@ -41,6 +41,7 @@ func conform(t *testing.T, start func(testing.TB) *cluster) {
 		{"consumed records are deleted", erasure},
 		{"a front's credits bound what is in flight", credits},
 		{"deferred requests wait for their front", deferredRequests},
+		{"slow deferred requests take no live one's place", slowDeferredRequests},
 		{"a deferred message comes again until it is handled", deferredAgain},
 		{"topics are planned and applied", topicsApplied},
 		{"a dead backlog is skipped", deadBacklog},
@@ -574,6 +575,37 @@ func deferredRequests(t *testing.T, c *cluster) {
 		if got[fmt.Sprint("D", i)] != fmt.Sprint("body ", i) {
 			t.Errorf("answers %v", got)
 		}
+	}
+}
+
+func slowDeferredRequests(t *testing.T, c *cluster) {
+	k := c.ready(t)
+	a := c.asker(t, k, nil)
+	var slow atomic.Int64
+	c.serve(t, k, func(ctx context.Context, m Message) (Answer, error) {
+		if isDeferred(m) {
+			slow.Add(1)
+			<-ctx.Done()
+			return Answer{}, ctx.Err()
+		}
+		return echo(ctx, m)
+	}, func(s *ServerConfig) {
+		s.Deferred, s.Parallel, s.ParallelDeferred, s.Drain = true, 2, 2, 10*time.Millisecond
+	})
+	for i := range 5 {
+		if err := a.Post(t.Context(), c.question(fmt.Sprint("D", i), []byte("slow"), time.Hour, nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "every worker for deferred requests is taken", func() bool { return slow.Load() == 2 })
+	for i := range 4 {
+		var got Message
+		if err := a.Ask(t.Context(), c.question(fmt.Sprint("L", i), []byte("live"), patience, &got)); err != nil || string(got.Body) != "live" {
+			t.Errorf("live question: %q, %v", got.Body, err)
+		}
+	}
+	if slow.Load() != 2 {
+		t.Errorf("%d deferred requests were in hand, want 2", slow.Load())
 	}
 }
 

@@ -19,11 +19,11 @@ const missedHeartbeats = 3
 type Heartbeat struct {
 	V        int      `json:"v"` // 1
 	Front    string   `json:"front"`
-	Instance string   `json:"instance"` // of this process
-	Sent     int64    `json:"sent"`     // Unix time in milliseconds, sender's clock
-	Every    int64    `json:"every"`    // interval in milliseconds
-	Credits  int      `json:"credits"`  // requests it takes at once
-	InHand   int      `json:"inHand"`
+	Instance string   `json:"instance"`           // of this process
+	Sent     int64    `json:"sent"`               // Unix time in milliseconds, sender's clock
+	Every    int64    `json:"every"`              // interval in milliseconds
+	Credits  int      `json:"credits"`            // live requests it takes at once
+	InHand   int      `json:"inHand"`             // live requests it has
 	Keys     []string `json:"keys,omitempty"`     // key ids requests may be sealed to
 	Release  uint64   `json:"release,omitempty"`  // catalogue release it works with
 	Can      []string `json:"can,omitempty"`      // capabilities

@@ -45,11 +45,12 @@ const (
 	ReasonTooLarge    Reason = "too-large"   // the answer exceeds MaxBody, or question or answer what a gap carries
 	ReasonReplyTopic  Reason = "reply-topic" // may not be answered where it asks to be
 	ReasonHeaders     Reason = "headers"     // a routing header is missing or malformed
+	ReasonFull        Reason = "full"        // a front behind a gap has no room to keep another deferred request
 )
 
 func knownReason(s string) Reason {
 	switch r := Reason(s); r {
-	case ReasonUndecodable, ReasonFailed, ReasonTooLarge, ReasonReplyTopic, ReasonHeaders:
+	case ReasonUndecodable, ReasonFailed, ReasonTooLarge, ReasonReplyTopic, ReasonHeaders, ReasonFull:
 		return r
 	}
 	return ReasonFailed

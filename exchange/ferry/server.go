@@ -40,10 +40,13 @@ type ServerConfig struct {
 	// that fails for good gets a refusal without reasons, and its digest goes to
 	// xg.dlq.
 	Handle func(ctx context.Context, request Message) (Answer, error)
-	// Parallel bounds the requests in hand; it is announced as credits. 0: 64.
+	// Parallel bounds the live requests in hand; it is announced as credits. 0: 64.
 	Parallel int
 	// Deferred takes the front's deferred requests as well.
 	Deferred bool
+	// ParallelDeferred bounds the deferred requests in hand, which take no live
+	// request's place. 0: 64.
+	ParallelDeferred int
 	// RetryPause is the longest time between two tries of a deferred request that
 	// cannot be handled at present; 0 means a minute.
 	RetryPause time.Duration
@@ -83,7 +86,7 @@ type Server struct {
 	answers  *answers // live
 	late     *answers // deferred: a live attempt that ran out of time must not answer for them
 	counts   serveCounters
-	inHand   atomic.Int64
+	inHand   atomic.Int64 // live
 }
 
 // NewServer returns a server; Run starts it.
@@ -96,6 +99,9 @@ func NewServer(bus Bus, c ServerConfig) (*Server, error) {
 	}
 	if c.Parallel <= 0 {
 		c.Parallel = 64
+	}
+	if c.ParallelDeferred <= 0 {
+		c.ParallelDeferred = 64
 	}
 	if c.HeartbeatEvery <= 0 {
 		c.HeartbeatEvery = 5 * time.Second
@@ -132,7 +138,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.config.Deferred {
 		all.Go(func() error {
 			return s.bus.ConsumeGroup(ctx, GroupConfig{Group: s.config.Front + ".deferred",
-				Topics: []string{DeferredRequestTopic(s.config.Front)}, Parallel: s.config.Parallel, Erase: true,
+				Topics: []string{DeferredRequestTopic(s.config.Front)}, Parallel: s.config.ParallelDeferred, Erase: true,
 				Drain: s.config.Drain}, s.deferred)
 		})
 	}
@@ -142,6 +148,8 @@ func (s *Server) Run(ctx context.Context) error {
 
 // live handles a live request. It never asks for it again: the asker hedges.
 func (s *Server) live(ctx context.Context, m Message) error {
+	s.inHand.Add(1)
+	defer s.inHand.Add(-1)
 	_ = s.serve(ctx, m, IsReplyTopic(m.Headers[HeaderReplyTo], false))
 	return nil
 }
@@ -158,8 +166,6 @@ func isDeferred(m Message) bool { return m.Headers[HeaderReplyTo] == TopicDeferr
 // told to. The error is that of sending.
 func (s *Server) serve(ctx context.Context, m Message, mayReply bool) error {
 	s.counts.Received.Add(1)
-	s.inHand.Add(1)
-	defer s.inHand.Add(-1)
 	if !mayReply {
 		s.counts.Misplaced.Add(1)
 		s.bury(ctx, m, ReasonReplyTopic)

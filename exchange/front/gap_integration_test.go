@@ -79,7 +79,7 @@ func TestQuestionTravelsThroughAGapAndBack(t *testing.T) {
 	refuse := func(_ spool.Message, err error) { t.Errorf("not carried: %v", err) }
 	l.run(func(ctx context.Context) error { return spool.Pump(ctx, r, cloud, refuse) })
 	l.run(func(ctx context.Context) error { return spool.Pump(ctx, cloud, r, refuse) })
-	bus := relay.NewBus(inner, slog.New(slog.DiscardHandler))
+	bus := relay.NewBus(inner, nil, slog.New(slog.DiscardHandler))
 	server, err := ferry.NewServer(bus, ferry.ServerConfig{Front: "hr-front", Handle: d.door().Handle, HeartbeatEvery: time.Second, SignEvery: -1,
 		Logger: slog.New(slog.DiscardHandler)})
 	d.ok(err)

@@ -156,7 +156,9 @@ func (c *City) frontConfig(f catalog.FrontID) m {
 	}
 	if setup.BehindGap(c.catalogue, f) {
 		in, out := relay.Channels(string(f))
-		config["spool"] = spoolConfig(c.fronts(f, ""), out, in, c.relays(f, "gap.pub.pem"))
+		gap := spoolConfig(c.fronts(f, ""), out, in, c.relays(f, "gap.pub.pem"))
+		gap["inbox"] = c.fronts(f, "inbox")
+		config["spool"] = gap
 	} else {
 		config["kafka"] = c.kafkaConfig(c.fronts(f, "kafka"))
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,19 +17,24 @@ import (
 // alone, and no gateway stands behind a gap.
 var ErrNoDirect = errors.New("a gap has no topics to read alone")
 
+// errDeferred is returned for deferred topics where there is no inbox, or
+// together with live ones: the two are handled apart.
+var errDeferred = errors.New("deferred topics need an inbox and a consumer of their own")
+
 // putTime bounds a Publish whose context has no deadline.
 const putTime = 10 * time.Second
 
 // Bus is a front's ferry.Bus over a spool. Every topic has one partition.
 //
 // A live request is acknowledged across the gap when its handler has begun: it
-// is lost with the process, and its asker's deadline notices. A deferred one is
-// acknowledged when its handler has returned nil, and handed over again
-// otherwise, with what shared its file. GroupConfig.Parallel bounds the
-// handlers at work; when all are, the files wait in the spool.
+// is lost with the process, and its asker's deadline notices. GroupConfig.Parallel
+// bounds the handlers at work; when all are, the files wait in the spool. A
+// deferred one is acknowledged when it is safe in the [Inbox], from where
+// handlers of their own take it: however long they need, nothing waits for them.
 type Bus struct {
-	link *spool.Link
-	log  *slog.Logger
+	link  *spool.Link
+	inbox *Inbox // nil: deferred requests are not taken
+	log   *slog.Logger
 
 	mu     sync.Mutex
 	topics map[string]*consumer // nil: consumed once, and will be at the next start
@@ -49,12 +54,12 @@ type consumer struct {
 }
 
 // NewBus makes a bus over a link. Run must run for it to receive; who opened
-// the link runs it.
-func NewBus(link *spool.Link, log *slog.Logger) *Bus {
+// the link runs it. Without an inbox it has no deferred topics.
+func NewBus(link *spool.Link, inbox *Inbox, log *slog.Logger) *Bus {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &Bus{link: link, log: log, topics: map[string]*consumer{}}
+	return &Bus{link: link, inbox: inbox, log: log, topics: map[string]*consumer{}}
 }
 
 // Run hands what arrives to those who consume it, until ctx ends (nil) or the
@@ -78,7 +83,7 @@ func (b *Bus) Publish(ctx context.Context, m ferry.Message) error {
 		defer cancel()
 		ctx = bounded
 	}
-	err := b.link.Put(ctx, record(newID(), m, time.Now()))
+	err := b.link.Put(ctx, record(answerID(m), m, time.Now()))
 	switch {
 	case err == nil:
 		return nil
@@ -110,8 +115,17 @@ func (b *Bus) ConsumeGroup(ctx context.Context, c ferry.GroupConfig, handle ferr
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	own := &consumer{handle: handle, free: make(chan struct{}, c.Parallel), work: work, ended: ctx.Done()}
+	deferred := slices.ContainsFunc(c.Topics, isDeferred)
+	if deferred && (b.inbox == nil || slices.ContainsFunc(c.Topics, isLive)) {
+		return errDeferred
+	}
 	if err := b.enter(c.Topics, own); err != nil {
 		return err
+	}
+	if deferred {
+		defer b.leave(c.Topics)
+		b.inbox.consume(ctx, c, handle)
+		return nil
 	}
 	<-ctx.Done()
 	b.leave(c.Topics)
@@ -163,44 +177,64 @@ const startTime = 10 * time.Second
 // errNobody has a file handed over again, soon or at the next start.
 var errNobody = errors.New("nobody consumes it at present")
 
-// deliver takes one file's records.
+// deliver takes one file's records: first what must be kept, then what must be
+// handled now.
 func (b *Bus) deliver(ctx context.Context, records []spool.Message) error {
-	var (
-		waiting sync.WaitGroup
-		mu      sync.Mutex
-		failed  error
-	)
-	defer waiting.Wait()
+	live := make([]ferry.Message, 0, len(records))
 	for _, r := range records {
-		m := message(r)
-		done := func(error) {}
-		if strings.HasSuffix(m.Topic, deferredSuffix) {
-			waiting.Add(1)
-			done = func(err error) {
-				defer waiting.Done()
-				mu.Lock()
-				defer mu.Unlock()
-				failed = errors.Join(failed, err)
-			}
-		}
-		if err := b.start(ctx, m, done); err != nil {
-			done(err)
+		if !isDeferred(r.Headers[HeaderTopic]) {
+			live = append(live, message(r))
+		} else if err := b.keep(ctx, r); err != nil {
 			return err
 		}
 	}
-	waiting.Wait()
-	return failed
+	for _, m := range live {
+		if err := b.start(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep puts a deferred request into the inbox. What it has no room for is
+// refused; an error means that the disk does not take it at present.
+func (b *Bus) keep(ctx context.Context, r spool.Message) error {
+	if b.inbox == nil || !b.wanted(r.Headers[HeaderTopic]) {
+		b.drop(r.Headers[HeaderTopic])
+		return nil
+	}
+	err := b.inbox.put(r)
+	if !errors.Is(err, ErrInboxFull) {
+		return err
+	}
+	m := message(r)
+	b.log.Error("a deferred request is refused", "exchange", m.Headers[ferry.HeaderExchange], "leg", m.Headers[ferry.HeaderLeg], "err", err)
+	if m.Headers[ferry.HeaderReplyTo] != ferry.TopicDeferredReply {
+		return nil
+	}
+	return b.Publish(ctx, ferry.Refusal(m, ferry.ReasonFull))
+}
+
+// wanted reports whether somebody takes a topic, has taken it or may yet.
+func (b *Bus) wanted(topic string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, known := b.topics[topic]
+	return known || time.Since(b.began) < startTime
+}
+
+func (b *Bus) drop(topic string) {
+	b.log.Warn("request for a topic that nobody consumes is dropped", "topic", fmt.Sprintf("%.80s", topic))
 }
 
 // start gives a message to its handler as soon as there is a place.
-func (b *Bus) start(ctx context.Context, m ferry.Message, done func(error)) error {
+func (b *Bus) start(ctx context.Context, m ferry.Message) error {
 	c, release, again := b.consumerOf(m.Topic)
 	switch {
 	case again:
 		return fmt.Errorf("topic %.80s: %w", m.Topic, errNobody)
 	case c == nil:
-		b.log.Warn("request for a topic that nobody consumes is dropped", "topic", fmt.Sprintf("%.80s", m.Topic))
-		done(nil)
+		b.drop(m.Topic)
 		return nil
 	}
 	select {
@@ -215,11 +249,9 @@ func (b *Bus) start(ctx context.Context, m ferry.Message, done func(error)) erro
 	b.hands.Go(func() {
 		defer release()
 		defer func() { <-c.free }()
-		err := c.handle(c.work, m)
-		if err != nil {
+		if err := c.handle(c.work, m); err != nil {
 			b.log.Warn("request is not done with", "topic", m.Topic, "err", err)
 		}
-		done(err)
 	})
 	return nil
 }

@@ -179,7 +179,8 @@ func (c *cloud) ask(ctx context.Context, name string, body []byte, limit time.Du
 // serve has handle answer on the isolated side.
 func serve(t testing.TB, link *spool.Link, handle func(context.Context, ferry.Message) (ferry.Answer, error)) (s *ferry.Server, stop func()) {
 	t.Helper()
-	bus := NewBus(link, quiet())
+	inbox := openTestInbox(t, InboxConfig{Dir: t.TempDir()})
+	bus := NewBus(link, inbox, quiet())
 	s = must[*ferry.Server](t)(ferry.NewServer(bus, ferry.ServerConfig{Front: behind, Handle: handle, Deferred: true, SignEvery: -1,
 		HeartbeatEvery: 300 * time.Millisecond, Logger: quiet()}))
 	stopBus := running(t, bus.Run)

@@ -7,6 +7,7 @@
 // heartbeats and dead letters. It is a spool.Endpoint, so that spool.Pump does
 // the rest. On the isolated side a [Bus] is the ferry.Bus of the front, over
 // the same spool protocol, so that ferry.Server needs to know nothing of it.
+// What a department may take days over waits there in an [Inbox].
 //
 // # Records
 //
@@ -60,6 +61,9 @@ const (
 // deferredSuffix ends no live topic: fronts' names hold no dot.
 const deferredSuffix = ".deferred"
 
+func isDeferred(topic string) bool { return strings.HasSuffix(topic, deferredSuffix) }
+func isLive(topic string) bool     { return !isDeferred(topic) }
+
 // Channels are the names that the two directions of a front's gap have by
 // custom: CITY_LAND to land-front, LAND_CITY back.
 func Channels(front string) (to, from string) {
@@ -92,6 +96,23 @@ func requestID(m ferry.Message) string {
 	h.Write(m.Body)
 	return fmt.Sprintf("%d:%d:%s", m.Partition, m.Offset, hex.EncodeToString(h.Sum(nil)[:16]))
 }
+
+// answerID names what a front puts. A deferred answer has the same id however
+// often its request is handled, as after a crash between answer and end of the
+// request, so that the other side drops all but one.
+func answerID(m ferry.Message) string {
+	if m.Topic != ferry.TopicDeferredReply {
+		return newID()
+	}
+	h := sm3.New()
+	for _, name := range []string{ferry.HeaderExchange, ferry.HeaderLeg, ferry.HeaderAttempt, ferry.HeaderNonce, recipientKey} {
+		fmt.Fprintf(h, "%d:%s", len(m.Headers[name]), m.Headers[name])
+	}
+	return "deferred:" + hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// recipientKey is the envelope's header that names whose key it is sealed to.
+const recipientKey = "yz-recipient-key"
 
 // newID names a message that is put once.
 func newID() string { return rand.Text() }

@@ -109,3 +109,27 @@ func parseRecord(d *decoder) (Message, error) {
 	}
 	return m, nil
 }
+
+// MarshalBinary returns a message as one record of a data file, so that whoever
+// keeps it need not invent another form. Errors wrap ErrMessage.
+func (m Message) MarshalBinary() ([]byte, error) {
+	if err := checkMessage(m); err != nil {
+		return nil, err
+	}
+	return appendRecord(make([]byte, 0, recordSize(m)), m), nil
+}
+
+// UnmarshalBinary reads what MarshalBinary wrote, to its end. Errors wrap
+// ErrFormat. The body aliases b.
+func (m *Message) UnmarshalBinary(b []byte) error {
+	d := decoder{b: b}
+	read, err := parseRecord(&d)
+	if err == nil {
+		err = d.end("record")
+	}
+	if err != nil {
+		return err
+	}
+	*m = read
+	return nil
+}
