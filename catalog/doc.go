@@ -80,7 +80,8 @@
 //
 // Placeholders of body, wording and notes: {name} {number} of the person,
 // {issuer}, {time} of the data, {date} of issue, {until} when it is valid,
-// {scope} of the sources, {city}, {purpose}, {item}, {count} of records.
+// {scope} of the sources, {city}, {purpose}, {item}, {count} of records. A new
+// line in body begins a new paragraph; blank lines are left out.
 //
 // # Guarantees
 //

@@ -44,7 +44,15 @@ func TestPicturesOfAllProofs(t *testing.T) {
 	for i, proof := range city.Proofs {
 		t.Run(string(proof.Code), func(t *testing.T) {
 			c := sampleOf(t, city, proof, samples[proof.Code])
-			c.Name = []string{"李明", "李𬸚", "王㐂"}[i%3]
+			who := [][2]string{{"李明", "690102198503120016"}, {"李𬸚", "690102198806140030"}, {"王㐂", "690104197806030032"}}[i%3]
+			if proof.Code == "BC-01" {
+				who = [2]string{"王芳", "690102199011250046"} // the mother
+			}
+			var err error
+			if c.Person.Number, _, err = identity.ParseNumber(who[1]); err != nil {
+				t.Fatal(err)
+			}
+			c.Name = who[0]
 			d, file := printed(t, r, c, sealOf(t, city, proof))
 			path := readBack(t, d, file)
 			tool(t, "pdftoppm", "-r", "200", "-png", path, filepath.Join(filepath.Dir(path), "page"))

@@ -72,6 +72,9 @@ func TestCodesAndDatesOfNarrowColumnsStayOnOneLine(t *testing.T) {
 			t.Errorf("%s is on one line in %d rows of %d: %s", w, n, len(table.Rows), text)
 		}
 	}
+	if n := strings.Count(text, "|云州市第一机械制"); n != len(table.Rows) {
+		t.Errorf("a long name has a column of a few characters: %s", text)
+	}
 	widths, size, pad := l.columnWidths(table)
 	sum := 0.0
 	for i, w := range widths {
@@ -93,5 +96,13 @@ func TestALabelWithItsUnitStaysOnOneLine(t *testing.T) {
 	text := pageText(layoutOf(t, d))[0]
 	if !strings.Contains(text, "|出生体重（克）|") || !strings.Contains(text, "（厘米）|") {
 		t.Errorf("a unit is torn: %s", text)
+	}
+}
+
+func TestEachLineOfTheBodyIsAParagraph(t *testing.T) {
+	d := sampleDocument()
+	d.Body = "云州市民政局\n\n云州市东城区\n"
+	if text := pageText(layoutOf(t, d))[0]; !strings.Contains(text, "|云州市民政局|云州市东城区|") {
+		t.Errorf("paragraphs are %s", text)
 	}
 }

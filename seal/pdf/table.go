@@ -228,35 +228,44 @@ func (l *layout) naturalWidths(t Table) (widths []float64, size, pad float64) {
 			return widths, step.size, step.pad
 		}
 	}
-	parts := l.columnEms(t, func(chars []char) float64 {
+	kept := l.columnEms(t, func(chars []char) float64 {
 		if len(chars) <= shortWord {
 			return width(chars, 1)
 		}
 		return longest(chars)
 	})
-	for _, step := range tableSteps {
-		least, sum := padded(parts, step.size, step.pad)
-		if sum > textWidth {
-			continue
+	parts := make([]float64, len(whole))
+	for _, lines := range []float64{2, 4, 16} { // as few lines a cell as can be had
+		for i := range parts {
+			parts[i] = max(kept[i], min(whole[i]/lines, readable))
 		}
-		more := make([]float64, len(whole))
-		for i := range more {
-			more[i] = (whole[i] - parts[i]) * step.size
+		for _, step := range tableSteps {
+			least, sum := padded(parts, step.size, step.pad)
+			if sum > textWidth {
+				continue
+			}
+			more := make([]float64, len(whole))
+			for i := range more {
+				more[i] = (whole[i] - parts[i]) * step.size
+			}
+			fitWidths(more, textWidth-sum)
+			for i := range more {
+				more[i] += least[i]
+			}
+			return more, step.size, step.pad
 		}
-		fitWidths(more, textWidth-sum)
-		for i := range more {
-			more[i] += least[i]
-		}
-		return more, step.size, step.pad
 	}
 	last := tableSteps[len(tableSteps)-1]
-	widths, _ = padded(parts, last.size, last.pad)
+	widths, _ = padded(kept, last.size, last.pad)
 	fitWidths(widths, textWidth)
 	return widths, last.size, last.pad
 }
 
 // shortWord is how many characters of a cell are never broken if that can be had.
 const shortWord = 5
+
+// readable is how many ems of a line are enough, however long the cell.
+const readable = 10.0
 
 // columnEms measures every cell of each column and returns the largest results, in ems.
 func (l *layout) columnEms(t Table, measure func([]char) float64) []float64 {
