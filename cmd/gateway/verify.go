@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"yizheng/exchange"
 	"yizheng/seal"
 	"yizheng/seal/revocation"
 )
@@ -20,16 +21,21 @@ const maxDocument = 256 << 20
 type verified struct {
 	File string `json:"file"`
 	seal.Report
+	Online *online `json:"online,omitempty"` // with -online only
 }
 
+func (v verified) good() bool { return v.Overall && (v.Online == nil || !v.Online.bad()) }
+
 // verify runs the eight checks of GB/T 39047 5.2.3.3 e) on files. It uses no network
-// unless addresses are given.
+// unless addresses are given, and sends no document anywhere.
 func verify(ctx context.Context, args []string, out io.Writer) error {
-	f := flags("verify", "FILE.pdf… [-json] [-lang en] [-trust DIR]", "gateway verify -trust var/demo/trust out/SI-01.pdf")
+	f := flags("verify", "FILE.pdf… [-json] [-lang en] [-trust DIR] [-online URL [-ca FILE]]", "gateway verify -trust var/demo/trust out/SI-01.pdf")
 	trustDir := f.String("trust", "var/demo/trust", "信任目录（roots/*.crt、makers/*.crt、seals-status.json）/ directory of roots, seal makers and status lists")
 	asJSON := f.Bool("json", false, "输出 JSON，每个文件一行 / print JSON, a line for each file")
 	lang := f.String("lang", "zh", "zh 或 en / language of the report")
 	crl := f.String("crl", "", "在线取吊销列表的地址 / address to fetch a revocation list from")
+	gateway := f.String("online", "", "另问签发的网关是否已撤回：https 地址；只发送编号与加盐摘要 / also ask the issuing gateway, https, whether it was withdrawn; only number and salted digest are sent")
+	ca := f.String("ca", "", "该网关证书的 CA；不给则用系统的 / CA of that gateway's certificate; the machine's if missing")
 	files, err := parseMixed(f, args)
 	if err != nil {
 		return err
@@ -46,14 +52,20 @@ func verify(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("信任目录不可用，请用 -trust 指定 / trust directory: %w", err)
 	}
+	var issuer *remote
+	if *gateway != "" {
+		if issuer, err = newRemote(*gateway, *ca, "", ""); err != nil {
+			return err
+		}
+	}
 	good := true
 	for _, name := range files {
-		report, err := verifyFile(ctx, name, trust)
+		v, err := verifyFile(ctx, name, trust, issuer)
 		if err != nil {
 			return err
 		}
-		good = good && report.Overall
-		if err := printReport(out, verified{name, report}, *asJSON, *lang); err != nil {
+		good = good && v.good()
+		if err := printReport(out, v, *asJSON, *lang); err != nil {
 			return err
 		}
 	}
@@ -68,27 +80,43 @@ func printReport(out io.Writer, v verified, asJSON bool, lang string) error {
 		return json.NewEncoder(out).Encode(v)
 	}
 	fmt.Fprintln(out, v.File)
-	return v.WriteText(out, lang)
+	if err := v.WriteText(out, lang); err != nil || v.Online == nil {
+		return err
+	}
+	_, err := fmt.Fprintln(out, v.Online.text().In(lang))
+	return err
 }
 
-// verifyFile gives the network, if it is used at all, ten seconds.
-func verifyFile(ctx context.Context, name string, trust *seal.Trust) (seal.Report, error) {
+// verifyFile gives the network, if it is used at all, ten seconds. issuer is nil without -online.
+func verifyFile(ctx context.Context, name string, trust *seal.Trust, issuer *remote) (verified, error) {
+	b, err := readDocument(name)
+	if err != nil {
+		return verified{}, err
+	}
+	checks, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	v := verified{File: name, Report: seal.VerifyContext(checks, b, trust, time.Now())}
+	if issuer != nil {
+		v.Online = issuer.look(ctx, v.Number, exchange.DocumentDigest(v.Seed(), b))
+	}
+	return v, nil
+}
+
+func readDocument(name string) ([]byte, error) {
 	file, err := os.Open(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return seal.Report{}, fmt.Errorf("没有这个文件 / no such file: %s", name)
+		return nil, fmt.Errorf("没有这个文件 / no such file: %s", name)
 	}
 	if err != nil {
-		return seal.Report{}, fmt.Errorf("读不了文件 / cannot read: %w", err)
+		return nil, fmt.Errorf("读不了文件 / cannot read: %w", err)
 	}
 	defer file.Close() // only read
 	b, err := io.ReadAll(io.LimitReader(file, maxDocument+1))
 	if err != nil {
-		return seal.Report{}, fmt.Errorf("读不了文件 / cannot read: %w", err)
+		return nil, fmt.Errorf("读不了文件 / cannot read: %w", err)
 	}
 	if len(b) > maxDocument {
-		return seal.Report{}, fmt.Errorf("文件超过 %d MiB / larger than that: %s", maxDocument>>20, name)
+		return nil, fmt.Errorf("文件超过 %d MiB / larger than that: %s", maxDocument>>20, name)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	return seal.VerifyContext(ctx, b, trust, time.Now()), nil
+	return b, nil
 }

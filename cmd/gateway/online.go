@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"yizheng/seal"
+)
+
+// online is what the issuing gateway says of a document; docs/protocol/seal.md has the members.
+type online struct {
+	Gateway   string    `json:"gateway"`
+	State     string    `json:"state"` // valid, expired, withdrawn, unknown; unreachable, none
+	Withdrawn time.Time `json:"withdrawn,omitzero"`
+	Matches   *bool     `json:"matches,omitempty"`
+	failure   error     // unreachable: why
+}
+
+// States that are not the gateway's: nothing was found out.
+const (
+	stateUnreachable = "unreachable"
+	stateNone        = "none" // the document has no number to ask for
+)
+
+// look asks about a document by its number and salted digest. It sends nothing else.
+func (r *remote) look(ctx context.Context, number string, digest []byte) *online {
+	o := &online{Gateway: r.url, State: stateNone}
+	if number == "" {
+		return o
+	}
+	ask := struct {
+		Number string `json:"number"`
+		Digest []byte `json:"digest"`
+	}{number, digest}
+	var answer struct {
+		Record struct {
+			Number    string    `json:"number"`
+			State     string    `json:"state"`
+			Withdrawn time.Time `json:"withdrawn"`
+			Matches   *bool     `json:"matches"`
+		} `json:"record"`
+	}
+	err := r.call(ctx, http.MethodPost, "/v1/verify", ask, &answer)
+	record := answer.Record
+	if err == nil && (record.Number != number || !known(record.State, record.Matches != nil)) {
+		err = fmt.Errorf("网关的回答读不懂，地址对吗 / the answer is not a gateway's, is the address right?")
+	}
+	if err != nil {
+		o.State, o.failure = stateUnreachable, err
+		return o
+	}
+	o.State, o.Withdrawn, o.Matches = record.State, record.Withdrawn, record.Matches
+	return o
+}
+
+// known: a gateway that has issued a number says whether this is its document.
+func known(state string, compared bool) bool {
+	switch state {
+	case "valid", "expired", "withdrawn":
+		return compared
+	}
+	return state == "unknown"
+}
+
+// bad reports whether the answer speaks against the document.
+func (o *online) bad() bool {
+	return o.State == "withdrawn" || o.State == "unknown" || o.Matches != nil && !*o.Matches
+}
+
+// text says it in a sentence.
+func (o *online) text() seal.Text {
+	switch {
+	case o.State == stateUnreachable:
+		return seal.Text{ZH: fmt.Sprintf("在线：未能查询，是否已撤回未知（%v）", o.failure), EN: fmt.Sprintf("online: could not ask, whether it was withdrawn is unknown (%v)", o.failure)}
+	case o.State == stateNone:
+		return seal.Text{ZH: "在线：文件没有证明编号，无从查询，是否已撤回未知", EN: "online: no certificate number to ask for, whether it was withdrawn is unknown"}
+	case o.State == "unknown":
+		return seal.Text{ZH: "在线：该网关没有签发过这个编号，请勿采信；或请问编号所示的网关", EN: "online: that gateway has issued no such number, do not rely on it; or ask the gateway that the number names"}
+	case !*o.Matches:
+		return seal.Text{ZH: "在线：该编号签发的不是这一份文件，请勿采信", EN: "online: what was issued under this number is another document, do not rely on this one"}
+	case o.State == "withdrawn":
+		since := o.Withdrawn.Local().Format(time.DateTime)
+		return seal.Text{ZH: "在线：已由签发机关撤回，自 " + since + "，请勿采信", EN: "online: withdrawn by its issuer since " + since + ", do not rely on it"}
+	case o.State == "expired":
+		return seal.Text{ZH: "在线：确由该网关签发，未撤回，已过有效期", EN: "online: issued by that gateway, not withdrawn, no longer valid by its own terms"}
+	}
+	return seal.Text{ZH: "在线：确由该网关签发，未撤回", EN: "online: issued by that gateway, not withdrawn"}
+}

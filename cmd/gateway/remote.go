@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// remoteWait is how long a gateway may take to answer a command.
+const remoteWait = 10 * time.Second
+
+// remote is a gateway as a command sees it: over HTTPS, without redirects or proxies.
+type remote struct {
+	url  string // without a slash at the end
+	http *http.Client
+}
+
+// newRemote prepares to ask the gateway at an https address. ca is the PEM of the roots
+// of its certificate, empty for the machine's; certificate and key are the caller's own,
+// empty where none is needed.
+func newRemote(address, ca, certificate, key string) (*remote, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return nil, fmt.Errorf("%q 不是 https 地址，例如 https://gateway.example:8443 / not an https address", address)
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.RootCAs, err = certPool(ca); err != nil {
+		return nil, fmt.Errorf("CA 证书，请用 -ca 指定 / CA certificate: %w", err)
+	}
+	if certificate != "" {
+		own, err := tls.LoadX509KeyPair(certificate, key)
+		if err != nil {
+			return nil, fmt.Errorf("客户端证书与其私钥，请用 -cert、-cert-key 指定 / client certificate and its key: %w", err)
+		}
+		// Shown even if the gateway does not name its issuer: then it says why it refuses.
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil }
+	}
+	return &remote{strings.TrimRight(address, "/"), &http.Client{
+		Timeout:       remoteWait,
+		Transport:     &http.Transport{TLSClientConfig: c, DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// call sends body as JSON, nothing for nil, and reads the answer into into. A refusal is
+// an error in the gateway's own words.
+func (r *remote) call(ctx context.Context, method, path string, body, into any) error {
+	var in bytes.Buffer
+	if body != nil {
+		if err := json.NewEncoder(&in).Encode(body); err != nil {
+			return err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, r.url+path, &in)
+	if err != nil {
+		return err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := r.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("连不上网关 / cannot reach the gateway: %w", err)
+	}
+	defer resp.Body.Close() // only read
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return fmt.Errorf("网关的回答不完整 / the gateway's answer broke off: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return refusal(resp.StatusCode, answer)
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
+		return fmt.Errorf("网关的回答读不懂，地址对吗 / the answer is not a gateway's, is the address right? %w", err)
+	}
+	return nil
+}
+
+// refusal is what an answer other than 200 says.
+func refusal(status int, answer []byte) error {
+	var p struct {
+		Title   string `json:"title"`
+		TitleEN string `json:"title_en"`
+		Code    string `json:"code"`
+	}
+	if err := json.Unmarshal(answer, &p); err != nil || p.Code == "" {
+		return fmt.Errorf("网关未予办理 / the gateway refused: HTTP %d", status)
+	}
+	return fmt.Errorf("网关未予办理：%s / the gateway refused: %s (%s)", p.Title, p.TitleEN, p.Code)
+}
