@@ -250,7 +250,7 @@ func (s *Service) abandon(ctx context.Context, x *Exchange) {
 	if x.repeated { // it was asked elsewhere
 		return
 	}
-	if err := s.store.Abandon(context.WithoutCancel(ctx), x.Number); err != nil {
+	if err := s.store.Abandon(context.WithoutCancel(ctx), x.Number, s.runner); err != nil {
 		s.log.Warn("admission not undone", "exchange", x.Number, "err", err)
 	}
 }

@@ -190,14 +190,18 @@ func (s *Store) begun(ctx context.Context, key, request string, tokens []string)
 	return "", nil
 }
 
-// Abandon undoes an admission: its key and tokens are free again and its
-// results are gone. It is for an exchange that asked nobody anything; calling
-// it for an unknown number does nothing.
-func (s *Store) Abandon(ctx context.Context, exchangeNo string) error {
+// Abandon undoes runner's admission: its key and tokens are free again and its
+// results are gone. It is for an exchange that asked nobody anything; of an
+// unknown one, or one that another process has taken over, it does nothing.
+func (s *Store) Abandon(ctx context.Context, exchangeNo, runner string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var hold reservation
+	mine := false
 	err := s.inTx(ctx, "abandon exchange", func(tx *sql.Tx) (err error) {
+		if mine, err = changed(tx.ExecContext(ctx, `UPDATE admission SET runner = runner WHERE exchange_no = $1 AND runner = $2`, exchangeNo, runner)); err != nil || !mine {
+			return err
+		}
 		if hold, err = s.held(ctx, tx, exchangeNo); err != nil {
 			return err
 		}
@@ -214,7 +218,7 @@ func (s *Store) Abandon(ctx context.Context, exchangeNo string) error {
 		}
 		return nil
 	})
-	if err == nil {
+	if err == nil && mine {
 		hold.settle(ctx, ErrNotFound, 0)
 	}
 	return err

@@ -191,11 +191,20 @@ func tokenRace(t *testing.T, s *Store, c *clock) {
 func abandon(t *testing.T, s *Store, c *clock) {
 	begin(t, s, admission(c, "k1", "r1", "E1", "t1", "t2"), "", nil)
 	begin(t, s, admission(c, "k2", "r2", "E2", "t3"), "", nil)
-	want(t, s.Abandon(t.Context(), "E1"), nil)
-	want(t, s.Abandon(t.Context(), "E9"), nil)
+	want(t, s.Abandon(t.Context(), "E1", "gateway-a"), nil)
+	want(t, s.Abandon(t.Context(), "E9", "gateway-a"), nil)
 	begin(t, s, admission(c, "k3", "r3", "E3", "t1"), "", nil)
 	begin(t, s, admission(c, "k1", "r4", "E4", "t2"), "", nil)
 	begin(t, s, admission(c, "k5", "r5", "E5", "t3"), "", ErrReplay)
+
+	// A gateway that is too late to say so undoes nothing of the one that went on.
+	want(t, s.TakeOver(t.Context(), "E2", "gateway-b"), nil)
+	want(t, s.PutResult(t.Context(), result("E2", "P1", "sealed", c.Now().Add(time.Hour)), "gateway-b"), nil)
+	want(t, s.Abandon(t.Context(), "E2", "gateway-a"), nil)
+	if _, err := s.GetResult(t.Context(), "E2", "P1"); err != nil {
+		t.Errorf("result of the new runner is gone: %v", err)
+	}
+	begin(t, s, admission(c, "k6", "r6", "E6", "t3"), "", ErrReplay)
 }
 
 func admissionExpires(t *testing.T, s *Store, c *clock) {
