@@ -136,14 +136,14 @@ func (s *Service) keep(ctx context.Context, x *Exchange, pt *part, open *result,
 // 200 KiB, in base64 a third more.
 const (
 	PadDocument = 512 << 10
-	padData     = 16 << 10
+	PadData     = 16 << 10
 )
 
 func padStep(pt *part) int {
 	if pt.mayIssue() {
 		return PadDocument
 	}
-	return padData
+	return PadData
 }
 
 // Padded adds the member pad to a JSON object that has none and is not empty, up

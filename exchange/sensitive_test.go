@@ -144,8 +144,8 @@ func TestClerkCannotTellNotIssuableFromPending(t *testing.T) {
 		c.sources["mr"].gives(c.state("mr", state), nil)
 		x := c.ended(c.request("SECRET"))
 		r, p := c.result(x, "MR-01"), c.part(x, "MR-01")
-		if size := len(asJSON(t, r)); size%padData != 0 {
-			t.Errorf("a result of %d bytes, want whole steps of %d", size, padData)
+		if size := len(asJSON(t, r)); size%PadData != 0 {
+			t.Errorf("a result of %d bytes, want whole steps of %d", size, PadData)
 		}
 		r.Pad = "" // it makes up for the receipt, whose length differs from log to log
 		if r.ManualNumber == "" || len(r.ManualNumber) != 22 || !strings.Contains(r.Sentence, r.ManualNumber) {

@@ -105,14 +105,20 @@ func (a *Agent) Handle(ctx context.Context, attrs envelope.Attributes, body []by
 	outcome := string(r.State) + string(r.Refusal)
 	if proof.Sensitive {
 		outcome = audit.OutcomeAnswered
-		if q.Order != nil {
-			r.pad = exchange.PadDocument // the size would tell
-		}
+		r.pad = padStep(q) // the size would tell
 	}
 	if err := a.record(ctx, q, audit.PhaseDone, outcome, a.uses(q, proof, use)...); err != nil {
 		return nil, err
 	}
 	return r.encode()
+}
+
+// padStep is to whole numbers of how many bytes a sensitive answer is filled up.
+func padStep(q Question) int {
+	if q.Order != nil {
+		return exchange.PadDocument
+	}
+	return exchange.PadData
 }
 
 // isDeferred reports whether the department has more time than anybody waits.
