@@ -188,14 +188,15 @@ func TestProductionIsStrict(t *testing.T) {
 		spoil func(c *Config)
 		says  string
 	}{
-		"plain front key":    {func(c *Config) { c.Key = plain }, plain},
-		"plain audit key":    {func(c *Config) { c.Audit.Key = plain }, plain},
-		"plain gap key":      {func(c *Config) { c.Kafka, c.Spool = nil, &SpoolConfig{Key: plain} }, plain},
-		"no exemption":       {func(c *Config) { c.Kafka, c.Spool = nil, &SpoolConfig{Key: c.Key, Inspection: inspectNothing} }, "spool.exemption"},
-		"key that is gone":   {func(c *Config) { c.Key = filepath.Join(dir, "none.key") }, "none.key"},
-		"passphrase for all": {func(c *Config) { c.Passphrase = filepath.Join(dir, "open") }, "chmod 600"},
-		"sample CA":          {func(c *Config) { c.Kafka.CA = filepath.Join(dir, "sample.crt") }, "sample.crt"},
-		"no log":             {func(c *Config) { c.Audit.Dir = filepath.Join(dir, "none") }, "audit.dir"},
+		"plain front key":           {func(c *Config) { c.Key = plain }, plain},
+		"plain audit key":           {func(c *Config) { c.Audit.Key = plain }, plain},
+		"plain gap key":             {func(c *Config) { c.Kafka, c.Spool = nil, &SpoolConfig{Key: plain} }, plain},
+		"no exemption":              {func(c *Config) { c.Kafka, c.Spool = nil, &SpoolConfig{Key: c.Key, Inspection: inspectNothing} }, "spool.exemption"},
+		"deferred, but not durable": {func(c *Config) { c.Kafka, c.Spool, c.Reads = nil, &SpoolConfig{Key: c.Key}, "reads" }, "spool.durable"},
+		"key that is gone":          {func(c *Config) { c.Key = filepath.Join(dir, "none.key") }, "none.key"},
+		"passphrase for all":        {func(c *Config) { c.Passphrase = filepath.Join(dir, "open") }, "chmod 600"},
+		"sample CA":                 {func(c *Config) { c.Kafka.CA = filepath.Join(dir, "sample.crt") }, "sample.crt"},
+		"no log":                    {func(c *Config) { c.Audit.Dir = filepath.Join(dir, "none") }, "audit.dir"},
 		"simulated data": {func(c *Config) {
 			way := c.Connections["example"]
 			way.DemoTables = "people.yaml"

@@ -14,7 +14,7 @@ func (c *Config) strict() error {
 	s.Connections(c.Connections)
 	s.Log(c.Audit.Dir)
 	c.Kafka.strict(&s)
-	c.Spool.strict(&s)
+	c.Spool.strict(&s, c.Reads != "")
 	return s.Err()
 }
 
@@ -25,7 +25,7 @@ func (c *RelayConfig) strict() error {
 	var s assembly.Strictness
 	s.Secrets(c.Passphrase)
 	c.Kafka.strict(&s)
-	c.Spool.strict(&s)
+	c.Spool.strict(&s, c.Deferred)
 	return s.Err()
 }
 
@@ -36,9 +36,12 @@ func (k *KafkaConfig) strict(s *assembly.Strictness) {
 	}
 }
 
-func (c *SpoolConfig) strict(s *assembly.Strictness) {
+func (c *SpoolConfig) strict(s *assembly.Strictness, deferred bool) {
 	if c != nil {
 		s.PrivateKeys(c.Key)
+		if deferred && !c.Durable {
+			s.Bad("spool.durable", "有延时办理的数据源，断电不得丢失，须为 true", "questions that may take days must outlive a power cut: it has to be true")
+		}
 		if c.Inspection == inspectNothing && c.Exemption == "" {
 			s.Bad("spool.exemption", "网闸不检查内容（opaque）须有批准文号", "a device that looks into nothing (opaque) needs the number of its exemption")
 		}

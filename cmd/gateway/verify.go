@@ -103,6 +103,10 @@ func verifyFile(ctx context.Context, name string, trust *seal.Trust, issuer *rem
 }
 
 func readDocument(name string) ([]byte, error) {
+	// Opening a pipe or a device could wait for ever.
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("不是普通文件 / not a regular file: %s", name)
+	}
 	file, err := os.Open(name)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("没有这个文件 / no such file: %s", name)

@@ -182,7 +182,7 @@ func serve(t testing.TB, link *spool.Link, handle func(context.Context, ferry.Me
 	inbox := openTestInbox(t, InboxConfig{Dir: t.TempDir()})
 	bus := NewBus(link, inbox, quiet())
 	s = must[*ferry.Server](t)(ferry.NewServer(bus, ferry.ServerConfig{Front: behind, Handle: handle, Deferred: true, SignEvery: -1,
-		HeartbeatEvery: 300 * time.Millisecond, Logger: quiet()}))
+		HeartbeatEvery: time.Second, Logger: quiet()}))
 	stopBus := running(t, bus.Run)
 	stopServer := running(t, s.Run)
 	stop = func() { stopServer(); stopBus() }
