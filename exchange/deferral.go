@@ -74,7 +74,7 @@ func (s *Service) deferPart(ctx context.Context, x *Exchange, pt *part) bool {
 	if len(late) == 0 {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), postTime) // a gateway that stops leaves the question behind
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.post) // a gateway that stops leaves the question behind
 	defer cancel()
 	if err := s.postPart(ctx, x, pt, late); err != nil {
 		s.warn(x, pt, "part could not be deferred", err)
@@ -104,7 +104,7 @@ func (s *Service) postPart(ctx context.Context, x *Exchange, pt *part, late []*l
 		return err
 	}
 	expires := last.Add(max(s.lifetime, deferredKept))
-	x.defers(pt, last, expires) // before an answer can come
+	x.defers(pt, last) // before an answer can come
 	err = s.store.Defer(ctx, store.Deferral{ExchangeNo: x.Number, Part: pt.id, Context: sealed, Legs: len(late), Deadline: last, Expires: expires}, s.runner)
 	if err != nil {
 		return err
@@ -112,9 +112,12 @@ func (s *Service) postPart(ctx context.Context, x *Exchange, pt *part, late []*l
 	for _, l := range late {
 		source := s.sources[Line(l.source)].(Deferrer) // deferring has looked
 		if err := source.Defer(ctx, s.question(x, pt, l), l.until, key.Public()); err != nil {
-			return errors.Join(discreet(err, pt.subject.claims.Person), s.store.Undefer(ctx, x.Number, pt.id))
+			// ctx may be what ran out; the store bounds its own call
+			undone := s.store.Undefer(context.WithoutCancel(ctx), x.Number, pt.id)
+			return errors.Join(discreet(err, pt.subject.claims.Person), undone)
 		}
 	}
+	x.keepUntil(expires)
 	return nil
 }
 

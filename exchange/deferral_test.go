@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/exchange/store"
 	"yizheng/identity/jose"
 )
 
@@ -23,6 +24,7 @@ type slow struct {
 	mu     sync.Mutex
 	live   func(context.Context, Ask) (Answer, error)
 	refuse error // of posting
+	hangs  bool  // posting takes all the time it gets
 	posted []posted
 }
 
@@ -43,9 +45,13 @@ func (s *slow) Query(ctx context.Context, ask Ask) (Answer, error) {
 	return Answer{}, ctx.Err()
 }
 
-func (s *slow) Defer(_ context.Context, ask Ask, deadline time.Time, reply *ecdsa.PublicKey) error {
+func (s *slow) Defer(ctx context.Context, ask Ask, deadline time.Time, reply *ecdsa.PublicKey) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if s.refuse != nil {
 		return s.refuse
 	}
@@ -504,6 +510,24 @@ func TestWhatCannotBeSentEndsLive(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestAPostThatUsesAllItsTimeIsTakenBack(t *testing.T) {
+	c := newCity(t)
+	c.post = 50 * time.Millisecond
+	c.slow.set(func() { c.slow.hangs = true })
+	x := c.ended(c.request("SLOW"))
+	if _, err := c.store.Deferral(context.Background(), x.Number, "DA-01"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the deferral stays: %v", err)
+	}
+	if left := x.expires(); left.After(x.Began.Add(c.lifetime)) {
+		t.Errorf("kept until %v for an answer that nobody was asked for", left)
+	}
+	c.offset.Store(int64(72*time.Hour) + int64(time.Second))
+	c.finishDue(context.Background())
+	if n := len(c.entries(audit.OpRelease)); n != 1 {
+		t.Errorf("released %d times", n)
+	}
 }
 
 func TestADeletedExchangeIsNotFinished(t *testing.T) {

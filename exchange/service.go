@@ -60,6 +60,7 @@ type Service struct {
 	runner     string // this process, as the store knows it
 	now        func() time.Time
 	log        *slog.Logger
+	post       time.Duration // how long the questions of a deferred part may take to be sent
 
 	base   context.Context // ends when Close gives up waiting
 	stop   context.CancelFunc
@@ -95,7 +96,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 		press:    certificate.Press{Key: c.Key, Renderer: c.Renderer, Seals: c.Seals},
 		examiner: certificate.NewExaminer(c.Trust, c.Renderer), audit: c.Audit, pseudonyms: c.Pseudonyms, store: c.Store, lifetime: c.Lifetime,
 		now: c.Now, log: c.Logger, exchanges: make(map[string]*Exchange), keys: make(map[string]*begun),
-		limits: make(map[catalog.CallerID]*rate.Limiter), fleet: c.Fleet, runner: c.Slot + "-" + rand.Text(),
+		limits: make(map[catalog.CallerID]*rate.Limiter), fleet: c.Fleet, runner: c.Slot + "-" + rand.Text(), post: postTime,
 	}
 	if s.fleet == nil {
 		s.fleet = fleet.InMemory()

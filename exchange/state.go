@@ -195,14 +195,20 @@ func (x *Exchange) waitsFor(legs []*leg, now time.Time) (last time.Time) {
 
 // defers notes that a part waits. Whoever finishes it has the person from the
 // store, so that no retry needs them here.
-func (x *Exchange) defers(pt *part, until, expires time.Time) {
+func (x *Exchange) defers(pt *part, until time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	pt.until, pt.gone = until, true
+	x.add(Event{Kind: "part.deferred", Part: pt.id})
+}
+
+// keepUntil lets the exchange live longer, for a part that waits.
+func (x *Exchange) keepUntil(expires time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	if expires.After(x.Expires) {
 		x.Expires = expires
 	}
-	x.add(Event{Kind: "part.deferred", Part: pt.id})
 }
 
 // undefers takes that back: nobody was asked.

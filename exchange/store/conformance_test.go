@@ -50,6 +50,7 @@ func conform(t *testing.T, open func(t *testing.T, c *clock) *Store) {
 		{"a deferral is finished once, when all answers are there", finishedOnce},
 		{"a deferral ends at its deadline, and its lease passes on", leasePassesOn},
 		{"a deleted exchange is not finished", deletedIsNotFinished},
+		{"what has its result is not finished again", releasedIsNotFinished},
 		{"a ticket shows what has come and what is waited for", ticketShows},
 		{"a manual number is its holder's", manualIsItsHolders},
 	} {

@@ -24,7 +24,8 @@ type Deferral struct {
 type PartRef struct{ ExchangeNo, Part string }
 
 // Defer notes a deferred part, and keeps the exchange, its results and its
-// tokens until d.Expires. It returns ErrSuperseded if the exchange is not
+// tokens until d.Expires. A part that is asked again loses its former result
+// and what is left of an earlier deferral: from now on it waits. It returns ErrSuperseded if the exchange is not
 // runner's (any more).
 func (s *Store) Defer(ctx context.Context, d Deferral, runner string) error {
 	if err := errors.Join(checkID("exchange number", d.ExchangeNo), checkID("part", d.Part)); err != nil {
@@ -50,8 +51,14 @@ func (s *Store) Defer(ctx context.Context, d Deferral, runner string) error {
 				return err
 			}
 		}
+		if _, err := endDeferral(ctx, tx, d.ExchangeNo, d.Part); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM result WHERE exchange_no = $1 AND part = $2`, d.ExchangeNo, d.Part); err != nil {
+			return err
+		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO deferral (exchange_no, part, context, legs, answered, deadline, leased_by, leased_until, expires)
-			VALUES ($1, $2, $3, $4, 0, $5, '', 0, $6) ON CONFLICT (exchange_no, part) DO NOTHING`,
+			VALUES ($1, $2, $3, $4, 0, $5, '', 0, $6)`,
 			d.ExchangeNo, d.Part, d.Context, d.Legs, d.Deadline.UnixMilli(), expires)
 		return err
 	})
@@ -120,13 +127,17 @@ func (s *Store) PutAnswer(ctx context.Context, exchangeNo, part, leg string, sea
 	})
 }
 
+// unresolved is said of a deferral whose part has no result: one that could not
+// be taken back after its part had ended stays behind until it expires.
+const unresolved = ` AND NOT EXISTS (SELECT 1 FROM result r WHERE r.exchange_no = deferral.exchange_no AND r.part = deferral.part)`
+
 // Due names parts that can be finished now, all answers there or the deadline
 // over, and that nobody holds; at most limit.
 func (s *Store) Due(ctx context.Context, limit int) ([]PartRef, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	rows, err := s.db.QueryContext(ctx, `SELECT exchange_no, part FROM deferral
-		WHERE (deadline <= $1 OR answered >= legs) AND leased_until <= $1 ORDER BY deadline LIMIT $2`, s.now().UnixMilli(), limit)
+		WHERE (deadline <= $1 OR answered >= legs) AND leased_until <= $1`+unresolved+` ORDER BY deadline LIMIT $2`, s.now().UnixMilli(), limit)
 	if err != nil {
 		return nil, unavailable("list deferrals", err)
 	}
@@ -147,7 +158,7 @@ func (s *Store) Due(ctx context.Context, limit int) ([]PartRef, error) {
 
 // Lease takes a part that can be finished, for holder until then, and returns
 // what has come, by leg. It returns ErrNotFound if there is nothing to finish,
-// or not yet, or another holds it.
+// or not yet, or another holds it, or the part has its result.
 func (s *Store) Lease(ctx context.Context, p PartRef, holder string, until time.Time) (d Deferral, answers map[string][]byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -155,7 +166,7 @@ func (s *Store) Lease(ctx context.Context, p PartRef, holder string, until time.
 	answers = make(map[string][]byte)
 	err = s.inTx(ctx, "lease deferral", func(tx *sql.Tx) error {
 		mine, err := changed(tx.ExecContext(ctx, `UPDATE deferral SET leased_by = $1, leased_until = $2
-			WHERE exchange_no = $3 AND part = $4 AND (deadline <= $5 OR answered >= legs) AND leased_until <= $5`,
+			WHERE exchange_no = $3 AND part = $4 AND (deadline <= $5 OR answered >= legs) AND leased_until <= $5`+unresolved,
 			holder, until.UnixMilli(), p.ExchangeNo, p.Part, s.now().UnixMilli()))
 		if err != nil {
 			return err
@@ -193,8 +204,8 @@ func answersOf(ctx context.Context, tx *sql.Tx, p PartRef, into map[string][]byt
 
 // PutDeferred ends a deferral with its result, in one transaction. ErrSuperseded
 // means that holder's lease has passed to another, who may have put it already,
-// or that the exchange was deleted: then nothing has changed. left says how
-// many parts of the exchange still wait.
+// that the part has another result, or that the exchange was deleted: then
+// nothing has changed. left says how many parts of the exchange still wait.
 func (s *Store) PutDeferred(ctx context.Context, r Result, holder string) (left int, err error) {
 	if err := r.check(); err != nil {
 		return 0, err
@@ -202,7 +213,7 @@ func (s *Store) PutDeferred(ctx context.Context, r Result, holder string) (left 
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	err = s.inTx(ctx, "end deferral", func(tx *sql.Tx) error {
-		mine, err := changed(tx.ExecContext(ctx, `UPDATE deferral SET leased_until = leased_until WHERE exchange_no = $1 AND part = $2 AND leased_by = $3`,
+		mine, err := changed(tx.ExecContext(ctx, `UPDATE deferral SET leased_until = leased_until WHERE exchange_no = $1 AND part = $2 AND leased_by = $3`+unresolved,
 			r.ExchangeNo, r.Part, holder))
 		if err != nil {
 			return err

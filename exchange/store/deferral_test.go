@@ -161,3 +161,26 @@ func manualIsItsHolders(t *testing.T, s *Store, c *clock) {
 	_, err = s.HeldBy(ctx, "S1", "li")
 	want(t, err, ErrNotFound)
 }
+
+// A deferral that was not taken back when its part ended does not end it again.
+func releasedIsNotFinished(t *testing.T, s *Store, c *clock) {
+	ctx, p, later := t.Context(), PartRef{"E1", "p"}, c.Now().Add(100*time.Hour)
+	begin(t, s, admission(c, "k", "r", "E1", "t1"), "", nil)
+	want(t, s.Defer(ctx, deferral(c, "E1", "p", 1), "gateway-a"), nil)
+	want(t, s.PutResult(ctx, result("E1", "p", "live", later), "gateway-a"), nil)
+	c.Advance(72 * time.Hour)
+	due(t, s, 0)
+	_, _, err := s.Lease(ctx, p, "h", c.Now().Add(time.Minute))
+	want(t, err, ErrNotFound)
+	want(t, s.Defer(ctx, deferral(c, "E1", "p", 1), "gateway-a"), nil) // asked again
+	parts(t, s, "E1", "")
+	want(t, s.PutAnswer(ctx, "E1", "p", "p.1", []byte("one")), nil)
+	_, _, err = s.Lease(ctx, p, "h", c.Now().Add(time.Minute))
+	want(t, err, nil)
+	want(t, s.PutResult(ctx, result("E1", "p", "live", later), "gateway-a"), nil)
+	_, err = s.PutDeferred(ctx, result("E1", "p", "second", later), "h")
+	want(t, err, ErrSuperseded)
+	if sealed, err := s.GetResult(ctx, "E1", "p"); err != nil || string(sealed) != "live" {
+		t.Fatalf("%q %v", sealed, err)
+	}
+}
