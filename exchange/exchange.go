@@ -142,7 +142,7 @@ func (s *Service) conclude(ctx context.Context, x *Exchange, pt *part, legs []*l
 	}
 	defer is.wipe()
 	if err == nil && pt.proof.Sensitive && !pt.denied {
-		mask(ctx, asked, answered)
+		Mask(ctx, asked, answered)
 	}
 	if err == nil && x.isForgotten() {
 		err = errForgotten
@@ -188,8 +188,9 @@ func maskedUntil(answered, ready time.Duration) time.Duration {
 	return due
 }
 
-// mask waits until then.
-func mask(ctx context.Context, asked time.Time, answered time.Duration) {
+// Mask waits until an answer about a sensitive proof, to a question that was asked
+// then and took the source so long, may be released; see maskedUntil.
+func Mask(ctx context.Context, asked time.Time, answered time.Duration) {
 	t := time.NewTimer(maskedUntil(answered, time.Since(asked)) - time.Since(asked))
 	defer t.Stop()
 	select {

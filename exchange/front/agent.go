@@ -93,6 +93,7 @@ func (a *Agent) Handle(ctx context.Context, attrs envelope.Attributes, body []by
 	if err := a.record(ctx, q, audit.PhaseIntent, ""); err != nil { // no log, no question to the department's system
 		return nil, err
 	}
+	asked := time.Now()
 	answer := a.ask(ctx, src, q)
 	for wait := again; isDeferred(attrs) && (answer.Refusal == Unreachable || answer.Refusal == TooLate) && sleep(ctx, wait); wait = min(2*wait, seldom) {
 		answer = a.ask(ctx, src, q)
@@ -100,12 +101,14 @@ func (a *Agent) Handle(ctx context.Context, attrs envelope.Attributes, body []by
 	if errors.Is(ctx.Err(), context.Canceled) { // this process stops; the deadline has not passed
 		return nil, ctx.Err()
 	}
+	answered := time.Since(asked)
 	r, use := a.seal(ctx, src, q, answer)
 	proof, _ := a.Release.Catalogue.Proof(q.Terms.Proof) // check found it
 	outcome := string(r.State) + string(r.Refusal)
 	if proof.Sensitive {
 		outcome = audit.OutcomeAnswered
-		r.pad = padStep(q) // the size would tell
+		r.pad = padStep(q)                  // the size would tell
+		exchange.Mask(ctx, asked, answered) // and so would the time that sealing took
 	}
 	if err := a.record(ctx, q, audit.PhaseDone, outcome, a.uses(q, proof, use)...); err != nil {
 		return nil, err
@@ -149,7 +152,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (a *Agent) ask(ctx context.Context, src catalog.Source, q Question) (r Reply) {
 	defer func() {
 		if p := recover(); p != nil {
-			a.Logger.Error("adapter panicked", "exchange", q.Terms.Exchange, "source", src.ID, "type", fmt.Sprintf("%T", p))
+			a.about(q).Error("adapter panicked", "source", src.ID, "type", fmt.Sprintf("%T", p))
 			r = Reply{Refusal: Failed}
 		}
 	}()
@@ -166,10 +169,19 @@ func (a *Agent) ask(ctx context.Context, src catalog.Source, q Question) (r Repl
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return Reply{Refusal: TooLate}
 	case err != nil:
-		a.Logger.Warn("source failed", "exchange", q.Terms.Exchange, "source", src.ID, "err", discreet(err, q.Person))
+		a.about(q).Warn("source failed", "source", src.ID, "err", discreet(err, q.Person))
 		return Reply{Refusal: Failed}
 	}
 	return a.granted(q, answer)
+}
+
+// about is the logger for what came of a question. Of a sensitive proof its lines
+// do not say whose, since they tell that something was found.
+func (a *Agent) about(q Question) *slog.Logger {
+	if proof, _ := a.Release.Catalogue.Proof(q.Terms.Proof); proof.Sensitive { // check found it
+		return a.Logger
+	}
+	return a.Logger.With("exchange", q.Terms.Exchange)
 }
 
 // discreet withholds the text of an adapter's error that, against the rule for
@@ -205,7 +217,7 @@ func (a *Agent) granted(q Question, answer exchange.Answer) Reply {
 			}
 		}
 		if err := a.Release.Catalogue.ValidateRecord(proof.Code, own); err != nil {
-			a.Logger.Warn("answer does not fit the proof", "exchange", q.Terms.Exchange, "source", q.Source, "err", err)
+			a.about(q).Warn("answer does not fit the proof", "source", q.Source, "err", err)
 			return Reply{Refusal: Failed}
 		}
 		r.Records = append(r.Records, exchange.Record{Number: rec.Number, Name: rec.Name, Fields: kept})

@@ -2,6 +2,7 @@ package front
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -132,6 +133,50 @@ func TestSensitiveAnswersLookAlike(t *testing.T) {
 		}
 		if want := map[string]int{"here": len(answers) - 1}[seal]; len(commitments) != want { // nothing is sealed in two cases
 			t.Errorf("seal %s: commitments %v", seal, commitments)
+		}
+	}
+}
+
+// The log's times and the reply's must not tell that a document was sealed.
+func TestSensitiveAnswersTakeTheSameTime(t *testing.T) {
+	const step = 100 * time.Millisecond
+	for name, a := range map[string]exchange.Answer{"found": found(registered()), "not found": {State: exchange.StateNotFound, DataTime: time.Now()}} {
+		d := newDesk(t)
+		d.Press = seals.press(t, ownSeal)
+		d.system.gives(a, nil)
+		q := ordered(cardRead(time.Now()).question(t, "X-1"))
+		q.Source, q.Terms.Proof = "ue-6", "UE-06"
+		if r := d.handle(attributes(q), q); r.State != a.State {
+			t.Fatalf("%s: %q %q", name, r.State, r.Refusal)
+		}
+		list := d.entries(audit.OpSourceCall)
+		if took := list[1].Open.Time - list[0].Open.Time; took < 2*step.Microseconds() {
+			t.Errorf("%s: %d µs from intent to result", name, took)
+		}
+	}
+}
+
+func TestLogLinesAboutSensitiveAnswersDoNotSayWhose(t *testing.T) {
+	unfit := registered()
+	delete(unfit, "status")
+	for proof, told := range map[catalog.ProofCode]bool{"UE-01": true, "UE-02": false} {
+		for name, says := range map[string]func(context.Context, exchange.Ask) (exchange.Answer, error){
+			"unfit record": func(context.Context, exchange.Ask) (exchange.Answer, error) { return found(unfit), nil },
+			"failure":      func(context.Context, exchange.Ask) (exchange.Answer, error) { return exchange.Answer{}, errors.New("HTTP 500") },
+			"panic":        func(context.Context, exchange.Ask) (exchange.Answer, error) { panic("row") },
+		} {
+			d := newDesk(t)
+			d.system.says(says)
+			q := cardRead(time.Now()).question(t, "X-1")
+			if q.Terms.Proof = proof; proof == "UE-02" {
+				q.Source = "ue-2"
+			}
+			if r := d.handle(attributes(q), q); r.Refusal != Failed {
+				t.Errorf("%s, %s: %q %q", proof, name, r.State, r.Refusal)
+			}
+			if said := d.logged.String(); !strings.Contains(said, "source=") || strings.Contains(said, "X-1") != told {
+				t.Errorf("%s, %s: %s", proof, name, said)
+			}
 		}
 	}
 }
