@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,8 +119,9 @@ func TestACardReadIsUsedOnceAcrossRestarts(t *testing.T) {
 
 func TestADamagedFileOfReadsIsRefused(t *testing.T) {
 	for name, text := range map[string]string{
-		"something else": "#!/bin/sh\n",
-		"damaged":        readsHead + "\nxx\n" + strings.Repeat("0", 32) + " " + strings.Repeat("0", 32) + " 1\n",
+		"something else":     "#!/bin/sh\n",
+		"damaged at its end": readsHead + "\nxx\n",
+		"damaged":            readsHead + "\nxx\n" + strings.Repeat("0", 32) + " " + strings.Repeat("0", 32) + " 1\n",
 	} {
 		path := filepath.Join(t.TempDir(), "reads")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -131,6 +133,60 @@ func TestADamagedFileOfReadsIsRefused(t *testing.T) {
 	}
 	if _, err := NewAgent(Config{Front: "hr-front", Release: release}); !errors.Is(err, ErrNoReads) {
 		t.Errorf("a front that would forget: %v", err)
+	}
+}
+
+// tornFile takes half of what is written while it is full.
+type tornFile struct {
+	appender
+	full bool
+}
+
+func (f *tornFile) WriteString(s string) (int, error) {
+	if !f.full {
+		return f.appender.WriteString(s)
+	}
+	n, _ := f.appender.WriteString(s[:len(s)/2])
+	return n, syscall.ENOSPC
+}
+
+func TestAReadIsNotForgottenBecauseOfOneThatCouldNotBeWritten(t *testing.T) {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := time.Now()
+	until := now.Add(time.Hour)
+	path := filepath.Join(t.TempDir(), "reads")
+	r, err := openReads(path, now)
+	must(err)
+	must(r.take("first", "X-1", now, until))
+	disk := &tornFile{r.file, true}
+	r.file = disk
+	if err := r.take("second", "X-2", now, until); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("a full disk: %v", err)
+	}
+	stopped, err := os.ReadFile(path) // as a crash would leave it
+	must(err)
+	disk.full = false
+	must(r.take("third", "X-3", now, until))
+	must(r.take("fourth", "X-4", now, until))
+	must(r.close())
+	went, err := os.ReadFile(path)
+	must(err)
+	for file, used := range map[string][]string{string(stopped): {"first"}, string(went): {"first", "third", "fourth"}} {
+		must(os.WriteFile(path, []byte(file), 0o600))
+		again, err := openReads(path, now)
+		must(err)
+		for _, nonce := range used {
+			if err := again.take(nonce, "X-9", now, until); !errors.Is(err, errUsed) {
+				t.Errorf("%s, of %v: %v", nonce, used, err)
+			}
+		}
+		must(again.take("second", "X-9", now, until))
+		must(again.close())
 	}
 }
 

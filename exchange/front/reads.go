@@ -1,11 +1,10 @@
 package front
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -25,14 +24,22 @@ import (
 //	yz-reads-1
 //	<32 hex: SM3("yizheng-read-v1" 0x0A nonce), cut> <32 hex: the same of nonce, 0x0A, exchange> <until, ms since 1970>
 //
-// A torn last line is one whose question was not asked.
+// A last line without its end is one whose question was not asked; it is cut off.
 type reads struct {
 	mu    sync.Mutex
 	used  map[string]use // by digest of the nonce
-	file  *os.File       // nil: memory only
+	file  appender       // nil: memory only
+	torn  bool           // the file's end is not known; it has to be rewritten
 	path  string
 	lines int // in the file
 	swept time.Time
+}
+
+// appender is the open file.
+type appender interface {
+	io.StringWriter
+	Sync() error
+	Close() error
 }
 
 type use struct {
@@ -64,20 +71,24 @@ func (r *reads) load(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	lines := bufio.NewScanner(bytes.NewReader(raw))
-	if !lines.Scan() || lines.Text() != readsHead {
+	lines := strings.SplitAfter(string(raw), "\n")
+	if lines[0] != readsHead+"\n" {
 		return fmt.Errorf("%s is no such file", filepath.Base(r.path))
 	}
-	for n := 2; lines.Scan(); n++ {
-		nonce, u, ok := parseUse(lines.Text())
-		switch {
-		case ok && now.Before(u.until):
+	for i, line := range lines[1:] {
+		line, whole := strings.CutSuffix(line, "\n")
+		if !whole { // the last one
+			break
+		}
+		nonce, u, ok := parseUse(line)
+		if !ok {
+			return fmt.Errorf("%s, line %d is damaged", filepath.Base(r.path), i+2)
+		}
+		if now.Before(u.until) {
 			r.used[nonce] = u
-		case !ok && lines.Scan(): // only the last line may be torn
-			return fmt.Errorf("%s, line %d is damaged", filepath.Base(r.path), n)
 		}
 	}
-	return lines.Err()
+	return nil
 }
 
 func parseUse(line string) (nonce string, u use, ok bool) {
@@ -156,17 +167,32 @@ func (r *reads) take(nonce, exchange string, now, until time.Time) error {
 		return nil
 	}
 	u = use{of, until}
-	if r.file != nil {
-		if _, err := r.file.WriteString(useLine(id, u)); err != nil {
-			return err
-		}
-		if err := r.file.Sync(); err != nil {
-			return err
-		}
-		r.lines++
+	if err := r.keep(useLine(id, u)); err != nil {
+		return err
 	}
 	r.used[id] = u
 	return nil
+}
+
+// keep makes a line durable. After a failure nobody knows how much of it is in
+// the file, to which the next one would be glued: that one needs a new file.
+func (r *reads) keep(line string) error {
+	if r.file == nil {
+		return nil
+	}
+	if r.torn {
+		if err := r.rewrite(); err != nil {
+			return err
+		}
+	}
+	_, err := r.file.WriteString(line)
+	if err == nil {
+		err = r.file.Sync()
+	}
+	if r.torn = err != nil; !r.torn {
+		r.lines++
+	}
+	return err
 }
 
 // sweep forgets what is over, and shrinks the file when most of it is.

@@ -162,8 +162,10 @@ func TestLogLinesAboutSensitiveAnswersDoNotSayWhose(t *testing.T) {
 	for proof, told := range map[catalog.ProofCode]bool{"UE-01": true, "UE-02": false} {
 		for name, says := range map[string]func(context.Context, exchange.Ask) (exchange.Answer, error){
 			"unfit record": func(context.Context, exchange.Ask) (exchange.Answer, error) { return found(unfit), nil },
-			"failure":      func(context.Context, exchange.Ask) (exchange.Answer, error) { return exchange.Answer{}, errors.New("HTTP 500") },
-			"panic":        func(context.Context, exchange.Ask) (exchange.Answer, error) { panic("row") },
+			"failure": func(context.Context, exchange.Ask) (exchange.Answer, error) {
+				return exchange.Answer{}, errors.New("HTTP 500")
+			},
+			"panic": func(context.Context, exchange.Ask) (exchange.Answer, error) { panic("row") },
 		} {
 			d := newDesk(t)
 			d.system.says(says)
