@@ -24,6 +24,7 @@ const manualKept = 30 * 24 * time.Hour
 type pickup struct {
 	number  string
 	earlier string // exchange in which it was given
+	silent  bool   // the log must not tell
 }
 
 // pickUp holds a 受理号 to person, item and proof. Whatever is wrong with it,
@@ -44,15 +45,17 @@ func (s *Service) pickUp(ctx context.Context, req Request, p *plan) error {
 	if err != nil {
 		return s.storeRefusal(err)
 	}
-	p.pickup = pickup{number: req.Pickup, earlier: earlier}
+	p.pickup = pickup{number: req.Pickup, earlier: earlier, silent: pt.proof.Sensitive}
 	pt.manual = req.Pickup // still pending: the number stays
 	return nil
 }
 
 // record notes in a record's closed half that a number was used, and in which
 // exchange it was given. The number itself is random and stays out of the log.
+// Of a sensitive proof nothing is noted: that a number was given in an earlier
+// exchange would tell its outcome.
 func (p pickup) record(e *audit.Entry) {
-	if p.number != "" {
+	if p.number != "" && !p.silent {
 		e.Closed.Reason, e.Closed.Object = "PICKUP", p.earlier
 		e.Closed.Digests = map[string]string{"manual": manualDigest(p.number)}
 	}

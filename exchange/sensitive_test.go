@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"yizheng/audit"
+	"yizheng/catalog"
 )
 
 // findings are all the things that a source can say of a sensitive proof.
@@ -172,5 +173,50 @@ func TestHolderOfASensitiveResultCanOpenItsCommitment(t *testing.T) {
 	}
 	if r.Number != "" || r.IssueReceipt != "" || len(r.Document) > 0 || r.Data != "" {
 		t.Errorf("a blank leaves: %+v", r.Number)
+	}
+}
+
+// That a number was used would tell that the first exchange ended by hand.
+func TestAPickUpOfASensitiveProofLooksLikeAnyExchange(t *testing.T) {
+	c := newCity(t)
+	c.sources["mr"].gives(c.state("mr", StatePending), nil)
+	number := c.part(c.ended(c.request("SECRET")), "MR-01").Manual
+	halves, manual := make(map[string]int), make(map[string]bool)
+	seen := len(c.entries(""))
+	for _, pickup := range []string{"", number} {
+		req := c.request("SECRET")
+		req.Proofs, req.Pickup = []catalog.ProofCode{"MR-01"}, pickup
+		x := c.ended(req)
+		if got := c.part(x, "MR-01").Manual; (got == number) != (pickup == number) {
+			t.Fatalf("picked up %q, given %q", pickup, got)
+		}
+		all := c.entries("")
+		for _, e := range all[seen:] {
+			o, closed := e.Open, e.Closed
+			if o.Op == audit.OpQuery && o.Phase == audit.PhaseDone {
+				continue // may come a moment later
+			}
+			o.ID, o.Time, o.Digest, o.Number, o.Exchange, o.Subjects, o.Prev, closed.Legs = "", 0, "", "", "", nil, nil, nil
+			for k, v := range closed.Digests {
+				manual[k+v] = true
+				closed.Digests[k] = fmt.Sprint(len(v))
+			}
+			for k, v := range closed.Commitments {
+				closed.Commitments[k] = fmt.Sprint(len(v))
+			}
+			halves[asJSON(t, o)+asJSON(t, closed)]++
+		}
+		seen = len(all)
+	}
+	for half, times := range halves {
+		if times != 2 {
+			t.Errorf("only in one of the exchanges: %s", half)
+		}
+	}
+	for _, e := range c.entries(audit.OpRelease) {
+		manual["manual"+e.Closed.Digests["manual"]] = true
+	}
+	if len(halves) < 3 || len(manual) != 3 {
+		t.Errorf("%d kinds of record, %d digests of three releases", len(halves), len(manual))
 	}
 }
