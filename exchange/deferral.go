@@ -281,11 +281,40 @@ func given(t time.Time) *time.Time {
 }
 
 // resume makes the exchange and its one part of a sealed deferral, as they were.
+// What makes it fail does not pass with time, but for fleet keys that cannot be
+// read now: those errors are not errLost.
 func (s *Service) resume(d store.Deferral) (*Exchange, *part, error) {
-	plain, err := s.fleet.Open(typeDeferral, d.Context)
+	plain, err := s.openDeferral(d.Context)
 	if err != nil {
-		return nil, nil, fmt.Errorf("resume: %w", err)
+		return nil, nil, err
 	}
+	x, pt, err := s.resumed(d, plain)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errLost, err)
+	}
+	return x, pt, nil
+}
+
+// errLost is returned for a deferral that cannot be gone on with under this catalogue.
+var errLost = errors.New("deferral is lost")
+
+// openDeferral looks again if the key is not known: another gateway may have
+// made it a moment ago.
+func (s *Service) openDeferral(sealed string) ([]byte, error) {
+	if plain, err := s.fleet.Open(typeDeferral, sealed); err == nil {
+		return plain, nil
+	}
+	if err := s.fleet.Look(); err != nil {
+		return nil, fmt.Errorf("resume: %w", err)
+	}
+	plain, err := s.fleet.Open(typeDeferral, sealed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errLost, err)
+	}
+	return plain, nil
+}
+
+func (s *Service) resumed(d store.Deferral, plain []byte) (*Exchange, *part, error) {
 	defer clear(plain)
 	w, err := decodeDeferral(plain)
 	if err != nil {
@@ -350,9 +379,7 @@ func (s *Service) rebuild(w deferralJSON, expires time.Time) (*Exchange, *part, 
 	outside := func(f string) bool { return !slices.Contains(g.Fields, f) }
 	pt.grant, pt.denied = g, !ok || !s.now().Before(g.NotAfter) || slices.ContainsFunc(w.Fields, outside)
 	for _, l := range w.Legs {
-		if err := s.rebuildLeg(pt, l); err != nil {
-			return nil, nil, err
-		}
+		s.rebuildLeg(pt, l)
 	}
 	x.plan.bind(x.Number, x.Request, w.Release)
 	return x, pt, nil
@@ -372,10 +399,10 @@ func (s *Service) matter(x *Exchange) error {
 	return nil
 }
 
-func (s *Service) rebuildLeg(pt *part, w deferredLegJSON) error {
+func (s *Service) rebuildLeg(pt *part, w deferredLegJSON) {
 	src, ok := s.release.Catalogue.Source(w.Source)
-	if !ok {
-		return fmt.Errorf("resume: no source %s in the catalogue any more", w.Source)
+	if !ok { // it has no connection any more, so that the leg ends as SOURCE_ERROR
+		src = catalog.Source{ID: w.Source, Department: pt.proof.Owner}
 	}
 	l := &leg{id: w.ID, source: src, millis: w.Millis}
 	if w.Until != 0 {
@@ -392,5 +419,4 @@ func (s *Service) rebuildLeg(pt *part, w deferredLegJSON) error {
 		}
 	}
 	pt.legs = append(pt.legs, l)
-	return nil
 }

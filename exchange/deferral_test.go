@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/exchange/fleet"
 	"yizheng/exchange/store"
 	"yizheng/identity/jose"
 )
@@ -510,6 +511,35 @@ func TestWhatCannotBeSentEndsLive(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What cannot be gone on with is recorded and done with, at once or at the
+// deadline, so that the answers after it are not held up.
+func TestALostDeferralHoldsNobodyUp(t *testing.T) {
+	a := newCity(t)
+	x := a.quiet(a.request("SLOW"))
+	b := *a
+	b.fleet = fleet.InMemory() // another fleet: its keys are gone
+	lost := b.twin()
+	a.ok(lost.Returned(context.Background(), a.answer(a.asked("DA-01.1"), a.slowly("D1"))))
+	if lost.refused() != 1 {
+		t.Error("the answer is not recorded")
+	}
+	stop, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	a.ok(a.Close(stop))
+	a.offset.Store(int64(72*time.Hour) + int64(time.Second))
+	lost.finish(context.Background(), store.PartRef{ExchangeNo: x.Number, Part: "DA-01"})
+	end := time.Now().Add(5 * time.Second) // the sweep may have it in hand
+	for _, err := a.store.Deferral(context.Background(), x.Number, "DA-01"); !errors.Is(err, store.ErrNotFound); _, err = a.store.Deferral(context.Background(), x.Number, "DA-01") {
+		if time.Now().After(end) {
+			t.Fatal("it waits for ever")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if ends := lost.entries(audit.OpRelease); len(ends) != 1 || ends[0].Open.Outcome != "WITHHELD" || ends[0].Open.Exchange != x.Number {
+		t.Errorf("%+v", ends)
+	}
 }
 
 func TestAPostThatUsesAllItsTimeIsTakenBack(t *testing.T) {

@@ -31,6 +31,10 @@ func (s *Service) Returned(ctx context.Context, r Returned) error {
 		return err
 	}
 	x, pt, err := s.resume(d)
+	if errors.Is(err, errLost) { // the next answers must not wait behind this one
+		s.log.Error("deferred part cannot be gone on with", "exchange", d.ExchangeNo, "part", d.Part, "err", err)
+		return s.recordStray(r, "LOST")
+	}
 	if err != nil {
 		return err
 	}
@@ -129,6 +133,9 @@ func (s *Service) finish(ctx context.Context, p store.PartRef) {
 	}
 	if err != nil {
 		s.log.Error("deferred part not finished", "exchange", p.ExchangeNo, "part", p.Part, "err", err)
+		if errors.Is(err, errLost) && !s.now().Before(d.Deadline) {
+			s.giveUp(ctx, d)
+		}
 		return
 	}
 	x.holder = s.runner
@@ -138,6 +145,21 @@ func (s *Service) finish(ctx context.Context, p store.PartRef) {
 		return
 	}
 	s.told(ctx, x, pt)
+}
+
+// giveUp ends, with its record, a part whose deadline is over and of which too
+// little is known to make a result: it is withheld.
+func (s *Service) giveUp(ctx context.Context, d store.Deferral) {
+	_, err := s.append(ctx, audit.Entry{
+		Open:   audit.Open{Op: audit.OpRelease, Phase: audit.PhaseFailed, Outcome: "WITHHELD", Exchange: d.ExchangeNo, Leg: d.Part},
+		Closed: audit.Closed{Node: s.slot, Reason: "LOST"},
+	})
+	if err == nil {
+		err = s.store.Undefer(ctx, d.ExchangeNo, d.Part)
+	}
+	if err != nil {
+		s.log.Error("deferred part not given up", "exchange", d.ExchangeNo, "part", d.Part, "err", err)
+	}
 }
 
 // collect ends the legs that waited: each with its answer, or with none.

@@ -193,6 +193,16 @@ func (k *Keys) Find(keyID string) *jose.Key {
 	return k.byID[keyID]
 }
 
+// Look reads the directory again, whenever that was done last.
+func (k *Keys) Look() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.c.Dir == "" {
+		return nil
+	}
+	return k.read()
+}
+
 // Today returns the symmetric key of the day now lies in, and its id.
 func (k *Keys) Today(now time.Time) (keyID string, key []byte, err error) {
 	pair, err := k.Current(now)
