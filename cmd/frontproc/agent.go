@@ -108,7 +108,7 @@ func (a *agent) open(ctx context.Context) error {
 		return err
 	}
 	worker, err := front.NewAgent(front.Config{Front: catalog.FrontID(c.Front), Release: release, GatewayKeys: gateways.byKey, Sources: sources, Press: press, Audit: a.audit,
-		Pseudonyms: pseudonyms, Reads: c.Reads, AllowSimulated: c.Mode == "demo", Logger: a.log})
+		Pseudonyms: pseudonyms, Reads: c.Reads, DeferredAge: c.DeferredAge, Deferring: c.DeferredWorkers, AllowSimulated: c.Mode == "demo", Logger: a.log})
 	if errors.Is(err, front.ErrNoReads) {
 		return errors.New("reads: 本前置机有可延时办理的数据源，须给出记录已用读卡的文件 / a source here can be deferred: name the file of used card reads")
 	}
@@ -214,9 +214,14 @@ func (k gatewayKeys) byKey(keyID string) *ecdsa.PublicKey {
 	return nil
 }
 
+// maxDeferred is how many deferred questions are taken and checked at once. Of
+// deferred_workers of them the department is asked; the others wait, checked: a
+// card read must be fresh when its question comes, not when it is its turn.
+const maxDeferred = 1024
+
 func (a *agent) openFerry(ctx context.Context, door front.Door, release uint64) error {
 	c := ferry.ServerConfig{Front: a.config.Front, Handle: door.Handle, Deferred: door.Agent.Deferred() > 0,
-		ParallelDeferred: a.config.DeferredWorkers, Logger: a.log,
+		ParallelDeferred: maxDeferred, Logger: a.log,
 		Describe: func(h *ferry.Heartbeat) { h.Release, h.Keys = release, []string{door.Key.ID()} }}
 	bus, err := a.openBus(ctx)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"path/filepath"
+	"time"
 
 	"yizheng/cmd/internal/assembly"
 )
@@ -37,6 +38,9 @@ type Config struct {
 	// DeferredWorkers is how many questions that may take days are worked on at
 	// once, besides live ones; the others wait. Default: 64.
 	DeferredWorkers int `yaml:"deferred_workers"`
+	// DeferredAge is how old a card read may be when a deferred question first
+	// comes here. Default: 1h.
+	DeferredAge time.Duration `yaml:"deferred_age"`
 	// Connections are the department's own systems.
 	Connections assembly.Connections `yaml:"connections"`
 }
@@ -85,6 +89,9 @@ func (c *Config) check(path string) error {
 	}
 	if c.DeferredWorkers < 0 {
 		f.add("deferred_workers", "不能为负", "must not be negative")
+	}
+	if c.DeferredAge < 0 {
+		f.add("deferred_age", "不能为负", "must not be negative")
 	}
 	c.Kafka.check(&f)
 	c.Spool.check(&f)

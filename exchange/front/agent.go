@@ -31,6 +31,8 @@ type Config struct {
 	AllowSimulated bool
 	Reads          string        // file of used card reads; needed if a department here may take days
 	MaxAge         time.Duration // longest time from card read to question; default 10 minutes
+	DeferredAge    time.Duration // the same to a deferred question's first arrival here; default 1 hour
+	Deferring      int           // deferred questions of which the department is asked at once; default 64
 	Now            func() time.Time
 	Logger         *slog.Logger
 }
@@ -40,6 +42,7 @@ type Agent struct {
 	Config
 	reads   *reads
 	longest time.Duration // that a department here may take
+	places  chan struct{} // one token for each deferred question that is asked
 }
 
 // ErrNoReads is returned for a front whose department may take days, and that
@@ -57,7 +60,13 @@ func NewAgent(c Config) (*Agent, error) {
 	if c.MaxAge == 0 {
 		c.MaxAge = 10 * time.Minute
 	}
-	a := &Agent{Config: c, longest: c.Release.Catalogue.LongestDeferred(func(s catalog.Source) bool { return s.Front == c.Front })}
+	if c.DeferredAge == 0 {
+		c.DeferredAge = time.Hour
+	}
+	if c.Deferring == 0 {
+		c.Deferring = 64
+	}
+	a := &Agent{Config: c, places: make(chan struct{}, c.Deferring), longest: c.Release.Catalogue.LongestDeferred(func(s catalog.Source) bool { return s.Front == c.Front })}
 	if a.longest > 0 && c.Reads == "" {
 		return nil, ErrNoReads
 	}
@@ -89,6 +98,14 @@ func (a *Agent) Handle(ctx context.Context, attrs envelope.Attributes, body []by
 	}
 	if err != nil {
 		return a.refuse(ctx, attrs, q, err)
+	}
+	if isDeferred(attrs) { // checked as it came; the department may be busy for long
+		select {
+		case a.places <- struct{}{}:
+			defer func() { <-a.places }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	if err := a.record(ctx, q, audit.PhaseIntent, ""); err != nil { // no log, no question to the department's system
 		return nil, err
@@ -256,11 +273,10 @@ func (a *Agent) check(attrs envelope.Attributes, q Question) (catalog.Source, er
 	if !ok || !known || src.Front != a.Front || !slices.Contains(proof.Sources, src.ID) {
 		return src, because("SOURCE", "source is not of this front, or not of the proof")
 	}
-	made, err := a.checkTime(attrs, src)
-	if err != nil {
+	if err := a.checkTime(attrs, src); err != nil {
 		return src, err
 	}
-	read, err := a.checkRead(q, made)
+	read, err := a.checkRead(q, isDeferred(attrs))
 	if err != nil {
 		return src, err
 	}
@@ -269,29 +285,31 @@ func (a *Agent) check(attrs envelope.Attributes, q Question) (catalog.Source, er
 
 const maxSkew = 30 * time.Second // between clocks
 
-// checkTime returns as of when the card read has to be fresh: now, or for a
-// deferred question when it was made. A gateway could state an earlier time,
-// but none that leaves the department less than the question's own deadline.
-func (a *Agent) checkTime(attrs envelope.Attributes, src catalog.Source) (time.Time, error) {
-	now := a.Now()
+// checkTime holds a deferred question to the time that its source is given.
+func (a *Agent) checkTime(attrs envelope.Attributes, src catalog.Source) error {
 	if !isDeferred(attrs) {
-		return now, nil
+		return nil
 	}
-	given := attrs.Deadline.Sub(attrs.SignedAt)
 	switch {
 	case src.Deferred == 0:
-		return now, because("DEFERRED", "this source is not asked with more time")
-	case attrs.SignedAt.After(now.Add(maxSkew)):
-		return now, because("DEFERRED", "question of a later time")
-	case given > time.Duration(src.Deferred)+maxSkew:
-		return now, because("DEFERRED", "deadline beyond what the source is given")
+		return because("DEFERRED", "this source is not asked with more time")
+	case attrs.SignedAt.After(a.Now().Add(maxSkew)):
+		return because("DEFERRED", "question of a later time")
+	case attrs.Deadline.Sub(attrs.SignedAt) > time.Duration(src.Deferred)+maxSkew:
+		return because("DEFERRED", "deadline beyond what the source is given")
 	}
-	return attrs.SignedAt, nil
+	return nil
 }
 
 // checkRead verifies that the person asked about has just shown their card, for this very matter.
-func (a *Agent) checkRead(q Question, made time.Time) (identity.VerifiedRead, error) {
+// "Just" is by this front's clock, whatever time a gateway has signed. A deferred
+// question that comes again, after a restart perhaps, was fresh when it first came.
+func (a *Agent) checkRead(q Question, deferred bool) (identity.VerifiedRead, error) {
 	c := a.Release.Catalogue
+	now, maxAge := a.Now(), a.MaxAge
+	if deferred {
+		maxAge = a.DeferredAge + a.longest // for one that comes again
+	}
 	v, err := identity.VerifyAttestation(q.Attestation, identity.AttestationPolicy{
 		GatewayKey: a.GatewayKeys,
 		AgentKey: func(ws, kid string) *ecdsa.PublicKey {
@@ -304,7 +322,7 @@ func (a *Agent) checkRead(q Question, made time.Time) (identity.VerifiedRead, er
 			w, ok := c.Workstation(catalog.WorkstationID(ws))
 			return ok && slices.Contains(w.SAMs, sam)
 		},
-		AllowSimulated: a.AllowSimulated, MaxSkew: maxSkew, MaxAge: a.MaxAge, Now: made,
+		AllowSimulated: a.AllowSimulated, MaxSkew: maxSkew, MaxAge: maxAge, Now: now,
 	})
 	if err != nil {
 		return v, &doubt{"CARD_READ", err}
@@ -321,14 +339,25 @@ func (a *Agent) checkRead(q Question, made time.Time) (identity.VerifiedRead, er
 	if string(commitment[:]) != string(q.Terms.Commitment) {
 		return v, because("COMMITMENT", "commitment is not that of the person")
 	}
-	return v, a.once(h.Nonce, q.Terms.Exchange)
+	if !deferred {
+		return v, a.once(h.Nonce, q.Terms.Exchange)
+	}
+	this := h.Nonce + "\n" + q.Terms.Digest().String()
+	old := now.Sub(time.UnixMilli(v.Attestation.ReadAt)) > a.DeferredAge+maxSkew
+	if old && !a.reads.knows(this, q.Terms.Exchange) {
+		return v, because("CARD_READ", "card was read too long before the question came")
+	}
+	if err := a.once(h.Nonce, q.Terms.Exchange); err != nil {
+		return v, err
+	}
+	return v, a.once(this, q.Terms.Exchange) // so that it is known when it comes again
 }
 
 // once refuses a card read that another exchange has used. It is remembered as
 // long as the slowest department here may still be asked on its strength.
 func (a *Agent) once(nonce, exchange string) error {
 	now := a.Now()
-	err := a.reads.take(nonce, exchange, now, now.Add(a.MaxAge+time.Minute+a.longest))
+	err := a.reads.take(nonce, exchange, now, now.Add(max(a.MaxAge, a.DeferredAge)+time.Minute+a.longest))
 	if errors.Is(err, errUsed) {
 		return &doubt{"CARD_READ_REUSED", err}
 	}

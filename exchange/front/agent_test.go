@@ -352,7 +352,7 @@ func TestUsedReadsAreForgottenWhenNobodyCouldUseThemAnyMore(t *testing.T) {
 	for i := range 3 {
 		d.ok(d.once(fmt.Sprint(i), "X"))
 	}
-	d.at(now.Add(d.Deferred() + d.MaxAge + 2*time.Minute))
+	d.at(now.Add(d.Deferred() + d.DeferredAge + 2*time.Minute))
 	d.ok(d.once("new", "X"))
 	if len(d.reads.used) != 1 {
 		t.Errorf("%d reads are remembered", len(d.reads.used))

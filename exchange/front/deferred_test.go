@@ -32,23 +32,26 @@ func (d *desk) reasons() (list []string) {
 	return list
 }
 
-func TestADeferredQuestionNeedsAReadThatWasFreshWhenItWasMade(t *testing.T) {
+func TestADeferredQuestionNeedsAReadThatIsFreshWhenItComes(t *testing.T) {
 	now := time.Now()
-	made := now.Add(-50 * time.Hour)
+	made := now.Add(-50 * time.Minute)
 	for name, test := range map[string]struct {
 		read   time.Time
 		change func(*envelope.Attributes, *Question)
 		reason string
 	}{
-		"fresh two days ago":      {made, nil, ""},
+		"fresh fifty minutes ago": {made, nil, ""},
 		"under an older release":  {made, func(a *envelope.Attributes, q *Question) { q.Terms.Release = 6; a.LegDigest = q.Terms.Digest() }, ""},
 		"under a later release":   {made, func(a *envelope.Attributes, q *Question) { q.Terms.Release = 8; a.LegDigest = q.Terms.Digest() }, "RELEASE"},
-		"stale already then":      {made.Add(-11 * time.Minute), nil, "CARD_READ"},
-		"read after the question": {made.Add(5 * time.Minute), nil, "CARD_READ"},
-		"of tomorrow":             {made, func(a *envelope.Attributes, _ *Question) { a.SignedAt = now.Add(time.Hour) }, "DEFERRED"},
-		"with too much time":      {made, func(a *envelope.Attributes, _ *Question) { a.Deadline = made.Add(73 * time.Hour) }, "DEFERRED"},
-		"deadline over":           {made, func(a *envelope.Attributes, _ *Question) { a.Deadline = now.Add(-time.Second) }, "DEADLINE"},
-		"live, with an old read":  {made, func(a *envelope.Attributes, _ *Question) { a.ReplyTo = "xg.rep.gw00" }, "CARD_READ"},
+		"over an hour old":        {now.Add(-62 * time.Minute), nil, "CARD_READ"},
+		"three days old, and signed as of then": {now.Add(-71 * time.Hour), func(a *envelope.Attributes, _ *Question) {
+			a.SignedAt, a.Deadline = now.Add(-71*time.Hour), now.Add(time.Hour)
+		}, "CARD_READ"},
+		"read in an hour":        {now.Add(time.Hour), nil, "CARD_READ"},
+		"of tomorrow":            {made, func(a *envelope.Attributes, _ *Question) { a.SignedAt = now.Add(time.Hour) }, "DEFERRED"},
+		"with too much time":     {made, func(a *envelope.Attributes, _ *Question) { a.Deadline = made.Add(73 * time.Hour) }, "DEFERRED"},
+		"deadline over":          {made, func(a *envelope.Attributes, _ *Question) { a.Deadline = now.Add(-time.Second) }, "DEADLINE"},
+		"live, with an old read": {made, func(a *envelope.Attributes, _ *Question) { a.ReplyTo = "xg.rep.gw00" }, "CARD_READ"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)
@@ -84,6 +87,41 @@ func TestASourceWithoutMoreTimeIsNotAskedWithMore(t *testing.T) {
 	}
 }
 
+// However long a department needs, the questions behind wait with a read that
+// was fresh when they came.
+func TestADeferredQuestionThatWaitsForItsTurnDoesNotGrowStale(t *testing.T) {
+	d := newDesk(t)
+	for range cap(d.places) {
+		d.places <- struct{}{}
+	}
+	now := time.Now()
+	d.at(now)
+	q := cardRead(now).question(t, "X-1")
+	body, err := q.encode()
+	d.ok(err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := d.Handle(ctx, deferred(q, now), body)
+		ended <- err
+	}()
+	mark := func() int { d.reads.mu.Lock(); defer d.reads.mu.Unlock(); return len(d.reads.used) }
+	for until := time.Now().Add(5 * time.Second); mark() < 2 && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
+	}
+	stop() // the process ends, and nothing is answered
+	if err := <-ended; !errors.Is(err, context.Canceled) || d.system.times() > 0 {
+		t.Fatalf("%v, asked %d times", err, d.system.times())
+	}
+	for range cap(d.places) {
+		<-d.places
+	}
+	d.at(now.Add(50 * time.Hour))
+	if got := d.handle(deferred(q, now), q); got.State != exchange.StateFound {
+		t.Errorf("in its turn: %q %v", got.Refusal, d.reasons())
+	}
+}
+
 // One card read, one exchange: live and deferred are one use of it, for as long
 // as anybody might be asked on its strength, also after a restart.
 func TestACardReadIsUsedOnceAcrossRestarts(t *testing.T) {
@@ -98,7 +136,7 @@ func TestACardReadIsUsedOnceAcrossRestarts(t *testing.T) {
 	}
 	raw, err := os.ReadFile(d.Reads)
 	d.ok(err)
-	if strings.Contains(string(raw), r.challenge.Nonce) || strings.Contains(string(raw), "X-1") || strings.Count(string(raw), "\n") != 2 {
+	if strings.Contains(string(raw), r.challenge.Nonce) || strings.Contains(string(raw), "X-1") || strings.Count(string(raw), "\n") != 3 {
 		t.Errorf("the file tells more than it has to:\n%s", raw)
 	}
 	d.ok(os.WriteFile(d.Reads, append(raw, "torn"...), 0o600)) // as a crash may leave it
@@ -106,14 +144,20 @@ func TestACardReadIsUsedOnceAcrossRestarts(t *testing.T) {
 	again, err := NewAgent(d.Config)
 	d.ok(err)
 	d.Agent = again
-	d.at(time.Now().Add(60 * time.Hour))
+	d.at(time.Now().Add(30 * time.Minute))
 	second := q
 	second.Terms.Exchange = "X-2"
 	if got := d.handle(deferred(second, time.Now()), second); got.Refusal != Denied || d.reasons()[0] != "CARD_READ_REUSED" {
 		t.Errorf("another exchange, after a restart: %q %v", got.State, d.reasons())
 	}
+	d.at(time.Now().Add(60 * time.Hour))
 	if got := d.handle(deferred(q, time.Now()), q); got.State != exchange.StateFound {
 		t.Errorf("the same exchange, after a restart: %q", got.Refusal)
+	}
+	other := q
+	other.Terms.Leg = "UE-01.2"
+	if got := d.handle(deferred(other, time.Now()), other); got.Refusal != Denied || d.reasons()[1] != "CARD_READ" {
+		t.Errorf("another question of the exchange, after days: %q %v", got.State, d.reasons())
 	}
 }
 

@@ -24,6 +24,9 @@ import (
 //	yz-reads-1
 //	<32 hex: SM3("yizheng-read-v1" 0x0A nonce), cut> <32 hex: the same of nonce, 0x0A, exchange> <until, ms since 1970>
 //
+// A deferred question has a second line with nonce, 0x0A, leg digest in place of
+// nonce: this question came when the read was fresh.
+//
 // A last line without its end is one whose question was not asked; it is cut off.
 type reads struct {
 	mu    sync.Mutex
@@ -193,6 +196,13 @@ func (r *reads) keep(line string) error {
 		r.lines++
 	}
 	return err
+}
+
+// knows reports whether a card read was used for an exchange.
+func (r *reads) knows(nonce, exchange string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.used[readDigest(nonce)].exchange == readDigest(nonce+"\n"+exchange)
 }
 
 // sweep forgets what is over, and shrinks the file when most of it is.
