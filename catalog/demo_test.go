@@ -81,6 +81,7 @@ func openTown(t *testing.T) *town {
 		t.Fatal(err)
 	}
 	for name, l := range v.systems.Databases {
+		l.Slow = nil // raw knows of it and need not wait
 		db, err := localdb.LoadMemory(t.Context(), name, l)
 		if err != nil {
 			t.Fatal(err)

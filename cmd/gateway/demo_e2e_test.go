@@ -251,7 +251,7 @@ func TestDemoStops(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.ends(tt.code)
-			if took := time.Since(began); took > 25*time.Second { // some fifteen processes, one after another
+			if took := time.Since(began); took > 15*time.Second {
 				t.Errorf("it took %v to stop", took)
 			}
 			// what is left can be used again

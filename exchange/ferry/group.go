@@ -95,7 +95,8 @@ func (g *group) drain(stop func()) {
 	g.hands.Wait()
 }
 
-// Setup skips what is too old to be of use, before the claims are read.
+// Setup skips what is too old to be of use, before the claims are read, so that
+// a backlog need not be fetched.
 func (g *group) Setup(s sarama.ConsumerGroupSession) error {
 	if g.config.SkipOlder <= 0 {
 		return nil
@@ -103,14 +104,10 @@ func (g *group) Setup(s sarama.ConsumerGroupSession) error {
 	since := time.Now().Add(-g.config.SkipOlder).UnixMilli()
 	for topic, partitions := range s.Claims() {
 		for _, p := range partitions {
-			// The end is asked for first: what is published in between is young.
-			offset, err := g.client.GetOffset(topic, p, sarama.OffsetNewest)
-			if err == nil {
-				var young int64
-				if young, err = g.client.GetOffset(topic, p, since); young >= 0 {
-					offset = min(offset, young)
-				}
-			}
+			// A broker looks for a time in the first segment that reaches so far. Where
+			// all of that has been erased, but is still there as a file, it finds nothing
+			// and says -1, whatever lies behind. So -1 skips nothing; take does.
+			offset, err := g.client.GetOffset(topic, p, since)
 			if err != nil {
 				return fmt.Errorf("find where to start in %s/%d: %w", topic, p, err)
 			}
@@ -128,7 +125,8 @@ func (g *group) Cleanup(sarama.ConsumerGroupSession) error { return nil }
 // ConsumeClaim reads one partition until it is taken away, ctx ends or a
 // handler wants its message again.
 func (g *group) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
-	c := &claimed{group: g, session: s, topic: claim.Topic(), partition: claim.Partition(), again: make(chan struct{})}
+	c := &claimed{group: g, session: s, topic: claim.Topic(), partition: claim.Partition(),
+		backlog: claim.HighWaterMarkOffset(), again: make(chan struct{})}
 	tick := time.NewTicker(assemblyTime / 4)
 	defer tick.Stop()
 	defer c.handOver()
@@ -158,6 +156,7 @@ type claimed struct {
 	session   sarama.ConsumerGroupSession
 	topic     string
 	partition int32
+	backlog   int64 // up to here records were there when the partition became ours
 	offsets   tracker
 	pieces    assembler
 	inHand    sync.WaitGroup
@@ -169,6 +168,10 @@ type claimed struct {
 // place. It returns false when the partition is to be given up.
 func (c *claimed) take(m Message) bool {
 	c.offsets.take(m.Offset)
+	if m.Offset < c.backlog && c.config.SkipOlder > 0 && time.Since(m.Time) > c.config.SkipOlder {
+		c.finish(m.Offset)
+		return true
+	}
 	m, offsets, whole := c.pieces.add(m, time.Now())
 	if !whole {
 		c.finish(offsets...)

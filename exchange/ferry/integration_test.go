@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/IBM/sarama"
 )
 
 // real uses the Apache Kafka that deploy/dev/kafka has started. Without it this
@@ -78,5 +80,64 @@ func TestFrontNeedsNoMoreThanItsGrants(t *testing.T) {
 	}
 	if err := gateway.ConsumeDirect(ctx, DirectConfig{Topic: RequestTopic(c.front()), Oldest: true}, nothing); err == nil {
 		t.Error("the gateway may read requests")
+	}
+}
+
+// A front that comes back finds a question that was published meanwhile also
+// where its topic has begun a new segment and nothing is left of the old one but
+// the file: brokers then find no record of any time.
+func TestNoQuestionIsSkippedBehindAnErasedSegment(t *testing.T) {
+	t.Parallel()
+	c := real(t)
+	k := c.ready(t)
+	topic := RequestTopic(c.front())
+	client, err := k.newClient("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { admin.Close() })
+	roll := "200" // ms
+	if err := admin.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{
+		"segment.ms": {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &roll}}, false); err != nil {
+		t.Fatal(err)
+	}
+	offset := func(at int64) int64 {
+		n, err := client.GetOffset(topic, 0, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	publish := func(text string) {
+		if err := k.Publish(t.Context(), Message{Topic: topic, Partition: 0, Body: []byte(text)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("done with")
+	erase := k.newEraser()
+	erase.upTo(topic, 0, 1)
+	eventually(t, "the first is erased", func() bool { return offset(sarama.OffsetOldest) == 1 })
+	erase.stop()
+	time.Sleep(400 * time.Millisecond)
+	publish("asked meanwhile")
+	if n := offset(time.Now().Add(-liveBacklog).UnixMilli()); n != -1 {
+		t.Logf("the broker finds record %d: this one would not have lost it", n)
+	}
+	got := make(chan string, 8)
+	running(t, func(ctx context.Context) error {
+		return k.ConsumeGroup(ctx, GroupConfig{Group: c.front(), Topics: []string{topic}, SkipOlder: liveBacklog},
+			func(_ context.Context, m Message) error { got <- string(m.Body); return nil })
+	})
+	select {
+	case text := <-got:
+		if text != "asked meanwhile" {
+			t.Errorf("got %q", text)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the question was skipped")
 	}
 }

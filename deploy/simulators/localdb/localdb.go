@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -29,7 +28,8 @@ func LoadMemory(ctx context.Context, name string, d systems.Database) (*sql.DB, 
 		return nil, fmt.Errorf("localdb: %q is not a plain name", name)
 	}
 	// memdb is SQLite's own memory file system: one database per name and
-	// process, there while a connection is open. The suffix keeps two of them apart.
+	// process, there while a connection is open. Those of a pool come and go, so
+	// one is kept beside it. The suffix keeps two databases apart.
 	dsn := "file:/" + name + "-" + rand.Text() + "?vfs=memdb&_pragma=temp_store(2)"
 	writer, err := sql.Open("sqlite", dsn)
 	if err != nil {
@@ -40,13 +40,11 @@ func LoadMemory(ctx context.Context, name string, d systems.Database) (*sql.DB, 
 	if err := fill(ctx, writer, d.Tables); err != nil {
 		return nil, err
 	}
-	reader := sql.OpenDB(connector{writer.Driver(), dsn + "&_pragma=query_only(1)", d.Slow})
-	reader.SetConnMaxLifetime(0)
-	reader.SetConnMaxIdleTime(0)
-	if err := reader.PingContext(ctx); err != nil { // this connection keeps the database alive
-		return nil, errors.Join(fmt.Errorf("localdb: %w", err), reader.Close())
+	anchor, err := writer.Driver().Open(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("localdb: %w", err)
 	}
-	return reader, nil
+	return sql.OpenDB(connector{writer.Driver(), dsn + "&_pragma=query_only(1)", d.Slow, anchor}), nil
 }
 
 var (

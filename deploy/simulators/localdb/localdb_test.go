@@ -41,6 +41,21 @@ func TestLoadMemory_SharedByConnectionsAndReadOnly(t *testing.T) {
 	}
 }
 
+func TestLoadMemory_LastsWhenAllConnectionsOfThePoolAreClosed(t *testing.T) {
+	db, err := LoadMemory(t.Context(), "fund", systems.Database{Tables: sample})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxIdleConns(-1)
+	for range 2 {
+		var n int
+		if err := db.QueryRow(`SELECT count(*) FROM account`).Scan(&n); err != nil || n != 1 {
+			t.Errorf("%d rows, %v", n, err)
+		}
+	}
+}
+
 func TestLoadMemory_SameNameTwiceIsTwoDatabases(t *testing.T) {
 	a, err := LoadMemory(t.Context(), "fund", systems.Database{Tables: sample})
 	if err != nil {

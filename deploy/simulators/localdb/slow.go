@@ -13,7 +13,11 @@ type connector struct {
 	driver driver.Driver
 	dsn    string
 	slow   map[string]time.Duration // by number
+	anchor driver.Conn              // keeps the database alive
 }
+
+// Close is called when the pool is closed.
+func (c connector) Close() error { return c.anchor.Close() }
 
 func (c connector) Driver() driver.Driver { return c.driver }
 
