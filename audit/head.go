@@ -13,7 +13,6 @@ import (
 
 	"github.com/emmansun/gmsm/sm2"
 	"github.com/emmansun/gmsm/sm3"
-	"github.com/emmansun/gmsm/smx509"
 )
 
 // A Signer signs heads with the log's SM2 key. SignMessage returns the ASN.1
@@ -22,17 +21,6 @@ import (
 type Signer interface {
 	Public() *ecdsa.PublicKey
 	SignMessage(msg []byte) ([]byte, error)
-}
-
-// KeyID names a public key: the first 16 bytes, in lower hex, of the SM3 of
-// its DER SubjectPublicKeyInfo.
-func KeyID(pub *ecdsa.PublicKey) (string, error) {
-	der, err := smx509.MarshalPKIXPublicKey(pub)
-	if err != nil {
-		return "", fmt.Errorf("audit: key id: %w", err)
-	}
-	sum := sm3.Sum(der)
-	return hex.EncodeToString(sum[:16]), nil
 }
 
 // signatureType is the type of our note signatures: 0xff, which the signed

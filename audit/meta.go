@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/emmansun/gmsm/sm3"
-	"github.com/emmansun/gmsm/smx509"
 )
 
 const metaFormat = "yizheng-audit/1"
@@ -50,9 +49,9 @@ func newMeta(c Config, now int64) (meta, error) {
 	if err != nil {
 		return meta{}, err
 	}
-	der, err := smx509.MarshalPKIXPublicKey(c.Signer.Public())
+	der, err := marshalKey(c.Signer.Public())
 	if err != nil {
-		return meta{}, fmt.Errorf("audit: public key: %w", err)
+		return meta{}, err
 	}
 	return meta{
 		Format: metaFormat, Origin: c.Origin, Shard: Quarter(time.UnixMicro(now)), Hash: "SM3", Created: now,

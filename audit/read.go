@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"errors"
@@ -37,35 +38,73 @@ func segmentFirst(name string) (uint64, error) {
 // Prove recomputes the whole tree, but leaves it to VerifyDir to judge the
 // rest of the directory.
 func Prove(dir string, index uint64, keys ...*ecdsa.PublicKey) (Stored, Receipt, error) {
+	found, head, err := prove(dir, keys, func(s *Stored) (bool, error) {
+		if s.Index != index {
+			return false, nil
+		}
+		return true, s.decode()
+	})
+	switch {
+	case err != nil:
+		return Stored{}, Receipt{}, err
+	case len(found) == 0:
+		return Stored{}, Receipt{}, fmt.Errorf("%w: entry %d, log has %d", ErrRange, index, head.Size)
+	}
+	return found[0].Stored, found[0].Receipt, nil
+}
+
+// Proven is an entry with its proof.
+type Proven struct {
+	Stored
+	Receipt Receipt
+}
+
+// ProveEach is Prove for all entries that want chooses, under one head, which
+// it returns too. They are held in memory.
+func ProveEach(dir string, want func(Stored) bool, keys ...*ecdsa.PublicKey) ([]Proven, SignedHead, error) {
+	return prove(dir, keys, func(s *Stored) (bool, error) {
+		err := s.decode()
+		return err == nil && want(*s), err
+	})
+}
+
+func prove(dir string, keys []*ecdsa.PublicKey, want func(*Stored) (bool, error)) ([]Proven, SignedHead, error) {
 	d, err := openDir(dir, keys)
 	if err != nil {
-		return Stored{}, Receipt{}, err
+		return nil, SignedHead{}, err
 	}
-	var found *Stored
+	var found []Proven
 	tree := &tileStore{}
 	err = d.frames(func(f *frame, _ string, _ int64) error {
 		return d.chain.follow(f, func(s *Stored) error {
-			if s.Index == index {
-				found = s
+			wanted, err := want(s)
+			if err != nil {
+				return fmt.Errorf("entry %d: %w", s.Index, err)
+			}
+			if wanted {
+				mine := *s // the segment need not stay in memory for it
+				mine.OpenJSON, mine.ClosedJSON = bytes.Clone(s.OpenJSON), bytes.Clone(s.ClosedJSON)
+				found = append(found, Proven{Stored: mine})
 			}
 			return nil
 		}, func(level uint, _ uint64, h *Hash) { tree.add(level, *h) })
 	})
 	if err != nil {
-		return Stored{}, Receipt{}, err
+		return nil, SignedHead{}, err
 	}
-	if found == nil {
-		return Stored{}, Receipt{}, fmt.Errorf("%w: entry %d, log has %d", ErrRange, index, d.chain.last.Size)
+	head := d.head()
+	for i := range found {
+		p := &found[i]
+		path, err := inclusionPath(p.Index, head.Size, tree.node)
+		if err != nil {
+			return nil, SignedHead{}, err
+		}
+		p.Receipt = Receipt{Origin: d.meta.Origin, Index: p.Index, Leaf: p.Leaf, Head: head, Proof: path}
+		if err := p.Receipt.Verify(d.pub, p.Leaf); err != nil {
+			return nil, SignedHead{}, err
+		}
 	}
-	if err := found.decode(); err != nil {
-		return Stored{}, Receipt{}, fmt.Errorf("entry %d: %w", index, err)
-	}
-	path, err := inclusionPath(index, d.chain.last.Size, tree.node)
-	if err != nil {
-		return Stored{}, Receipt{}, err
-	}
-	r := Receipt{Origin: d.meta.Origin, Index: index, Leaf: found.Leaf, Head: d.head(), Proof: path}
-	return *found, r, r.Verify(d.pub, found.Leaf)
+	return found, head, nil
 }
 
 // Each calls fn with every entry of a log's directory, in order, without the

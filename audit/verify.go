@@ -32,6 +32,11 @@ type VerifyOptions struct {
 	// MaxPending is how old an intent without outcome may be before a warning.
 	// Default 15 minutes.
 	MaxPending time.Duration
+	// Entry, if not nil, sees every entry in order, and Head every head after
+	// the entries under it. What they have seen is what was signed only if the
+	// report is OK. The Stored's bytes must not be changed.
+	Entry func(*Stored)
+	Head  func(Head)
 }
 
 // NoIndex is the Index of a problem that no entry is concerned with.

@@ -62,6 +62,9 @@ func (v *verifier) segment(ctx context.Context, name string, lastOne bool) error
 		v.heads[f.head.Size], v.sigs[f.head.Size] = f.head, f.sig
 		v.d.sig = f.sig
 		sigs.check(f, off)
+		if v.o.Head != nil {
+			v.o.Head(f.head)
+		}
 		return nil
 	})
 	sigs.wait(v)
@@ -144,6 +147,9 @@ func (v *verifier) entry(s *Stored) error {
 		v.quarantined[q.Name] = q
 	}
 	v.pair(s.Index, o)
+	if v.o.Entry != nil {
+		v.o.Entry(s)
+	}
 	return nil
 }
 

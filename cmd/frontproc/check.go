@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/auditor"
 	"yizheng/catalog"
 	"yizheng/cmd/internal/assembly"
 	"yizheng/exchange/ferry"
@@ -121,7 +122,7 @@ func (c *Config) checkAudit() error {
 	if err := assembly.Writable(c.Audit.Dir); err != nil {
 		return err
 	}
-	shards, err := assembly.Shards(c.Audit.Dir)
+	shards, err := auditor.Shards(c.Audit.Dir)
 	if err != nil {
 		return err
 	}

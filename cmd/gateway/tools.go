@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/auditor"
 	"yizheng/cmd/gateway/setup"
 	"yizheng/cmd/internal/assembly"
 	"yizheng/identity/jose"
@@ -127,7 +128,7 @@ func auditVerify(ctx context.Context, args []string, out io.Writer) error {
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
-	o := assembly.ChainOptions{Live: *live, MinSize: *minSize, Partial: *partial}
+	o := auditor.Options{Live: *live, MinSize: *minSize, Partial: *partial}
 	var err error
 	if o.Keys, err = keyList(*key); err != nil {
 		return err
@@ -139,7 +140,7 @@ func auditVerify(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	good, err := assembly.VerifyChain(ctx, dirs, o, func(dir string, r audit.Report) error {
+	good, err := auditor.VerifyChain(ctx, dirs, o, func(dir string, r audit.Report) error {
 		if *asJSON {
 			return json.NewEncoder(out).Encode(r)
 		}
@@ -187,7 +188,7 @@ func logDirs(dir string) ([]string, error) {
 	if _, err := os.Stat(filepath.Join(dir, "log.json")); err == nil {
 		return []string{dir}, nil
 	}
-	names, err := assembly.Shards(dir)
+	names, err := auditor.Shards(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -5,12 +5,11 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/auditor"
 )
 
 // issuedFor is how long the documents of earlier quarters can still be looked
@@ -31,7 +30,7 @@ var ErrClock = errors.New("时钟与审计日志不符，请校时 / clock and a
 // A process that runs across the turn of a quarter keeps its shard until it is restarted.
 func OpenShard(ctx context.Context, dir, origin string, now time.Time, c audit.Config) (*audit.Log, error) {
 	present := audit.Quarter(now)
-	shards, err := Shards(dir)
+	shards, err := auditor.Shards(dir)
 	if err != nil { // one that is missing, too: a mistyped path must not begin a second log
 		return nil, err
 	}
@@ -57,45 +56,10 @@ func OpenShard(ctx context.Context, dir, origin string, now time.Time, c audit.C
 	return l, err
 }
 
-// Shards lists the quarters below dir that have a log, oldest first.
-func Shards(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir) // sorts by name
-	if err != nil {
-		return nil, fmt.Errorf("审计目录读不了，须先建好 / audit directory, which has to exist: %w", err)
-	}
-	quarter := regexp.MustCompile(`^[0-9]{4}q[1-4]$`)
-	var list []string
-	for _, e := range entries {
-		if !quarter.MatchString(e.Name()) {
-			continue
-		}
-		there, err := isShard(filepath.Join(dir, e.Name()))
-		if err != nil {
-			return nil, fmt.Errorf("audit directory: %w", err)
-		}
-		if there {
-			list = append(list, e.Name())
-		}
-	}
-	return list, nil
-}
-
-// isShard tells a log from a directory whose making was cut short: log.json
-// comes first of all. A log that has lost it is still one, and damaged.
-func isShard(dir string) (bool, error) {
-	for _, name := range []string{"log.json", "checkpoint", "checkpoints.log", "heads/last"} {
-		_, err := os.Lstat(filepath.Join(dir, name))
-		if !errors.Is(err, os.ErrNotExist) {
-			return err == nil, err
-		}
-	}
-	return false, nil
-}
-
 // EarlierShards opens the sealed quarters before the present one whose
 // documents may still be valid, oldest first.
 func EarlierShards(ctx context.Context, dir string, now time.Time, keys ...*ecdsa.PublicKey) ([]*audit.Archive, error) {
-	shards, err := Shards(dir)
+	shards, err := auditor.Shards(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/auditor"
 	"yizheng/identity/jose"
 )
 
@@ -95,16 +96,16 @@ func (n *node) must(err error) {
 }
 
 // verify returns all problems and warnings of the shards, and whether they are good.
-func (n *node) verify(o ChainOptions) (bool, string) {
+func (n *node) verify(o auditor.Options) (bool, string) {
 	n.t.Helper()
 	o.Keys = append(o.Keys, n.key.Public())
-	names, err := Shards(n.dir)
+	names, err := auditor.Shards(n.dir)
 	n.must(err)
 	for i := range names {
 		names[i] = n.in(names[i])
 	}
 	var said []string
-	good, err := VerifyChain(context.Background(), names, o, func(_ string, r audit.Report) error {
+	good, err := auditor.VerifyChain(context.Background(), names, o, func(_ string, r audit.Report) error {
 		for _, p := range append(r.Problems, r.Warnings...) {
 			said = append(said, p.String())
 		}
@@ -120,11 +121,11 @@ func TestOpenShard_QuartersFormAChain(t *testing.T) {
 	n.run(summer.AddDate(0, 1, 0), "B") // the same quarter: the same shard
 	n.run(autumn, "C")
 	n.run(winter, "D")
-	shards, err := Shards(n.dir)
+	shards, err := auditor.Shards(n.dir)
 	if err != nil || !slices.Equal(shards, []string{"2026q3", "2026q4", "2027q1"}) {
 		t.Fatalf("shards %v, %v", shards, err)
 	}
-	if good, said := n.verify(ChainOptions{}); !good {
+	if good, said := n.verify(auditor.Options{}); !good {
 		t.Error(said)
 	}
 }
@@ -187,7 +188,7 @@ func TestOpenShard_GoesOnAfterACrash(t *testing.T) {
 			n.run(summer, "A")
 			test.crash(n)
 			n.run(autumn, "C")
-			if good, said := n.verify(ChainOptions{}); !good {
+			if good, said := n.verify(auditor.Options{}); !good {
 				t.Error(said)
 			}
 			meta := string(n.read("2026q4/log.json"))
@@ -314,13 +315,13 @@ func TestVerifyChain_FindsMissingQuartersAndRewoundLogs(t *testing.T) {
 			copied := &node{t, t.TempDir(), n.key}
 			copied.must(os.CopyFS(copied.dir, os.DirFS(n.dir)))
 			test.change(copied)
-			good, said := copied.verify(ChainOptions{Known: test.known, Partial: test.partial})
+			good, said := copied.verify(auditor.Options{Known: test.known, Partial: test.partial})
 			if good != test.good || !strings.Contains(said, test.says) || test.says == "" && said != "" {
 				t.Errorf("good %v: %s", good, said)
 			}
 		})
 	}
-	if _, err := VerifyChain(context.Background(), nil, ChainOptions{Known: [][]byte{q3, q3}}, nil); err == nil {
+	if _, err := auditor.VerifyChain(context.Background(), nil, auditor.Options{Known: [][]byte{q3, q3}}, nil); err == nil {
 		t.Error("two checkpoints of one shard were taken")
 	}
 }

@@ -1,4 +1,4 @@
-package assembly
+package auditor
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"yizheng/audit"
 )
 
-// ChainOptions says what the shards of a log are held against.
-type ChainOptions struct {
+// Options says what the shards of a log are held against.
+type Options struct {
 	Keys    []*ecdsa.PublicKey // pinned
 	MinSize uint64             // least number of entries of the last shard
 	Live    bool               // the last shard is being written
@@ -28,7 +28,7 @@ type ChainOptions struct {
 // to a known checkpoint, unless a partial log is asked for. each gets every
 // report, with the problems of the chain among the others; good tells whether
 // there is none. An error means that something could not be read.
-func VerifyChain(ctx context.Context, dirs []string, o ChainOptions, each func(dir string, r audit.Report) error) (good bool, err error) {
+func VerifyChain(ctx context.Context, dirs []string, o Options, each func(dir string, r audit.Report) error) (good bool, err error) {
 	known, err := readKnown(o.Known)
 	if err != nil {
 		return false, err
@@ -79,7 +79,7 @@ func readKnown(notes [][]byte) (map[string]checkpoint, error) {
 
 // verifyShard checks one shard; which one the known checkpoints are of is
 // only known once its origin is.
-func verifyShard(ctx context.Context, dir string, o ChainOptions, known map[string]checkpoint, last bool) (audit.Report, error) {
+func verifyShard(ctx context.Context, dir string, o Options, known map[string]checkpoint, last bool) (audit.Report, error) {
 	v := audit.VerifyOptions{Keys: o.Keys, Live: o.Live && last}
 	if last {
 		v.MinSize = o.MinSize

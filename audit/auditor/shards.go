@@ -1,0 +1,44 @@
+package auditor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+)
+
+// Shards lists the quarters below dir that have a log, oldest first.
+func Shards(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir) // sorts by name
+	if err != nil {
+		return nil, fmt.Errorf("审计目录读不了 / audit directory cannot be read: %w", err)
+	}
+	quarter := regexp.MustCompile(`^[0-9]{4}q[1-4]$`)
+	var list []string
+	for _, e := range entries {
+		if !quarter.MatchString(e.Name()) {
+			continue
+		}
+		there, err := isShard(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("audit directory: %w", err)
+		}
+		if there {
+			list = append(list, e.Name())
+		}
+	}
+	return list, nil
+}
+
+// isShard tells a log from a directory whose making was cut short: log.json
+// comes first of all. A log that has lost it is still one, and damaged.
+func isShard(dir string) (bool, error) {
+	for _, name := range []string{"log.json", "checkpoint", "checkpoints.log", "heads/last"} {
+		_, err := os.Lstat(filepath.Join(dir, name))
+		if !errors.Is(err, os.ErrNotExist) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
