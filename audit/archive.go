@@ -61,6 +61,12 @@ func (a *Archive) Head() SignedHead { return a.log.Head() }
 // Origin is the shard's name.
 func (a *Archive) Origin() string { return a.log.Origin() }
 
+// NewReader begins at entry from, which may be the shard's size. Close it.
+func (a *Archive) NewReader(from uint64) *Reader { return a.log.NewReader(from) }
+
+// Receipt proves an entry under the final head.
+func (a *Archive) Receipt(index uint64) (Receipt, error) { return a.log.Receipt(index) }
+
 // Entry reads one entry and proves it under the final head.
 func (a *Archive) Entry(ctx context.Context, index uint64) (Stored, Receipt, error) {
 	var s Stored

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +17,9 @@ type Reader struct {
 	l    *Log
 	next uint64
 
-	seg file
-	off int64 // of the next frame in seg
+	seg  file
+	name string // of seg
+	off  int64  // of the next frame in seg
 
 	tile       []Hash // the last full tile read, for entries whose hashes are on disk already
 	tileNumber uint64
@@ -52,6 +54,40 @@ func (r *Reader) upTo(ctx context.Context, size uint64, fn func(Stored) error) (
 		}
 	}
 	return r.next, nil
+}
+
+// Entry reads one entry, which need not be the next one; Next goes on after it.
+// Several asked for in ascending order cost one pass over their segments.
+func (r *Reader) Entry(ctx context.Context, index uint64) (Stored, error) {
+	var found Stored
+	if size := r.l.Head().Size; index >= size {
+		return found, fmt.Errorf("%w: entry %d, log has %d", ErrRange, index, size)
+	}
+	if err := r.seek(index); err != nil {
+		return found, err
+	}
+	_, err := r.upTo(ctx, index+1, func(s Stored) error {
+		found = s
+		return nil
+	})
+	return found, err
+}
+
+// seek goes to the segment that holds entry index, and on in the present one if it can.
+func (r *Reader) seek(index uint64) error {
+	behind := index < r.next
+	r.next = index
+	if r.seg == nil {
+		return nil
+	}
+	name, err := r.holding()
+	if err != nil || name == r.name && !behind {
+		return err
+	}
+	if err := r.Close(); err != nil {
+		return fmt.Errorf("audit: reading segment: %w", err)
+	}
+	return r.enter(name)
 }
 
 // Close lets the segment go.
@@ -90,6 +126,9 @@ func (r *Reader) frame() (*frame, error) {
 		}
 	}
 	for {
+		if err := r.skip(); err != nil {
+			return nil, fmt.Errorf("%w: from entry %d on: %w", ErrDamaged, r.next, err)
+		}
 		f, err := r.at(r.off)
 		switch {
 		case errors.Is(err, errNoFrame): // durable, so it is in the next segment
@@ -104,6 +143,33 @@ func (r *Reader) frame() (*frame, error) {
 			r.off += f.length
 		}
 	}
+}
+
+// skip goes over frames that end before entry next, reading only their headers
+// and the lengths of their signatures. It stops where it does not see one.
+func (r *Reader) skip() error {
+	head, length := make([]byte, headerLen), make([]byte, 2)
+	for {
+		if _, err := r.seg.ReadAt(head, r.off); err != nil {
+			return ignoreEOF(err)
+		}
+		h, err := parseHeader(head)
+		if err != nil || h.first+uint64(h.count) > r.next {
+			return nil // whoever reads the frame says what is wrong with it
+		}
+		at := int64(headerLen + h.body + headLen)
+		if _, err := r.seg.ReadAt(length, r.off+at); err != nil {
+			return ignoreEOF(err)
+		}
+		r.off += alignUp(at + 2 + int64(binary.BigEndian.Uint16(length)) + 4)
+	}
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 // at reads the frame at an offset: its header, then as much as it can take.
@@ -130,24 +196,32 @@ func (r *Reader) at(off int64) (*frame, error) {
 	return parseFrame(r.l.cfg.Origin, b[:n])
 }
 
-// open finds the segment that holds entry next.
+// open opens the segment that holds entry next.
 func (r *Reader) open() error {
+	name, err := r.holding()
+	if err != nil {
+		return err
+	}
+	return r.enter(name)
+}
+
+// holding names the segment that holds entry next.
+func (r *Reader) holding() (in string, err error) {
 	entries, err := r.l.cfg.files.ReadDir(r.l.wal.dir)
 	if err != nil {
-		return fmt.Errorf("audit: reading wal: %w", err)
+		return "", fmt.Errorf("audit: reading wal: %w", err)
 	}
 	names, _ := segments(entries)
-	var in string
 	for _, name := range names {
 		first, err := segmentFirst(name)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if first <= r.next {
 			in = name
 		}
 	}
-	return r.enter(in)
+	return in, nil
 }
 
 // turn goes to the segment that begins with entry next.
@@ -163,7 +237,7 @@ func (r *Reader) enter(name string) error {
 	if err != nil {
 		return fmt.Errorf("%w: from entry %d on: %w", ErrDamaged, r.next, err)
 	}
-	r.seg, r.off = seg, 0
+	r.seg, r.name, r.off = seg, name, 0
 	return nil
 }
 

@@ -14,13 +14,20 @@ import (
 const batch = 4096
 
 // Follow indexes what is in the log and then what comes, looking every so
-// often, and merges full files beside it, until ctx ends. An index that is
-// ahead of the log belongs to another one: ErrAhead.
-func (x *Index) Follow(ctx context.Context, l *audit.Log, every time.Duration) error {
-	if x.Next() > l.Head().Size {
-		return ErrAhead
+// often, and merges full files beside it, until ctx ends or the log's last
+// entry, log.close, is indexed. An index that does not fit the log is not gone
+// on with: ErrAhead or ErrForeign.
+func (x *Index) Follow(ctx context.Context, l Shard, every time.Duration) error {
+	if err := x.fits(ctx, l); err != nil {
+		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	return x.goOn(ctx, l, every)
+}
+
+// goOn is Follow of a log that the index is known to fit.
+func (x *Index) goOn(ctx context.Context, l Shard, every time.Duration) error {
+	parent := ctx
+	ctx, cancel := context.WithCancel(parent)
 	var merging sync.WaitGroup
 	var mergeErr error
 	merging.Go(func() {
@@ -31,13 +38,49 @@ func (x *Index) Follow(ctx context.Context, l *audit.Log, every time.Duration) e
 	err := x.follow(ctx, l, every)
 	cancel()
 	merging.Wait()
+	for again := err == nil && mergeErr == nil && x.closed; again && mergeErr == nil; { // what cancel cut short
+		again, mergeErr = x.merge(parent)
+	}
+	if parent.Err() != nil {
+		mergeErr = nil
+	}
 	return errors.Join(err, mergeErr)
 }
 
-// ErrAhead: the index holds entries that the log does not have. Rebuild it.
-var ErrAhead = errors.New("audit index: ahead of its log; rebuild it")
+// Why an index is not of its log. Rebuild it.
+var (
+	ErrAhead   = errors.New("audit index: ahead of its log; rebuild it")
+	ErrForeign = errors.New("audit index: of another log, or of what this one was before; rebuild it")
+)
 
-func (x *Index) follow(ctx context.Context, l *audit.Log, every time.Duration) (err error) {
+// fits holds the first and the last entry of every file to the log's own. Two
+// entries of one place have the same microsecond only if they are the same: a
+// log that was brought back from a copy and grew again is found out.
+func (x *Index) fits(ctx context.Context, l Shard) (err error) {
+	if x.Next() > l.Head().Size {
+		return ErrAhead
+	}
+	r := l.NewReader(0)
+	defer func() { err = errors.Join(err, r.Close()) }()
+	for _, p := range x.parts {
+		if p.next == p.first {
+			continue
+		}
+		for index, at := range map[uint64]int64{p.first: p.from, p.next - 1: p.to} {
+			s, err := r.Entry(ctx, index)
+			if err != nil {
+				return fmt.Errorf("audit index: %w", err)
+			}
+			if s.Entry.Open.Time != at {
+				return ErrForeign
+			}
+			x.closed = x.closed || s.Entry.Open.Op == audit.OpLogClose
+		}
+	}
+	return nil
+}
+
+func (x *Index) follow(ctx context.Context, l Shard, every time.Duration) (err error) {
 	r := l.NewReader(x.Next())
 	defer func() { err = errors.Join(err, r.Close()) }()
 	tick := time.NewTicker(every)
@@ -48,6 +91,9 @@ func (x *Index) follow(ctx context.Context, l *audit.Log, every time.Duration) (
 				return nil
 			}
 			return err
+		}
+		if x.closed {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -70,6 +116,7 @@ func (x *Index) catchUp(ctx context.Context, r *audit.Reader) error {
 	}
 	_, err := r.Next(ctx, func(s audit.Stored) error {
 		s.OpenJSON, s.ClosedJSON = nil, nil
+		x.closed = s.Entry.Open.Op == audit.OpLogClose
 		if pending = append(pending, s); len(pending) < batch {
 			return nil
 		}

@@ -19,18 +19,23 @@
 //
 // A file that cannot be read, or that leaves a gap, is removed with everything
 // after it and made again. One process uses a directory at a time.
+//
+// [Shards] is the index of a node's whole log, quarter by quarter, and what
+// searches are made with: it reads every entry it finds from the log.
 package index
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite"
 )
 
@@ -45,7 +50,10 @@ type Config struct {
 type Index struct {
 	cfg   Config
 	words *words
+	lock  *os.File
 	turn  chan struct{} // a full file has been added; Follow merges
+
+	closed bool // log.close is indexed: nothing more will come
 
 	mu    sync.RWMutex // guards parts and their being open
 	parts []*part      // oldest first; the last is the live one
@@ -63,15 +71,48 @@ func Open(ctx context.Context, c Config) (*Index, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("audit index: %w", err)
 	}
-	x := &Index{cfg: c, turn: make(chan struct{}, 1)}
+	lock, err := take(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	x := &Index{cfg: c, lock: lock, turn: make(chan struct{}, 1)}
 	if err := x.load(ctx); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
 	return x, nil
 }
 
-// Rebuild removes an index, so that Open and Follow make it again.
+// ErrInUse: another process uses the index.
+var ErrInUse = errors.New("audit index: in use by another process")
+
+// take makes the directory this process's own until the file is closed.
+func take(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("audit index: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrInUse
+		}
+		return nil, errors.Join(fmt.Errorf("audit index: %s: %w", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+// Rebuild removes an index that nobody uses, so that Open and Follow make it again.
 func Rebuild(dir string) error {
+	lock, err := take(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(removeAll(dir), lock.Close())
+}
+
+func removeAll(dir string) error {
 	files, err := filepath.Glob(filepath.Join(dir, "*.db*"))
 	for _, f := range files {
 		err = errors.Join(err, os.Remove(f))
@@ -94,7 +135,7 @@ func (x *Index) load(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("audit index: %w", ctx.Err())
 		}
-		if err := Rebuild(x.cfg.Dir); err != nil { // without its words no file can be read
+		if err := removeAll(x.cfg.Dir); err != nil { // without its words no file can be read
 			return err
 		}
 		if x.words, err = openWords(ctx, x.cfg.Dir); err != nil {
@@ -180,6 +221,9 @@ func (x *Index) Close() error {
 	x.parts = nil
 	if x.words != nil {
 		err = errors.Join(err, x.words.db.Close())
+	}
+	if x.lock != nil {
+		err = errors.Join(err, x.lock.Close())
 	}
 	return err
 }

@@ -218,13 +218,20 @@ func (k key) SignMessage(msg []byte) ([]byte, error) {
 	return k.Sign(rand.Reader, msg, sm2.DefaultSM2SignerOpts)
 }
 
-func openLog(t *testing.T) *audit.Log {
+func newKey(t *testing.T) key {
 	t.Helper()
 	k, err := sm2.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := audit.OpenLog(t.Context(), audit.Config{Dir: t.TempDir(), Origin: "gw1.example.gov.cn/audit/2026q4", Signer: key{k}, SegmentSize: 64 << 10, MinFree: 1})
+	return key{k}
+}
+
+func openLog(t *testing.T) *audit.Log { return openShard(t, newKey(t), t.TempDir(), "2026q4") }
+
+func openShard(t *testing.T, k key, dir, quarter string) *audit.Log {
+	t.Helper()
+	l, err := audit.OpenLog(t.Context(), audit.Config{Dir: dir, Origin: "gw1.example.gov.cn/audit/" + quarter, Signer: k, SegmentSize: 64 << 10, MinFree: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,8 +24,9 @@ type Query struct {
 	Exchange, Number   string
 	Subjects           []audit.SubjectRef
 
-	Before uint64 // only entries before this one; 0: up to the newest
-	Limit  int    // at most so many; 0: 100, never more than 1,000
+	Before      uint64 // only entries before this one; 0: up to the newest
+	BeforeShard string // of Shards: Before is of this quarter, and only it and older ones are searched
+	Limit       int    // at most so many; 0: 100, never more than 1,000
 }
 
 // Found is what a search yields: positions of candidates, newest first.
@@ -70,13 +71,22 @@ func (q Query) Matches(e audit.Entry) bool {
 	return about && same(wordsOf(q.entry()), wordsOf(e)) && same(numbersOf(q.entry()), numbersOf(e))
 }
 
-// Search finds candidates. It never blocks Add for longer than a file is opened.
-func (x *Index) Search(ctx context.Context, q Query) (Found, error) {
+// limit is how many entries are asked for. Errors wrap ErrQuery.
+func (q Query) limit() (int, error) {
 	if q.Limit < 0 || q.Limit > maxLimit || len(q.Subjects) > maxLimit {
-		return Found{}, fmt.Errorf("%w: at most %d", ErrQuery, maxLimit)
+		return 0, fmt.Errorf("%w: at most %d", ErrQuery, maxLimit)
 	}
 	if q.Limit == 0 {
-		q.Limit = 100
+		return 100, nil
+	}
+	return q.Limit, nil
+}
+
+// Search finds candidates. It never blocks Add for longer than a file is opened.
+func (x *Index) Search(ctx context.Context, q Query) (Found, error) {
+	var err error
+	if q.Limit, err = q.limit(); err != nil {
+		return Found{}, err
 	}
 	x.mu.RLock()
 	defer x.mu.RUnlock()

@@ -151,6 +151,9 @@ func (a *agent) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	a.OnClose(a.audit.Close)
+	if x := assembly.OpenIndex(ctx, c, a.audit, a.log, key.Public()); x != nil {
+		a.OnClose(x.Close)
+	}
 	if err := a.recordInspection(ctx); err != nil {
 		return nil, err
 	}

@@ -56,7 +56,8 @@ func readConfig(path string) (*Config, error) {
 	if err := decode(path, c); err != nil {
 		return nil, err
 	}
-	paths := []*string{&c.Key, &c.Passphrase, &c.Catalog.Releases, &c.Audit.Dir, &c.Audit.Key, &c.Audit.Pseudonyms, &c.Reads}
+	paths := []*string{&c.Key, &c.Passphrase, &c.Catalog.Releases, &c.Reads}
+	paths = append(paths, c.Audit.Paths()...)
 	paths = append(append(paths, c.Kafka.paths()...), c.Spool.paths()...)
 	if c.Seals != nil {
 		paths = append(paths, &c.Seals.Dir, &c.Seals.Trust)

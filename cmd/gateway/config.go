@@ -121,9 +121,9 @@ func readConfig(path string) (*Config, error) {
 // resolve makes every path absolute or relative to the working directory.
 func (c *Config) resolve() {
 	paths := []*string{&c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientCA, &c.Keys.Gateway, &c.Keys.Token, &c.Keys.Store,
-		&c.Keys.Fleet, &c.Keys.Passphrase, &c.Catalog.Releases, &c.Audit.Dir, &c.Audit.Key, &c.Audit.Pseudonyms,
+		&c.Keys.Fleet, &c.Keys.Passphrase, &c.Catalog.Releases,
 		&c.Store.DSNFile, &c.Store.RedisURL}
-	paths = append(paths, c.Seals.paths()...)
+	paths = append(append(paths, c.Audit.Paths()...), c.Seals.paths()...)
 	for i := range c.Catalog.Administrators {
 		paths = append(paths, &c.Catalog.Administrators[i])
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"yizheng/audit"
+	"yizheng/audit/index"
 	"yizheng/catalog"
 	"yizheng/cmd/internal/assembly"
 	"yizheng/cmd/internal/process"
@@ -65,6 +66,7 @@ type gateway struct {
 	key       *jose.Key
 	release   *catalog.Release
 	audit     *audit.Log
+	index     *index.Shards // nil if nothing is indexed
 	custody   *custody.Custody
 	earlier   []*audit.Archive
 	exchanges *exchange.Service
@@ -170,6 +172,9 @@ func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	g.OnClose(g.audit.Close)
 	if g.earlier, err = assembly.EarlierShards(ctx, c.Dir, now, key.Public()); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
+	}
+	if g.index = assembly.OpenIndex(ctx, c, g.audit, g.log, key.Public()); g.index != nil {
+		g.OnClose(g.index.Close)
 	}
 	p, err := audit.OpenPseudonyms(c.Pseudonyms)
 	if err != nil {

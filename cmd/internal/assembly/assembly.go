@@ -49,6 +49,24 @@ type AuditConfig struct {
 	Dir        string `yaml:"dir"`
 	Key        string `yaml:"key"`        // SM2, signs heads; no other use
 	Pseudonyms string `yaml:"pseudonyms"` // directory of the pseudonym keys, apart from the log
+	// Index is the directory of the search index, which is made from the log and
+	// may be deleted at any time. Default: dir with "-index" behind it. "off":
+	// nothing is indexed, and the log can be searched elsewhere only.
+	Index string `yaml:"index"`
+}
+
+// Paths are those that Resolve is for. Call it when the file has been read.
+func (c *AuditConfig) Paths() []*string {
+	paths := []*string{&c.Dir, &c.Key, &c.Pseudonyms}
+	switch {
+	case c.Index == IndexOff:
+	case c.Index == "" && c.Dir != "":
+		c.Index = filepath.Clean(c.Dir) + "-index"
+		fallthrough
+	default:
+		paths = append(paths, &c.Index)
+	}
+	return paths
 }
 
 // Resolve makes paths relative to base's directory.
