@@ -69,6 +69,47 @@ func BenchmarkAppend(b *testing.B) {
 	})
 }
 
+// fill makes a closed log of so many entries, in batches of 500.
+func fill(b *testing.B, key testKey, entries int) (dir string) {
+	b.Helper()
+	cfg := testConfig(b.TempDir(), key)
+	cfg.SegmentSize, cfg.PublishEvery = 64<<20, time.Second
+	l := openTest(b, cfg)
+	batch := make([]Entry, 500)
+	for i := range batch {
+		batch[i] = testEntry(i)
+	}
+	for range entries / len(batch) {
+		if _, err := l.Append(context.Background(), batch...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	closeTest(b, l)
+	return cfg.Dir
+}
+
+// BenchmarkOpen opens a log of a million entries. "whole" is the yardstick:
+// without a checkpoint to resume at.
+func BenchmarkOpen(b *testing.B) {
+	key := newKey(b)
+	dir := fill(b, key, 1_000_000)
+	for _, bench := range []struct {
+		name string
+		from uint64
+	}{{"resumed", resumeFrom}, {"whole", 1 << 40}} {
+		b.Run(bench.name, func(b *testing.B) {
+			cfg := testConfig(dir, key)
+			cfg.resumeFrom = bench.from
+			for range b.N {
+				l := openTest(b, cfg)
+				b.StopTimer()
+				closeTest(b, l)
+				b.StartTimer()
+			}
+		})
+	}
+}
+
 func BenchmarkVerifyDir(b *testing.B) {
 	dir, key := b.TempDir(), newKey(b)
 	cfg := testConfig(dir, key)

@@ -50,11 +50,11 @@ func (c *chain) follow(f *frame, each func(s *Stored) error, visit func(uint, ui
 	return nil
 }
 
-// walk follows all frames of one segment. It returns the offset behind the
-// last one and why it stopped there: errNoFrame where zeros begin, or what is
-// wrong with the bytes.
-func (c *chain) walk(seg []byte, follow func(f *frame, off int64) error) (int64, error) {
-	for off := int64(0); ; {
+// walk follows all frames of one segment from an offset on. It returns the
+// offset behind the last one and why it stopped there: errNoFrame where zeros
+// begin, or what is wrong with the bytes.
+func (c *chain) walk(seg []byte, off int64, follow func(f *frame, off int64) error) (int64, error) {
+	for {
 		f, err := parseFrame(c.origin, seg[off:])
 		if err != nil {
 			return off, err

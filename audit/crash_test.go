@@ -64,13 +64,14 @@ func (a *acks) copy() map[uint64]Hash {
 // in the middle of the recovery from the one before.
 func survive(t *testing.T, key testKey, seed uint64) error {
 	rng := rand.New(rand.NewPCG(seed, 1))
+	resume := uint64(1 + seed%2<<20) // every other one resumes at whatever checkpoint there is
 	disk, a := newCrashFiles(filepath.Dir(crashRoot)), &acks{leafs: map[uint64]Hash{}}
 	for range 1 + rng.IntN(3) {
 		disk.cutAt = 1 + rng.IntN(40<<rng.IntN(4))
 		var after *crashFiles
 		var before map[uint64]Hash
 		disk.cut = func() { before, after = a.copy(), disk.crash(rng) }
-		if err := run(disk, key, rng, a); err != nil {
+		if err := run(crashConfig(disk, key, resume), rng, a); err != nil {
 			return fmt.Errorf("before the cut: %w", err)
 		}
 		if after == nil { // it ended first
@@ -80,7 +81,7 @@ func survive(t *testing.T, key testKey, seed uint64) error {
 		}
 		disk, a = after, &acks{leafs: before}
 	}
-	if err := check(disk, key, a.leafs); err != nil {
+	if err := check(crashConfig(disk, key, resume), a.leafs); err != nil {
 		return err
 	}
 	if seed%25 != 0 {
@@ -94,17 +95,17 @@ func survive(t *testing.T, key testKey, seed uint64) error {
 	return err
 }
 
-func crashConfig(disk *crashFiles, key testKey) Config {
+func crashConfig(disk *crashFiles, key testKey, resumeFrom uint64) Config {
 	cfg := testConfig(crashRoot, key)
-	cfg.SegmentSize, cfg.files, cfg.PublishEvery = 4<<10, disk, time.Millisecond
+	cfg.SegmentSize, cfg.files, cfg.PublishEvery, cfg.resumeFrom = 4<<10, disk, time.Millisecond, resumeFrom
 	return cfg
 }
 
 // run opens the log and has some writers append; what happens after the cut
 // happens to a machine that is off.
-func run(disk *crashFiles, key testKey, rng *rand.Rand, a *acks) error {
+func run(cfg Config, rng *rand.Rand, a *acks) error {
 	writers, each := 1+rng.IntN(3), rng.IntN(12)
-	l, err := OpenLog(context.Background(), crashConfig(disk, key))
+	l, err := OpenLog(context.Background(), cfg)
 	if err != nil {
 		return err
 	}
@@ -125,10 +126,15 @@ func run(disk *crashFiles, key testKey, rng *rand.Rand, a *acks) error {
 }
 
 // check recovers the log for good and looks for everything acknowledged.
-func check(disk *crashFiles, key testKey, acked map[uint64]Hash) error {
-	l, err := OpenLog(context.Background(), crashConfig(disk, key))
+func check(cfg Config, acked map[uint64]Hash) error {
+	l, err := OpenLog(context.Background(), cfg)
 	if err != nil {
 		return fmt.Errorf("recovery: %w", err)
+	}
+	if l.behind != nil {
+		if _, err := l.readBehind(); err != nil {
+			return fmt.Errorf("what lies before the checkpoint resumed at: %w", err)
+		}
 	}
 	for index, leaf := range acked {
 		if r, err := l.Receipt(index); err != nil || r.Leaf != leaf {

@@ -217,11 +217,11 @@ func (c *crashFiles) ReadDir(dir string) ([]fs.DirEntry, error) {
 	defer c.mu.Unlock()
 	m := fstest.MapFS{}
 	for _, name := range c.children(dir) {
-		mode := fs.FileMode(0)
-		if c.names[filepath.Join(dir, name)].dir {
+		n, mode := c.names[filepath.Join(dir, name)], fs.FileMode(0)
+		if n.dir {
 			mode = fs.ModeDir
 		}
-		m[name] = &fstest.MapFile{Mode: mode}
+		m[name] = &fstest.MapFile{Mode: mode, Data: n.data}
 	}
 	return m.ReadDir(".")
 }

@@ -20,6 +20,8 @@ const (
 	OpLogStop      Op = "log.stop"      // the process closed the log in good order
 	OpLogClose     Op = "log.close"     // last entry of a shard
 	OpLogRecovered Op = "log.recovered" // damaged tails were moved to quarantine
+	OpLogChecked   Op = "log.checked"   // all before a resumed start was read again (Rows: tiles mended)
+	OpLogDamaged   Op = "log.damaged"   // and is not what was signed; the log stops
 	OpClockStep    Op = "clock.step"    // the wall clock jumped by more than a second (Millis)
 
 	OpLogin       Op = "login"
@@ -53,7 +55,7 @@ const (
 // nearly full: the log's own entries, logins, administration and alarms are.
 func (op Op) essential() bool {
 	switch op {
-	case OpLogOpen, OpLogStart, OpLogStop, OpLogClose, OpLogRecovered, OpClockStep,
+	case OpLogOpen, OpLogStart, OpLogStop, OpLogClose, OpLogRecovered, OpLogChecked, OpLogDamaged, OpClockStep,
 		OpLogin, OpLogout, OpDeny, OpAdmin, OpCatalog, OpSealStep, OpWithdraw, OpKey, OpAlarm:
 		return true
 	}

@@ -41,7 +41,8 @@ type Config struct {
 	// Logger gets failures and recoveries; never an entry. Default: discarded.
 	Logger *slog.Logger
 
-	files files // tests
+	files      files  // tests
+	resumeFrom uint64 // tests
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -80,6 +81,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.files == nil {
 		c.files = osFiles{}
 	}
+	if c.resumeFrom == 0 {
+		c.resumeFrom = resumeFrom
+	}
 	return c, nil
 }
 
@@ -100,6 +104,7 @@ type Log struct {
 	carry    *request
 
 	published published
+	behind    *behind // what is still to be read again; nil if everything was read
 
 	mu     sync.RWMutex // writers hold it for reading while they enqueue
 	ending error        // ErrClosed or ErrSealed: nothing is taken any more

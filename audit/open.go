@@ -13,7 +13,10 @@ import (
 
 // OpenLog creates the shard in an empty or missing directory, or recovers and
 // continues the one that is there. It returns once its own first entry is
-// durable and published. Errors wrap ErrLocked, ErrSealed, ErrSignature (the
+// durable and published. A long log is resumed at a published checkpoint, and
+// what lies before it is read again while it works: damage there ends it as a
+// failed write does (Failed), with the entry log.damaged; otherwise
+// log.checked says that all was read. Errors wrap ErrLocked, ErrSealed, ErrSignature (the
 // directory belongs to another key) or ErrDamaged, which names the entry from
 // which on the log cannot be trusted; a damaged log is left as it is.
 func OpenLog(ctx context.Context, cfg Config) (*Log, error) {
@@ -46,7 +49,7 @@ func (l *Log) start(ctx context.Context) error {
 		return fmt.Errorf("audit: locking %s: %w", l.cfg.Dir, err)
 	}
 	l.wal = newWAL(l.cfg.files, filepath.Join(l.cfg.Dir, nameWAL), l.cfg.SegmentSize)
-	l.tiles = &tileStore{fs: l.cfg.files, dir: l.cfg.Dir, partial: make(map[int]string)}
+	l.tiles = newTileStore(l.cfg)
 	first, err := l.load(ctx)
 	if err != nil {
 		return errors.Join(err, l.wal.close())
@@ -68,6 +71,9 @@ func (l *Log) start(ctx context.Context) error {
 	}
 	l.wg.Go(l.publishes)
 	l.wg.Go(l.watches)
+	if l.behind != nil && err == nil {
+		l.wg.Go(l.recheck)
+	}
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -92,7 +98,7 @@ func (l *Log) load(ctx context.Context) ([]Entry, error) {
 		return nil, fmt.Errorf("audit: %s holds the log %s, not %s", l.cfg.Dir, m.Origin, l.cfg.Origin)
 	}
 	l.cfg.SegmentSize, l.wal.size = m.Segment, m.Segment
-	r := recovery{l: l, meta: m, chain: chain{origin: m.Origin, prev: metaDigest(note)}}
+	r := recovery{l: l, meta: m, genesis: metaDigest(note)}
 	return r.run(ctx)
 }
 

@@ -170,7 +170,7 @@ func (d *directory) frames(follow func(f *frame, name string, off int64) error) 
 		if err != nil {
 			return fmt.Errorf("audit: reading segment: %w", err)
 		}
-		off, err := d.chain.walk(seg, func(f *frame, off int64) error {
+		off, err := d.chain.walk(seg, 0, func(f *frame, off int64) error {
 			d.sig = f.sig
 			return follow(f, name, off)
 		})

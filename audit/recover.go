@@ -18,7 +18,8 @@ import (
 
 // recovery reads a shard back. It believes the frames, not the files derived
 // from them, but holds them against every signed head it can find: a frame
-// missing under such a head is damage, never a torn tail.
+// missing under such a head is damage, never a torn tail. A long log is
+// resumed at one of these heads (see resume) and read whole afterwards.
 type recovery struct {
 	l     *Log
 	meta  meta
@@ -26,18 +27,25 @@ type recovery struct {
 
 	known    map[uint64]Head // heads published before, by size, until found in a frame
 	largest  uint64
+	notes    [][]byte        // those heads, and the newest records of checkpoints.log, as they stand
 	recorded map[string]bool // quarantined files that a log.recovered names
 	lastOp   Op
+	genesis  Hash // digest of log.json
+	whole    bool // everything is read, whatever checkpoints there are
 	used     bool // it holds more than what the log says of its own beginnings
 }
 
 func (r *recovery) run(ctx context.Context) ([]Entry, error) {
 	r.known, r.recorded = make(map[uint64]Head), make(map[string]bool)
+	r.chain = chain{origin: r.meta.Origin, prev: r.genesis}
 	count, good, err := r.readKnown()
 	if err != nil {
 		return nil, err
 	}
 	name, off, err := r.readSegments(ctx)
+	if r.l.behind != nil && (errors.Is(err, ErrDamaged) || r.lastOp == OpLogDamaged) {
+		return r.again(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +87,15 @@ func (r *recovery) run(ctx context.Context) ([]Entry, error) {
 	return entries, nil
 }
 
+// again reads everything where a resumed recovery has come upon damage.
+func (r *recovery) again(ctx context.Context) ([]Entry, error) {
+	l := r.l
+	l.behind, l.tiles = nil, newTileStore(l.cfg)
+	l.head.Store(nil)
+	whole := recovery{l: l, meta: r.meta, genesis: r.genesis, whole: true}
+	return whole.run(ctx)
+}
+
 // damage says from which entry on the log cannot be trusted.
 func (r *recovery) damage(index uint64, cause error) error {
 	return fmt.Errorf("%w: from entry %d on: %w", ErrDamaged, index, cause)
@@ -97,20 +114,25 @@ func (r *recovery) readKnown() (count uint64, good int64, err error) {
 		if err := r.addKnown(note); err != nil {
 			return 0, 0, fmt.Errorf("%w: %s: %w", ErrDamaged, name, err)
 		}
+		r.notes = append(r.notes, note)
 	}
 	b, err := r.l.cfg.files.ReadFile(filepath.Join(r.l.cfg.Dir, nameCheckpoints))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, 0, fmt.Errorf("audit: reading checkpoints.log: %w", err)
 	}
 	var last []byte
+	var newest [][]byte
 	var lastAt int64
 	count, good, err = readCheckpoints(b, func(_ uint64, off int64, note []byte) error {
 		last, lastAt = note, off
+		newest = append(newest, note)
+		newest = newest[max(0, len(newest)-maxResume):]
 		return nil
 	})
 	if err != nil && !errors.Is(err, errTornRecord) {
 		return 0, 0, err
 	}
+	r.notes = append(r.notes, newest...)
 	if last != nil && r.addKnown(last) != nil {
 		// Torn within: of two sectors only one was written. heads/last, which
 		// was in place before, still holds its head to account.
@@ -134,8 +156,8 @@ func (r *recovery) addKnown(note []byte) error {
 	return nil
 }
 
-// readSegments follows all frames and returns the live segment and the offset
-// at which it goes on.
+// readSegments follows the frames, all of them or those from a checkpoint on,
+// and returns the live segment and the offset at which it goes on.
 func (r *recovery) readSegments(ctx context.Context) (name string, off int64, err error) {
 	entries, err := r.l.cfg.files.ReadDir(r.l.wal.dir)
 	if err != nil {
@@ -150,22 +172,23 @@ func (r *recovery) readSegments(ctx context.Context) (name string, off int64, er
 	if len(names) == 0 {
 		return "", 0, r.damage(0, errors.New("there is no segment"))
 	}
-	for i, n := range names {
+	at, from := r.resume(names)
+	for i, n := range names[at:] {
 		if err := ctx.Err(); err != nil {
 			return "", 0, fmt.Errorf("audit: recovery: %w", err)
 		}
-		if n != segmentName(r.chain.last.Size) {
-			return "", 0, r.damage(r.chain.last.Size, fmt.Errorf("wal/%s follows, not wal/%s", n, segmentName(r.chain.last.Size)))
+		if want := segmentName(r.chain.last.Size); from == 0 && n != want {
+			return "", 0, r.damage(r.chain.last.Size, fmt.Errorf("wal/%s follows, not wal/%s", n, want))
 		}
-		if off, err = r.readSegment(n, i == len(names)-1); err != nil {
+		if off, err = r.readSegment(n, from, at+i == len(names)-1); err != nil {
 			return "", 0, err
 		}
-		name = n
+		name, from = n, 0
 	}
 	return name, off, r.checkLastSignature()
 }
 
-func (r *recovery) readSegment(name string, lastOne bool) (int64, error) {
+func (r *recovery) readSegment(name string, from int64, lastOne bool) (int64, error) {
 	seg, err := r.l.cfg.files.ReadFile(filepath.Join(r.l.wal.dir, name))
 	if err != nil {
 		return 0, fmt.Errorf("audit: reading segment: %w", err)
@@ -173,7 +196,7 @@ func (r *recovery) readSegment(name string, lastOne bool) (int64, error) {
 	if int64(len(seg)) != r.meta.Segment {
 		return 0, r.damage(r.chain.last.Size, fmt.Errorf("wal/%s has %d bytes, not %d", name, len(seg), r.meta.Segment))
 	}
-	off, err := r.chain.walk(seg, func(f *frame, _ int64) error {
+	off, err := r.chain.walk(seg, from, func(f *frame, _ int64) error {
 		visit := func(level uint, _ uint64, h *Hash) { r.l.tiles.add(level, *h) }
 		if err := r.chain.follow(f, r.look, visit); err != nil {
 			return err

@@ -30,6 +30,11 @@ type tileStore struct {
 	levels []tileLevel
 
 	partial map[int]string // partial tile on disk by level; publisher only
+	writing sync.Mutex     // one tile at a time goes through tile/tmp
+}
+
+func newTileStore(c Config) *tileStore {
+	return &tileStore{fs: c.files, dir: c.Dir, partial: make(map[int]string)}
 }
 
 // add takes a node from the frontier; nodes of other heights than 8·L are
@@ -155,6 +160,8 @@ func (t *tileStore) flushPartial(l int, first uint64, hashes []Hash) error {
 
 // write puts a tile in place by renaming, so that a reader never sees half of it.
 func (t *tileStore) write(l int, first uint64, hashes []Hash) error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
 	name := filepath.Join(t.dir, tilePath(l, first/tileWidth, len(hashes)))
 	tmp := filepath.Join(t.dir, "tile", "tmp")
 	f, err := t.fs.Open(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -226,21 +233,22 @@ func tilesOf(size uint64, each func(path string, level int, first uint64, width 
 // isPartialTile tells tile/<L>/<N>.p/<W> by its name.
 func isPartialTile(path string) bool { return strings.Contains(path, ".p/") }
 
-// restore makes the tiles on disk those of a recovered tree, whose hashes are
-// all in memory, and returns how many files had to be written or removed.
+// restore makes the tiles on disk those of a recovered tree as far as their
+// hashes are in memory, and returns how many files had to be written or
+// removed.
 func (t *tileStore) restore(size uint64) (int, error) {
 	want := make(map[string]bool)
 	changed := 0
 	var err error
 	tilesOf(size, func(path string, level int, first uint64, width int) {
-		if err != nil {
+		if err != nil || first < t.levels[level].base {
 			return
 		}
 		want[path] = true
 		if width < tileWidth {
 			t.partial[level] = path
 		}
-		hashes := t.levels[level].hashes[first:][:width]
+		hashes := t.levels[level].hashes[first-t.levels[level].base:][:width]
 		have, readErr := t.fs.ReadFile(filepath.Join(t.dir, path))
 		if readErr == nil && string(have) == string(joinTile(hashes)) {
 			return
@@ -256,8 +264,9 @@ func (t *tileStore) restore(size uint64) (int, error) {
 		return changed, err
 	}
 	for l := range t.levels { // full tiles are on disk now
-		full := uint64(len(t.levels[l].hashes)) / tileWidth * tileWidth
-		t.levels[l] = tileLevel{base: full, hashes: append([]Hash(nil), t.levels[l].hashes[full:]...)}
+		tl := t.levels[l]
+		full := uint64(len(tl.hashes)) / tileWidth * tileWidth
+		t.levels[l] = tileLevel{base: tl.base + full, hashes: append([]Hash(nil), tl.hashes[full:]...)}
 	}
 	return changed + removed, nil
 }

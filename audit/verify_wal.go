@@ -50,7 +50,7 @@ func (v *verifier) segment(ctx context.Context, name string, lastOne bool) error
 		return nil
 	}
 	sigs := v.signatures(path)
-	off, err := v.d.chain.walk(seg, func(f *frame, off int64) error {
+	off, err := v.d.chain.walk(seg, 0, func(f *frame, off int64) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
