@@ -131,14 +131,14 @@ const (
 // load opens the files that follow on from one another, and removes the others.
 func (x *Index) load(ctx context.Context) error {
 	var err error
-	if x.words, err = openWords(ctx, x.cfg.Dir); err != nil {
+	if x.words, err = makeWords(ctx, x.cfg.Dir); err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("audit index: %w", ctx.Err())
 		}
 		if err := removeAll(x.cfg.Dir); err != nil { // without its words no file can be read
 			return err
 		}
-		if x.words, err = openWords(ctx, x.cfg.Dir); err != nil {
+		if x.words, err = makeWords(ctx, x.cfg.Dir); err != nil {
 			return err
 		}
 	}
@@ -169,21 +169,28 @@ func (x *Index) load(ctx context.Context) error {
 	return nil
 }
 
-// files lists the files of entries by their first one, a merged file before
-// those it was made of, the live one last.
+// files removes what a merge left unfinished, and lists the others.
 func (x *Index) files() ([]string, error) {
-	entries, err := os.ReadDir(x.cfg.Dir)
+	unfinished, err := filepath.Glob(filepath.Join(x.cfg.Dir, tmpPrefix+"*"))
+	for _, name := range unfinished {
+		err = errors.Join(err, os.Remove(name))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("audit index: %w", err)
+	}
+	return listFiles(x.cfg.Dir)
+}
+
+// listFiles lists the files of entries by their first one, a merged file before
+// those it was made of, the live one last.
+func listFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("audit index: %w", err)
 	}
 	var names []string
 	for _, e := range entries {
-		switch name := e.Name(); {
-		case strings.HasPrefix(name, tmpPrefix):
-			if err := os.Remove(filepath.Join(x.cfg.Dir, name)); err != nil {
-				return nil, fmt.Errorf("audit index: %w", err)
-			}
-		case filepath.Ext(name) == ".db" && name != liveName && name != wordsName:
+		if name := e.Name(); filepath.Ext(name) == ".db" && !strings.HasPrefix(name, tmpPrefix) && name != liveName && name != wordsName {
 			names = append(names, name)
 		}
 	}

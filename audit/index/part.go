@@ -85,14 +85,17 @@ func begins(first uint64, words string) string {
 
 // openPart opens a file that has to be there. Full files are only read.
 func openPart(ctx context.Context, dir, name string) (*part, error) {
+	if name == liveName {
+		return openPartWith(ctx, dir, name, "synchronous(NORMAL)")
+	}
+	return openPartWith(ctx, dir, name, "query_only(1)")
+}
+
+func openPartWith(ctx context.Context, dir, name, pragma string) (*part, error) {
 	if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 		return nil, fmt.Errorf("audit index: %w", err)
 	}
-	pragmas := []string{"query_only(1)"}
-	if name == liveName {
-		pragmas = []string{"synchronous(NORMAL)"}
-	}
-	db, err := connect(dir, name, pragmas...)
+	db, err := connect(dir, name, pragma)
 	if err != nil {
 		return nil, err
 	}
@@ -158,8 +161,8 @@ func (w *words) find(text string) (int64, bool) {
 	return id, ok
 }
 
-func openWords(ctx context.Context, dir string) (*words, error) {
-	db, err := connect(dir, wordsName, "journal_mode(WAL)", "synchronous(FULL)")
+func openWords(ctx context.Context, dir string, pragmas ...string) (*words, error) {
+	db, err := connect(dir, wordsName, pragmas...)
 	if err != nil {
 		return nil, err
 	}
@@ -170,14 +173,28 @@ func openWords(ctx context.Context, dir string) (*words, error) {
 	return w, nil
 }
 
-func (w *words) load(ctx context.Context) error {
-	if _, err := w.db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS word (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+// makeWords opens the words of a directory, which may have none yet.
+func makeWords(ctx context.Context, dir string) (*words, error) {
+	db, err := connect(dir, wordsName, "journal_mode(WAL)", "synchronous(FULL)")
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(nameWords(ctx, db), db.Close()); err != nil {
+		return nil, fmt.Errorf("audit index: %s: %w", wordsName, err)
+	}
+	return openWords(ctx, dir, "synchronous(FULL)")
+}
+
+func nameWords(ctx context.Context, db *sql.DB) error {
+	if _, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS word (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 		CREATE TABLE IF NOT EXISTS name (id INTEGER PRIMARY KEY CHECK (id = 1), name TEXT NOT NULL)`); err != nil {
 		return err
 	}
-	if _, err := w.db.ExecContext(ctx, `INSERT OR IGNORE INTO name VALUES (1, ?)`, rand.Text()); err != nil {
-		return err
-	}
+	_, err := db.ExecContext(ctx, `INSERT OR IGNORE INTO name VALUES (1, ?)`, rand.Text())
+	return err
+}
+
+func (w *words) load(ctx context.Context) error {
 	if err := w.db.QueryRowContext(ctx, `SELECT name FROM name`).Scan(&w.name); err != nil {
 		return err
 	}

@@ -94,12 +94,14 @@ func auditCommand(ctx context.Context, args []string, out io.Writer) error {
 			return auditVerify(ctx, args[1:], out)
 		case "prove":
 			return auditProve(args[1:], out)
+		case "index":
+			return auditIndex(ctx, args[1:], out)
 		case "-h", "--help":
-			fmt.Fprintln(out, "gateway audit verify|prove -h")
+			fmt.Fprintln(out, "gateway audit verify|prove|index -h")
 			return nil
 		}
 	}
-	fmt.Fprintln(out, "gateway audit verify|prove -h")
+	fmt.Fprintln(out, "gateway audit verify|prove|index -h")
 	return errUsage
 }
 
