@@ -115,9 +115,3 @@ type Change struct {
 	Order      *Order
 	Edition    *Edition // when Stage is Made
 }
-
-// Change of a seal's state as a status list tells it, with who made the seal.
-type event struct {
-	seal.Event
-	maker string // key id
-}

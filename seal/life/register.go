@@ -2,6 +2,7 @@ package life
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -35,9 +36,11 @@ type book struct {
 	seals  map[string]*Seal
 	heads  []string        // digest of each line
 	steps  []Entry         // what each line said
-	events []event         // for status lists, in order
+	events []seal.Event    // for status lists, in order
 	esids  map[string]bool // ever approved
-	makers map[string]bool // key ids of those who made seals here
+	// makers are the key ids of all who made an edition under an identifier: a document
+	// shows the edition it was sealed with, and is verified with that maker's list.
+	makers map[string][]string
 	last   time.Time
 }
 
@@ -50,7 +53,7 @@ type Entry struct {
 }
 
 func newBook() book {
-	return book{seals: map[string]*Seal{}, esids: map[string]bool{}, makers: map[string]bool{}}
+	return book{seals: map[string]*Seal{}, esids: map[string]bool{}, makers: map[string][]string{}}
 }
 
 func (b *book) head() string {
@@ -110,16 +113,14 @@ func (r *Register) Reload() ([]Entry, error) {
 		return nil, err
 	}
 	touched := map[string]bool{}
+	var faults []error
 	for _, e := range fresh {
-		if touched[e.Seal] {
-			continue
+		if !touched[e.Seal] {
+			faults = append(faults, r.install(e.Seal))
 		}
 		touched[e.Seal] = true
-		if err := r.install(e.Seal); err != nil {
-			return nil, err
-		}
 	}
-	return fresh, nil
+	return fresh, errors.Join(faults...)
 }
 
 // Changed reports, from the file's size alone, whether Reload would find something.
@@ -304,18 +305,20 @@ func (r *Register) Remembers(n uint64, digest string) error {
 func (r *Register) Makes(makerKid string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.book.makers[makerKid]
+	return slices.ContainsFunc(slices.Collect(maps.Values(r.book.makers)), func(kids []string) bool { return slices.Contains(kids, makerKid) })
 }
 
 // StatusList is what the maker with this key id has to publish about its seals,
-// unsigned (seal.SignStatusList). Its number and head are the register's.
+// unsigned (seal.SignStatusList): what became of every identifier that it has made an
+// edition of, even if another maker has made a later one. Number and head are the
+// register's.
 func (r *Register) StatusList(makerKid string, next time.Time) seal.StatusList {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := seal.StatusList{Number: uint64(len(r.book.heads)), Head: r.book.head(), Issued: r.now().UTC().Truncate(time.Second), Next: next.UTC().Truncate(time.Second), Events: []seal.Event{}}
 	for _, e := range r.book.events {
-		if e.maker == makerKid {
-			l.Events = append(l.Events, e.Event)
+		if slices.Contains(r.book.makers[e.ESID], makerKid) {
+			l.Events = append(l.Events, e)
 		}
 	}
 	return l

@@ -2,6 +2,7 @@ package life
 
 import (
 	"bytes"
+	"slices"
 
 	"yizheng/identity/staff"
 	"yizheng/seal"
@@ -55,6 +56,7 @@ func (b *book) change(s *Seal, step Step, digest string, p staff.Person) error {
 			return err
 		}
 		c.Edition, c.Stage, c.MadeBy = e, Made, p.Name
+		b.madeBy(e)
 		s.Pending = &c
 		if s.Current == nil {
 			into(Made)
@@ -68,7 +70,6 @@ func (b *book) change(s *Seal, step Step, digest string, p staff.Person) error {
 		if s.Pending.Action != Renew {
 			into(Issued)
 		}
-		b.makers[e.Maker] = true
 		s.Current, s.Pending = &e, nil
 	}
 	return nil
@@ -133,6 +134,7 @@ func (b *book) approve(s *Seal, step Step, p staff.Person, into func(State)) {
 	case Import:
 		c.Stage, c.MadeBy = Made, p.Name
 		b.esids[c.Edition.ESID] = true
+		b.madeBy(c.Edition)
 	default:
 		c.Stage = Approved
 		b.esids[c.Order.ESID] = true
@@ -161,9 +163,17 @@ func made(step Step, c Change) (*Edition, error) {
 	return edition(step.ESeal, c.Order.Holder)
 }
 
-// event notes a change for the status list of the edition's maker.
+// event notes a change for the status lists of all who made an edition of the seal.
 func (b *book) event(e *Edition, state seal.State, step Step) {
-	b.events = append(b.events, event{seal.Event{ESID: e.ESID, State: state, At: step.At}, e.Maker})
+	b.events = append(b.events, seal.Event{ESID: e.ESID, State: state, At: step.At})
+}
+
+// madeBy notes whose status list tells of an edition, from the moment it exists: the
+// holder could seal with it before it is issued here.
+func (b *book) madeBy(e *Edition) {
+	if kids := b.makers[e.ESID]; !slices.Contains(kids, e.Maker) {
+		b.makers[e.ESID] = append(slices.Clip(kids), e.Maker)
+	}
 }
 
 // read takes one line at its place in the journal.
