@@ -105,11 +105,14 @@ func (k *Custody) remembered() error {
 }
 
 // Append enters a person's signed step, records it and lets it take effect.
-// Errors are those of life.Register.Append; audit errors mean that the step is in
-// the register and not yet in effect.
+// Errors are those of life.Register.Append but for ErrFiles, which is an alarm: the
+// files are tried again. Audit errors mean that the step is in the register and not
+// yet in effect.
 func (k *Custody) Append(ctx context.Context, statement string) (life.Entry, error) {
 	e, err := k.register.Append(statement)
-	if err != nil {
+	if errors.Is(err, life.ErrFiles) {
+		k.alarm("SEAL_FILES", err)
+	} else if err != nil {
 		return e, err
 	}
 	return e, k.takeUp(ctx)
@@ -192,7 +195,7 @@ func (k *Custody) Watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if k.register.Changed() {
+		if k.register.Changed() || n%4 == 0 && k.register.Unfinished() {
 			k.Refresh(ctx)
 		}
 		if n%4 == 0 && k.trust != nil {
@@ -205,7 +208,14 @@ func (k *Custody) Watch(ctx context.Context) {
 
 // Refresh takes up steps that other processes have entered.
 func (k *Custody) Refresh(ctx context.Context) {
+	again := k.register.Unfinished()
 	_, err := k.register.Reload()
+	if errors.Is(err, life.ErrFiles) { // what the steps say holds for all seals
+		k.alarm("SEAL_FILES", err)
+		err = nil
+	} else if err == nil && again {
+		err = k.seals.Reload()
+	}
 	if err == nil {
 		err = k.takeUp(ctx)
 	}

@@ -19,9 +19,19 @@ import (
 // keys alone are only here.
 func (r *Register) install(id string) error {
 	if err := r.installSeal(filepath.Join(r.dir, id), r.book.seals[id]); err != nil {
-		return fmt.Errorf("seal register: %s: %w", id, err)
+		r.unfinished[id] = true
+		return fmt.Errorf("%w: %s: %w", ErrFiles, id, err)
 	}
+	delete(r.unfinished, id)
 	return nil
+}
+
+// Unfinished reports whether files of a seal could not be made, so that Reload has
+// something to try again.
+func (r *Register) Unfinished() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.unfinished) > 0
 }
 
 func (r *Register) installSeal(dir string, s *Seal) error {

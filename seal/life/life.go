@@ -67,6 +67,9 @@ var (
 	ErrRolledBack = errors.New("seal register: steps are missing that were seen before (印章登记簿缺少已见过的步骤，可能被回退)")
 	// ErrTime: a statement's time is before the last step's, or in the future.
 	ErrTime = errors.New("seal register: the statement's time is before the last step's or in the future; check the clock (时间早于上一步或晚于现在，请校时)")
+	// ErrFiles: the steps hold, but the files of a seal's directory could not be made
+	// from them. The register is good for use; its next Reload tries again.
+	ErrFiles = errors.New("seal register: the step holds, but files of a seal could not be written (步骤已生效，但印章目录中的文件未能写入)")
 	// ErrBusy: another process kept the register locked.
 	ErrBusy = errors.New("seal register: another process is using it; try again (登记簿正被使用，请稍后重试)")
 )

@@ -29,6 +29,8 @@ type Register struct {
 	mu   sync.Mutex
 	book book
 	size int64 // bytes of the journal that book holds
+	// unfinished are the seals whose files could not be made.
+	unfinished map[string]bool
 }
 
 // book is the state that the lines so far have led to.
@@ -87,19 +89,25 @@ func Exists(dir string) bool {
 // Open reads and verifies the register of a directory; one without a journal is
 // empty. What a crash left unfinished is finished: a torn last line, which nobody
 // was told of, is cut off, and the seals' files are made as the steps say.
-// Errors wrap ErrDamaged, ErrBusy or the file's.
+// Errors wrap ErrDamaged, ErrBusy, ErrFiles or are the file's. With ErrFiles the
+// register is returned besides.
 func Open(dir string, o Options) (*Register, error) {
-	r := &Register{dir: dir, persons: o.Persons, trust: o.Trust, now: o.Now, book: newBook()}
+	r := &Register{dir: dir, persons: o.Persons, trust: o.Trust, now: o.Now, book: newBook(), unfinished: map[string]bool{}}
 	if r.now == nil {
 		r.now = time.Now
 	}
-	_, err := r.Reload()
-	return r, err
+	if _, err := r.Reload(); errors.Is(err, ErrFiles) {
+		return r, err
+	} else if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // Reload takes up what other processes have appended and returns those lines. A
 // journal that no longer begins with what was read is ErrRolledBack; the register
-// stays as it was.
+// stays as it was. ErrFiles, which names every seal whose files could not be made,
+// comes with the lines: they hold all the same.
 func (r *Register) Reload() ([]Entry, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,13 +120,13 @@ func (r *Register) Reload() ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	touched := map[string]bool{}
-	var faults []error
+	touched := maps.Clone(r.unfinished)
 	for _, e := range fresh {
-		if !touched[e.Seal] {
-			faults = append(faults, r.install(e.Seal))
-		}
 		touched[e.Seal] = true
+	}
+	var faults []error
+	for _, id := range slices.Sorted(maps.Keys(touched)) {
+		faults = append(faults, r.install(id))
 	}
 	return fresh, errors.Join(faults...)
 }
@@ -183,7 +191,7 @@ func (b *book) enter(line string, persons *staff.Register) error {
 
 // Append enters a statement and returns its entry once it is durable. Errors:
 // ErrMoved if another step came first, a *Refusal, seal.ErrMaterial, an error of
-// package staff's for its signature, or the file's.
+// package staff's for its signature, or the file's; ErrFiles comes with the entry.
 func (r *Register) Append(statement string) (Entry, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
