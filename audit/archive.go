@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"errors"
@@ -92,32 +91,7 @@ func (a *Archive) Find(ctx context.Context, op Op, fn func(index uint64, e Store
 	if err != nil {
 		return err
 	}
-	var stopped error                       // by fn or ctx, not by the shard
-	mark := fmt.Appendf(nil, `"op":%q`, op) // spares the others' decoding
-	each := func(s *Stored) error {
-		if !bytes.Contains(s.OpenJSON, mark) {
-			return nil
-		}
-		if err := s.decode(); err != nil {
-			return fmt.Errorf("entry %d: %w", s.Index, err)
-		}
-		if s.Entry.Open.Op != op {
-			return nil
-		}
-		stopped = fn(s.Index, *s)
-		return stopped
-	}
-	err = d.frames(func(f *frame, _ string, _ int64) error {
-		if err := ctx.Err(); err != nil {
-			stopped = fmt.Errorf("audit: reading: %w", err)
-			return stopped
-		}
-		return d.chain.follow(f, each, nil)
-	})
-	if stopped != nil {
-		return stopped
-	}
-	if err != nil {
+	if err := d.find(ctx, []Op{op}, func(s Stored) error { return fn(s.Index, s) }); err != nil {
 		return err
 	}
 	if d.chain.last != a.Head().Head {

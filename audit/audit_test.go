@@ -124,6 +124,21 @@ func TestAppendedEntriesAreProvenAndVerify(t *testing.T) {
 	if err != nil || seen != 45 {
 		t.Fatalf("read %d entries offline: %v", seen, err)
 	}
+	found := 0
+	err = Find(t.Context(), dir, []Op{OpLogOpen, OpLogStop}, func(s Stored) error {
+		if op := s.Entry.Open.Op; op != OpLogOpen && op != OpLogStop {
+			t.Errorf("found %s", op)
+		}
+		found++
+		return nil
+	}, key.Public())
+	if err != nil || found != 2 {
+		t.Fatalf("found %d entries of two operations: %v", found, err)
+	}
+	stop := errors.New("enough")
+	if err := Find(t.Context(), dir, []Op{OpLogOpen}, func(Stored) error { return stop }, key.Public()); err != stop {
+		t.Fatalf("stopped with %v", err)
+	}
 	r := verifyTest(t, dir, key, VerifyOptions{})
 	if r.Entries != 45 || r.Segments < 2 || len(r.Warnings) != 0 {
 		t.Fatalf("report %+v", r)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Read calls fn with the durable entries from index from up to, but not
@@ -128,6 +129,51 @@ func Each(dir string, fn func(Stored) error, keys ...*ecdsa.PublicKey) error {
 		return err
 	}
 	return d.head().Verify(d.pub)
+}
+
+// Find is Each for the entries of some operations only, which spares the decoding
+// of all others.
+func Find(ctx context.Context, dir string, ops []Op, fn func(Stored) error, keys ...*ecdsa.PublicKey) error {
+	d, err := openDir(dir, keys)
+	if err != nil {
+		return err
+	}
+	if err := d.find(ctx, ops, fn); err != nil || d.chain.last.Size == 0 {
+		return err
+	}
+	return d.head().Verify(d.pub)
+}
+
+// find follows the whole chain and calls fn with the entries of some operations.
+func (d *directory) find(ctx context.Context, ops []Op, fn func(Stored) error) error {
+	var marks [][]byte // in the bytes of the entries wanted
+	for _, op := range ops {
+		marks = append(marks, fmt.Appendf(nil, `"op":%q`, op))
+	}
+	var stopped error // by fn or ctx, not by the shard
+	each := func(s *Stored) error {
+		if !slices.ContainsFunc(marks, func(mark []byte) bool { return bytes.Contains(s.OpenJSON, mark) }) {
+			return nil
+		}
+		if err := s.decode(); err != nil {
+			return fmt.Errorf("entry %d: %w", s.Index, err)
+		}
+		if slices.Contains(ops, s.Entry.Open.Op) {
+			stopped = fn(*s)
+		}
+		return stopped
+	}
+	err := d.frames(func(f *frame, _ string, _ int64) error {
+		if err := ctx.Err(); err != nil {
+			stopped = fmt.Errorf("audit: reading: %w", err)
+			return stopped
+		}
+		return d.chain.follow(f, each, nil)
+	})
+	if stopped != nil {
+		return stopped
+	}
+	return err
 }
 
 // directory is a shard read offline.

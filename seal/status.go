@@ -98,6 +98,16 @@ func SignStatusList(maker Credential, l StatusList) ([]byte, error) {
 	return json.MarshalIndent(statusFile{maker.Cert.Raw, token}, "", "  ")
 }
 
+// ReadStatusList reads a list's file and returns it with the key id of the maker who
+// signed it. Whether that is one to be trusted, only a Trust says.
+func ReadStatusList(raw []byte) (list StatusList, makerKid string, err error) {
+	l, maker, err := parseStatusList(raw)
+	if err != nil {
+		return list, "", fmt.Errorf("seal: status list: %w", err)
+	}
+	return *l, keyID(maker), nil
+}
+
 // parseStatusList checks signature and form; the caller judges the certificate.
 func parseStatusList(raw []byte) (*StatusList, *smx509.Certificate, error) {
 	var f statusFile

@@ -69,7 +69,7 @@ func Open(ctx context.Context, c Config) (*Custody, error) {
 	if k.recorded, err = lastRecorded(ctx, c.Audit, c.Earlier); err != nil {
 		return nil, err
 	}
-	if err := k.remembered(); err != nil {
+	if err := Remembered(k.register, k.trust, k.recorded); err != nil {
 		return nil, err
 	}
 	c.Registry.States = k.register.States
@@ -84,25 +84,6 @@ func (k *Custody) Seals() *seal.Registry { return k.seals }
 
 // Register is the register, for reading; steps go through Append.
 func (k *Custody) Register() *life.Register { return k.register }
-
-// remembered holds the register against the status lists.
-func (k *Custody) remembered() error {
-	if k.trust == nil {
-		return nil
-	}
-	for kid, l := range k.trust.StatusLists() {
-		if l.Head == "" {
-			continue // of a maker who keeps another register
-		}
-		if own := k.register.Makes(kid); !own {
-			continue
-		}
-		if err := k.register.Remembers(l.Number, l.Head); err != nil {
-			return fmt.Errorf("%w, as a status list of the maker tells (状态表所记)", err)
-		}
-	}
-	return nil
-}
 
 // Append enters a person's signed step, records it and lets it take effect.
 // Errors are those of life.Register.Append but for ErrFiles, which is an alarm: the

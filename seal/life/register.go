@@ -192,7 +192,11 @@ func (b *book) enter(line string, persons *staff.Register) error {
 // Append enters a statement and returns its entry once it is durable. Errors:
 // ErrMoved if another step came first, a *Refusal, seal.ErrMaterial, an error of
 // package staff's for its signature, or the file's; ErrFiles comes with the entry.
-func (r *Register) Append(statement string) (Entry, error) {
+func (r *Register) Append(statement string) (Entry, error) { return r.AppendAfter(statement, nil) }
+
+// AppendAfter is Append that calls first once nothing speaks against the step, and
+// before it is entered; an error of first's is returned, and nothing was entered.
+func (r *Register) AppendAfter(statement string, first func() error) (Entry, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	unlock, err := lock(r.dir)
@@ -213,6 +217,11 @@ func (r *Register) Append(statement string) (Entry, error) {
 	}
 	if err := steady(e.At, r.book.last, r.now()); err != nil {
 		return Entry{}, err
+	}
+	if first != nil {
+		if err := first(); err != nil {
+			return Entry{}, err
+		}
 	}
 	if err := appendLine(filepath.Join(r.dir, journalName), r.size, statement); err != nil {
 		return Entry{}, err
