@@ -112,8 +112,10 @@ type Log struct {
 	failOnce sync.Once
 	failed   chan struct{}
 	cause    error
-	low      atomic.Bool // disk space is low
-	held     atomic.Pointer[error]
+	low      atomic.Bool           // disk space is low
+	held     atomic.Pointer[error] // one of holders
+	holding  sync.Mutex
+	holders  map[string]error // guarded by holding
 
 	quit     chan struct{} // publisher and watch end
 	ended    chan struct{} // committer has ended
@@ -236,13 +238,26 @@ func (l *Log) reserved(op Op) error {
 }
 
 // Hold makes the log take no business any more, for the reason given, until it
-// is called with nil. It reports whether that is a change. The first entries
-// after a start cannot be held.
-func (l *Log) Hold(why error) (changed bool) {
+// is called with nil by all who hold it. It reports whether that is a change for
+// this holder. The first entries after a start cannot be held.
+func (l *Log) Hold(holder string, why error) (changed bool) {
+	l.holding.Lock()
+	defer l.holding.Unlock()
+	_, was := l.holders[holder]
 	if why == nil {
-		return l.held.Swap(nil) != nil
+		delete(l.holders, holder)
+	} else {
+		if l.holders == nil {
+			l.holders = map[string]error{}
+		}
+		l.holders[holder] = why
 	}
-	return l.held.Swap(&why) == nil
+	l.held.Store(nil)
+	for _, why := range l.holders {
+		l.held.Store(&why)
+		break
+	}
+	return was != (why != nil)
 }
 
 // enqueue holds the read lock while it waits for room, which is safe: the

@@ -110,7 +110,7 @@ func (k *Keeper) round(ctx context.Context) {
 		return
 	}
 	err := k.overdue(k.Log.Head())
-	if k.Log.Hold(err) {
+	if k.Log.Hold("witness", err) {
 		k.Logger.Error("log held: too few witnesses for too long", "origin", head.Origin, "held", err != nil, "err", err)
 	}
 }
