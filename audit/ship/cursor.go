@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 )
 
 // cursor says which entry a sink gets next. It is one line of JSON in NAME.cursor.
@@ -54,4 +55,22 @@ func (c cursor) write(dir, name string) error {
 		return fmt.Errorf("audit ship: %w", err)
 	}
 	return nil
+}
+
+// Cursors says, from the cursors alone, how far each sink is.
+func Cursors(dir string) ([]Status, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.cursor"))
+	if err != nil {
+		return nil, fmt.Errorf("audit ship: %w", err)
+	}
+	var list []Status
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".cursor")
+		c, err := readCursor(dir, name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Status{Name: name, Origin: c.Origin, Next: c.Next})
+	}
+	return list, nil
 }

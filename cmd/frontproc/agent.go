@@ -154,6 +154,11 @@ func (a *agent) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	if x := assembly.OpenIndex(ctx, c, a.audit, a.log, key.Public()); x != nil {
 		a.OnClose(x.Close)
 	}
+	copies, err := assembly.OpenCopies(c, a.audit, a.log, key.Public())
+	if err != nil {
+		return nil, err
+	}
+	a.OnClose(copies.Close)
 	if err := a.recordInspection(ctx); err != nil {
 		return nil, err
 	}

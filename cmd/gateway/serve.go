@@ -176,6 +176,11 @@ func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	if g.index = assembly.OpenIndex(ctx, c, g.audit, g.log, key.Public()); g.index != nil {
 		g.OnClose(g.index.Close)
 	}
+	copies, err := assembly.OpenCopies(c, g.audit, g.log, key.Public())
+	if err != nil {
+		return nil, err
+	}
+	g.OnClose(copies.Close)
 	p, err := audit.OpenPseudonyms(c.Pseudonyms)
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)

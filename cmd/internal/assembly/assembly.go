@@ -53,11 +53,21 @@ type AuditConfig struct {
 	// may be deleted at any time. Default: dir with "-index" behind it. "off":
 	// nothing is indexed, and the log can be searched elsewhere only.
 	Index string `yaml:"index"`
+	// Ship copies the log to elsewhere. ShipDir keeps how far each copy is; default:
+	// dir with "-ship" behind it.
+	Ship    []SinkConfig `yaml:"ship"`
+	ShipDir string       `yaml:"ship_dir"`
 }
 
 // Paths are those that Resolve is for. Call it when the file has been read.
 func (c *AuditConfig) Paths() []*string {
-	paths := []*string{&c.Dir, &c.Key, &c.Pseudonyms}
+	if c.ShipDir == "" && c.Dir != "" {
+		c.ShipDir = filepath.Clean(c.Dir) + "-ship"
+	}
+	paths := []*string{&c.Dir, &c.Key, &c.Pseudonyms, &c.ShipDir}
+	for i := range c.Ship {
+		paths = append(paths, c.Ship[i].Paths()...)
+	}
 	switch {
 	case c.Index == IndexOff:
 	case c.Index == "" && c.Dir != "":
