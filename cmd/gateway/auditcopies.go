@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -8,21 +9,21 @@ import (
 )
 
 // auditSchema prints the tables for copies in PostgreSQL.
-func auditSchema(args []string, out io.Writer) error {
+func auditSchema(_ context.Context, args []string, out io.Writer) error {
 	f := flags("audit schema", "", "gateway audit schema | psql -d audit")
-	if err := f.Parse(args); err != nil {
-		return errUsage
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
 	}
 	_, err := io.WriteString(out, ship.Schema)
 	return err
 }
 
 // auditCopies prints how far each copy of the log is.
-func auditCopies(args []string, out io.Writer) error {
+func auditCopies(_ context.Context, args []string, out io.Writer) error {
 	f := flags("audit copies", "-dir DIR", "gateway audit copies -dir var/demo/audit-ship")
 	dir := f.String("dir", "var/demo/audit-ship", "audit.ship_dir 所指目录 / the directory of audit.ship_dir")
-	if err := f.Parse(args); err != nil {
-		return errUsage
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
 	}
 	list, err := ship.Cursors(*dir)
 	if err != nil {

@@ -86,22 +86,29 @@ func health(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// auditCommand holds the offline auditor's tools.
+// auditCommand holds the auditor's tools.
 func auditCommand(ctx context.Context, args []string, out io.Writer) error {
-	if len(args) > 0 {
-		switch args[0] {
-		case "verify":
-			return auditVerify(ctx, args[1:], out)
-		case "prove":
-			return auditProve(args[1:], out)
-		case "index":
-			return auditIndex(ctx, args[1:], out)
-		case "-h", "--help":
-			fmt.Fprintln(out, "gateway audit verify|prove|index -h")
-			return nil
-		}
+	commands := []struct {
+		name string
+		run  func(context.Context, []string, io.Writer) error
+	}{
+		{"verify", auditVerify},
+		{"prove", auditProve},
+		{"index", auditIndex},
+		{"copies", auditCopies},
+		{"schema", auditSchema},
 	}
-	fmt.Fprintln(out, "gateway audit verify|prove|index -h")
+	var names []string
+	for _, c := range commands {
+		if len(args) > 0 && args[0] == c.name {
+			return c.run(ctx, args[1:], out)
+		}
+		names = append(names, c.name)
+	}
+	fmt.Fprintf(out, "gateway audit %s -h\n", strings.Join(names, "|"))
+	if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
+		return nil
+	}
 	return errUsage
 }
 
@@ -203,7 +210,7 @@ func logDirs(dir string) ([]string, error) {
 	return names, nil
 }
 
-func auditProve(args []string, out io.Writer) error {
+func auditProve(_ context.Context, args []string, out io.Writer) error {
 	f := flags("audit prove", "-dir DIR -key FILE -index N", "gateway audit prove -dir var/demo/audit/2026q4 -index 7")
 	dir := f.String("dir", "", "一个季度的日志目录 / the directory of one quarter")
 	key := f.String("key", "var/demo/keys/audit.pub.pem", "钉住的日志公钥 / pinned key")
