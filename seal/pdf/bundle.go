@@ -1,6 +1,7 @@
 package pdf
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -30,7 +31,9 @@ func (r *Renderer) PrintOrder(d Document) ([]byte, error) {
 		h.Write(a.File)
 	}
 	d.Seed = h.Sum(nil) // of the file's identifier only
-	l, err := r.layout(&d)
+	on := r.desks.take(r.fonts)
+	defer r.desks.give(on)
+	l, err := r.layout(&d, on)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +42,7 @@ func (r *Renderer) PrintOrder(d Document) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(append([]byte(nil), draft.prefix.b...), draft.b...), nil
+	return bytes.Join([][]byte{draft.prefix.b, draft.b}, nil), nil
 }
 
 func checkAttachments(list []Attachment) error {

@@ -64,9 +64,9 @@ type layout struct {
 	fonts       *Fonts
 	prefix      *prefix
 	doc         *Document
-	code        *qrCode   // nil when the document has none
+	code        *qrCode // nil when the document has none
+	desk        *desk
 	subsets     []*subset // what each font of the chain adds to the prefix
-	arena       []char
 	pages       []*content
 	y           float64 // next free height on the current page
 	unsealed    bool    // there is no signature, nor its field
@@ -77,12 +77,8 @@ type layout struct {
 	err         error
 }
 
-func newLayout(fonts *Fonts, p *prefix, d *Document) *layout {
-	l := &layout{fonts: fonts, prefix: p, doc: d, air: 1, arena: make([]char, 0, 2048)}
-	for _, f := range fonts.chain {
-		l.subsets = append(l.subsets, newSubset(f))
-	}
-	return l
+func newLayout(fonts *Fonts, p *prefix, d *Document, on *desk) *layout {
+	return &layout{fonts: fonts, prefix: p, doc: d, desk: on, subsets: on.subsets, air: 1}
 }
 
 func (l *layout) run() error {
@@ -156,7 +152,7 @@ func (l *layout) newPage() {
 		l.y = topNext
 		return
 	}
-	l.pages = append(l.pages, &content{b: make([]byte, 0, 8<<10)})
+	l.pages = append(l.pages, l.desk.page(len(l.pages)))
 	l.y = topNext
 	l.ground()
 	if len(l.pages) > 1 {

@@ -41,7 +41,7 @@ func (l *layout) watermark() {
 	chars := l.shape(oneLine(l.doc.Watermark))
 	st := style{size: 12, color: ghost}
 	step := width(chars, st.size) + 40
-	c := &content{b: make([]byte, 0, 1<<10)}
+	c := &l.desk.pattern
 	c.text(chars, 0, 8, st)
 	// The second line is shifted by half a step; its parts beyond the cell are
 	// clipped and the neighbouring cells show the rest.

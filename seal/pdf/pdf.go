@@ -182,6 +182,7 @@ type Renderer struct {
 	fonts    *Fonts
 	prefixes prefixes
 	plans    qrPlans
+	desks    desks
 }
 
 // NewRenderer returns a renderer that uses the fonts of f.
@@ -206,7 +207,9 @@ func (r *Renderer) Render(d Document, slot SignatureSlot) (*Draft, error) {
 	if slot.PDFA && len(d.Attachments) > 0 {
 		return nil, fmt.Errorf("%w: PDF/A-2u embeds no files that are not PDF/A themselves", ErrDocument)
 	}
-	l, err := r.layout(&d)
+	on := r.desks.take(r.fonts)
+	defer r.desks.give(on)
+	l, err := r.layout(&d, on)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +217,7 @@ func (r *Renderer) Render(d Document, slot SignatureSlot) (*Draft, error) {
 }
 
 // layout checks the document and places it on pages.
-func (r *Renderer) layout(d *Document) (*layout, error) {
+func (r *Renderer) layout(d *Document, on *desk) (*layout, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
@@ -225,7 +228,7 @@ func (r *Renderer) layout(d *Document) (*layout, error) {
 	if err := r.fonts.checkGlyphs(d, p); err != nil {
 		return nil, err
 	}
-	l := newLayout(r.fonts, p, d)
+	l := newLayout(r.fonts, p, d, on)
 	if d.QR != "" {
 		if l.code, err = r.plans.encode(d.QR); err != nil {
 			return nil, err

@@ -21,6 +21,7 @@ type prefix struct {
 	state   []byte
 	common  *subset // its characters; not changed any more
 	cids    runeTable
+	last    lastDigits
 }
 
 // prefixKey is what a prefix depends on.

@@ -177,7 +177,7 @@ func newLayoutOf(t *testing.T, fs *Fonts, d Document) *layout {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLayout(fs, p, &d)
+	l := newLayout(fs, p, &d, newDesk(fs))
 	if d.QR != "" {
 		if l.code, err = new(qrPlans).encode(d.QR); err != nil {
 			t.Fatal(err)

@@ -1,9 +1,11 @@
 package pdf
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/emmansun/gmsm/sm3"
@@ -47,16 +49,42 @@ func (d *Draft) Fill(signature []byte) ([]byte, error) {
 }
 
 func (d *Draft) file(signature []byte) []byte {
-	f := make([]byte, 0, len(d.prefix.b)+len(d.b)+2*d.capacity)
-	f = append(append(f, d.prefix.b...), d.b[:d.cut]...)
-	f = hex.AppendEncode(f, signature)
-	for n := len(f) + 2*(d.capacity-len(signature)); len(f) < n; {
-		f = append(f, zeros[:min(n-len(f), len(zeros))]...)
+	parts := append(make([][]byte, 0, 8), d.prefix.b, d.b[:d.cut])
+	for n := 2 * d.capacity; n > 0; n -= len(zeros) {
+		parts = append(parts, zeros[:min(n, len(zeros))])
 	}
-	return append(f, d.b[d.cut:]...)
+	f := bytes.Join(append(parts, d.b[d.cut:]), nil) // which does not first clear its memory
+	d.prefix.last.put(f[len(d.prefix.b)+d.cut:], signature)
+	return f
 }
 
-const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
+// lastDigits remembers a signature in hexadecimal. The next one of the same seal holds
+// the same picture and certificates, and copying their digits is quicker than making
+// them. The zero value is ready; it is safe for concurrent use.
+type lastDigits struct{ last atomic.Pointer[digitsOf] }
+
+// digitsOf is never changed.
+type digitsOf struct{ of, digits []byte }
+
+// put writes signature in lower-case hexadecimal.
+func (m *lastDigits) put(out, signature []byte) {
+	const block = 256
+	last, known := m.last.Load(), 0
+	for at := 0; at < len(signature); at += block {
+		to := min(at+block, len(signature))
+		if last != nil && to <= len(last.of) && bytes.Equal(signature[at:to], last.of[at:to]) {
+			known += copy(out[2*at:2*to], last.digits[2*at:])
+		} else {
+			hex.Encode(out[2*at:], signature[at:to])
+		}
+	}
+	if known < len(signature) { // less than half: of another seal
+		m.last.Store(&digitsOf{bytes.Clone(signature), bytes.Clone(out[:2*len(signature)])})
+	}
+}
+
+// zeros stand where a signature has no digits.
+var zeros = bytes.Repeat([]byte{'0'}, 16<<10)
 
 // Digest returns SM3 over the bytes of pdf that a ByteRange covers. It wraps
 // ErrByteRange when the range does not lie within the file.

@@ -110,6 +110,16 @@ type subset struct {
 
 func newSubset(f *font) *subset { return &subset{font: f, cids: map[rune]uint16{}} }
 
+// wipe forgets all characters, and returns the bytes of memory the subset holds.
+func (s *subset) wipe() (size int) {
+	clear(s.cids)
+	clear(s.runes[:cap(s.runes)])
+	clear(s.gids[:cap(s.gids)])
+	clear(s.widths[:cap(s.widths)])
+	s.runes, s.gids, s.widths = s.runes[:0], s.gids[:0], s.widths[:0]
+	return 32 * cap(s.runes) // beside the slices, about what the map holds of each
+}
+
 // runeTable is a map of the code points below U+10000 that is quick to read.
 type runeTable [256]*[256]uint16
 

@@ -40,11 +40,15 @@ func (l *layout) newCell(s string, x, w, pad float64, align Align, st style) cel
 
 // add appends a paragraph, which may be empty.
 func (c *cell) add(chars []char) {
-	if lines := wrapWell(chars, c.style.size, c.w-2*c.pad, 0); lines != nil {
-		c.lines = append(c.lines, lines...)
+	lines := wrapWell(chars, c.style.size, c.w-2*c.pad, 0)
+	if lines == nil {
+		lines = [][]char{nil}
+	}
+	if c.lines == nil {
+		c.lines = lines
 		return
 	}
-	c.lines = append(c.lines, nil)
+	c.lines = append(c.lines, lines...)
 }
 
 // row places one row of cells with lines of the given height. A row that does
@@ -124,30 +128,39 @@ func (l *layout) record(r Record) {
 // values are short. header, if not nil, is called on each further page.
 func (l *layout) labelled(rows []Row, header func()) {
 	const half = textWidth / 2
-	label := style{size: rowSize, color: accent}
-	value := style{size: rowSize, color: ink}
-	pair := func(r Row, x, w float64) []cell {
-		lc := l.newCell(r.Label, x, labelWidth, cellPad, AlignCenter, label)
-		if tight := l.newCell(r.Label, x, labelWidth, cellPad/2, AlignCenter, label); len(tight.lines) < len(lc.lines) {
-			lc = tight // a label with its unit, such as 出生体重（克）
-		}
-		lc.tint = true
-		return []cell{lc, l.newCell(r.Value, x+labelWidth, w-labelWidth, cellPad, AlignLeft, value)}
-	}
-	short := func(r Row) bool {
-		return !strings.Contains(r.Value, "\n") && width(l.shape(r.Value), rowSize) <= half-labelWidth-2*cellPad
-	}
 	for i := 0; i < len(rows); i++ {
-		if i+1 < len(rows) && short(rows[i]) && short(rows[i+1]) {
-			l.row(append(pair(rows[i], left, half), pair(rows[i+1], left+half, half)...), rowHeight, header)
-			i++
-			continue
+		one := l.pair(rows[i], left, half)
+		if i+1 < len(rows) && len(one[1].lines) == 1 {
+			two := l.pair(rows[i+1], left+half, half)
+			if len(two[1].lines) == 1 {
+				l.row([]cell{one[0], one[1], two[0], two[1]}, rowHeight, header)
+				i++
+				continue
+			}
 		}
-		l.row(pair(rows[i], left, textWidth), rowHeight, header)
+		one[1] = l.value(rows[i], left+labelWidth, textWidth-labelWidth)
+		l.row(one[:], rowHeight, header)
 	}
 	if len(rows) > 0 {
 		l.y -= 14 * l.air
 	}
+}
+
+// pair is a label and its value, which share a width.
+func (l *layout) pair(r Row, x, w float64) [2]cell {
+	st := style{size: rowSize, color: accent}
+	label := l.newCell(r.Label, x, labelWidth, cellPad, AlignCenter, st)
+	if len(label.lines) > 1 {
+		if tight := l.newCell(r.Label, x, labelWidth, cellPad/2, AlignCenter, st); len(tight.lines) < len(label.lines) {
+			label = tight // with its unit, such as 出生体重（克）
+		}
+	}
+	label.tint = true
+	return [2]cell{label, l.value(r, x+labelWidth, w-labelWidth)}
+}
+
+func (l *layout) value(r Row, x, w float64) cell {
+	return l.newCell(r.Value, x, w, cellPad, AlignLeft, style{size: rowSize, color: ink})
 }
 
 // rowPad is the space above and below the text of a cell.

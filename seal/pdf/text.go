@@ -20,18 +20,20 @@ type char struct {
 // shape turns a line of text without '\n' into characters and notes them in the
 // subsets. The text has passed checkGlyphs.
 func (l *layout) shape(s string) []char {
-	from := len(l.arena)
+	arena := l.desk.chars
+	from := len(arena)
 	for _, r := range s {
 		if cid := l.prefix.cids.get(r); cid != 0 {
-			l.arena = append(l.arena, char{r: r, cid: cid, width: l.prefix.common.widths[cid-1]})
+			arena = append(arena, char{r: r, cid: cid, width: l.prefix.common.widths[cid-1]})
 			continue
 		}
 		i, gid := l.fonts.find(r)
 		sub := l.subsets[i]
 		cid := sub.use(r, gid)
-		l.arena = append(l.arena, char{r: r, cid: cid, width: sub.widths[cid-1], font: uint8(i + 1)})
+		arena = append(arena, char{r: r, cid: cid, width: sub.widths[cid-1], font: uint8(i + 1)})
 	}
-	chars := l.arena[from:len(l.arena):len(l.arena)]
+	l.desk.chars = arena
+	chars := arena[from:len(arena):len(arena)]
 	for _, word := range l.doc.Together {
 		glue(chars, s, word)
 	}

@@ -1,6 +1,7 @@
 package pdf
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -83,6 +84,16 @@ func (w *writer) stream(n int, dict string, data []byte) {
 	w.end()
 }
 
+// take returns what was written, in memory of its own.
+func (w *writer) take() []byte {
+	b := w.b
+	if cap(b) > maxDesk { // it would not be kept
+		w.b = nil
+		return b
+	}
+	return bytes.Clone(b)
+}
+
 func (w *writer) number() int {
 	w.next++
 	return w.next - 1
@@ -90,15 +101,9 @@ func (w *writer) number() int {
 
 // write turns a finished layout into a file with an empty signature.
 func write(l *layout, slot SignatureSlot) (*Draft, error) {
-	size := 7168 + 2*(len(l.doc.Receipt)+len(l.doc.QR))
-	for _, p := range l.pages {
-		size += len(p.b) + 256
-	}
-	for _, s := range l.subsets {
-		size += 460 * len(s.runes)
-	}
-	w := &writer{b: make([]byte, 0, size), before: len(l.prefix.b), next: firstFree}
-	w.offsets = append(make([]int, 0, 64), l.prefix.offsets...)
+	w := &l.desk.writer
+	w.before, w.next = len(l.prefix.b), firstFree
+	w.offsets = append(w.offsets, l.prefix.offsets...)
 	fontRefs, err := w.fonts(l.subsets)
 	if err != nil {
 		return nil, err
@@ -134,16 +139,16 @@ func write(l *layout, slot SignatureSlot) (*Draft, error) {
 	draft := &Draft{prefix: l.prefix, capacity: slot.MaxBytes}
 	if l.unsealed {
 		w.finish(l.doc)
-		draft.b = w.b
+		draft.b = w.take()
 		return draft, nil
 	}
 	w.field(l, last)
 	rangeAt := w.signature(l.doc, slot)
 	draft.cut = len(w.b) - len(">>>\nendobj\n") // where the digits will stand
 	w.finish(l.doc)
-	draft.b = w.b
+	draft.b = w.take()
 	r := draft.ByteRange()
-	copy(w.b[rangeAt:], fmt.Sprintf("[0 %d %d %d]", r[1], r[2], r[3]))
+	copy(draft.b[rangeAt:], fmt.Sprintf("[0 %d %d %d]", r[1], r[2], r[3]))
 	return draft, nil
 }
 
