@@ -40,10 +40,11 @@ type Trust struct {
 	status               statusLists
 
 	// What was found good before: chains, certificates that parsed, and seals of
-	// pinned makers whose signature is right, by their bytes.
+	// pinned makers whose signature is right, by their bytes; and the ids of keys.
 	chains recent[heldChain]
 	certs  recent[*smx509.Certificate]
 	seals  recent[*smx509.Certificate]
+	kids   recent[string]
 }
 
 // TrustOptions of OpenTrust. The zero value uses no network.
@@ -200,7 +201,12 @@ func (t *Trust) statusOf(maker *smx509.Certificate) *StatusList {
 	if maker == nil {
 		return nil
 	}
-	return t.status.of(keyID(maker))
+	kid, ok := t.kids.find(maker.RawSubjectPublicKeyInfo)
+	if !ok {
+		kid = keyID(maker)
+		t.kids.keep(maker.RawSubjectPublicKeyInfo, kid)
+	}
+	return t.status.of(kid)
 }
 
 // Revocation says whether a certificate was revoked at a time, as known now. It may
