@@ -37,8 +37,7 @@ type issuance struct {
 
 func newIssuance(b *testing.B) *issuance {
 	b.Helper()
-	runtime.GOMAXPROCS(1)
-	b.Cleanup(func() { runtime.GOMAXPROCS(runtime.NumCPU()) })
+	oneCore(b)
 	dir := os.Getenv("YIZHENG_FONTS")
 	if dir == "" {
 		dir = "/usr/share/fonts/truetype"
@@ -130,7 +129,7 @@ func (i *issuance) issue(b *testing.B, d pdf.Document) []byte {
 // cannot be avoided and beside fpdf drawing the same text, in one run.
 func BenchmarkIssuePage(b *testing.B) {
 	i := newIssuance(b)
-	plain, rare, bare := make([]pdf.Document, 1000), make([]pdf.Document, 1000), make([]pdf.Document, 1000)
+	plain, rare, bare := make([]pdf.Document, 200), make([]pdf.Document, 200), make([]pdf.Document, 200)
 	for n := range plain {
 		plain[n], rare[n], bare[n] = i.document(n, someNames), i.document(n, rareNames), i.document(n, someNames)
 		bare[n].QR = ""
@@ -170,14 +169,13 @@ func (i *issuance) run(b *testing.B, docs []pdf.Document) float64 {
 	var before, after runtime.MemStats
 	times, size := make([]time.Duration, 0, 1<<18), 0
 	runtime.ReadMemStats(&before)
-	for n := 0; b.Loop(); n++ {
+	each := perRound(b, func(n int) {
 		start := time.Now()
 		size += len(i.issue(b, docs[n%len(docs)]))
 		times = append(times, time.Since(start))
-	}
+	})
 	runtime.ReadMemStats(&after)
 	slices.Sort(times)
-	each := b.Elapsed().Seconds() / float64(b.N)
 	b.ReportMetric(1/each, "documents/s")
 	b.ReportMetric(float64(times[len(times)/2].Nanoseconds()), "p50-ns")
 	b.ReportMetric(float64(times[len(times)*99/100].Nanoseconds()), "p99-ns")
@@ -194,13 +192,12 @@ func (i *issuance) limit(b *testing.B, docs []pdf.Document) float64 {
 		shared++
 	}
 	own := x[min(shared, len(x)-1) : len(x)-2*i.slot.MaxBytes]
-	for b.Loop() {
+	return perRound(b, func(int) {
 		digest := sm3.Sum(own)
 		if _, err := sm2.SignASN1(rand.Reader, i.key.Key.SM2(), digest[:], nil); err != nil {
 			b.Fatal(err)
 		}
-	}
-	return b.Elapsed().Seconds() / float64(b.N)
+	})
 }
 
 // fpdf draws the same text with the library, without lines, QR code, picture and
@@ -210,7 +207,7 @@ func (i *issuance) fpdf(b *testing.B, docs []pdf.Document) float64 {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for n := 0; b.Loop(); n++ {
+	return perRound(b, func(n int) {
 		d := docs[n%len(docs)]
 		f := fpdf.New("P", "mm", "A4", "")
 		f.AddUTF8FontFromBytes("body", "", font)
@@ -229,6 +226,5 @@ func (i *issuance) fpdf(b *testing.B, docs []pdf.Document) float64 {
 		if err := f.Output(io.Discard); err != nil {
 			b.Fatal(err)
 		}
-	}
-	return b.Elapsed().Seconds() / float64(b.N)
+	})
 }
