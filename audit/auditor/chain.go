@@ -20,6 +20,8 @@ type Options struct {
 	Known [][]byte
 	// Partial lets the first shard follow one that is not there.
 	Partial bool
+	// Witnesses, if not nil, have to have seen the log.
+	Witnesses *Witnesses
 }
 
 // VerifyChain checks the shards in dirs, oldest first, and that each goes on
@@ -33,16 +35,21 @@ func VerifyChain(ctx context.Context, dirs []string, o Options, each func(dir st
 	if err != nil {
 		return false, err
 	}
+	seen, problems := o.witnesses()
 	good = true
 	var before *audit.Head
 	for i, dir := range dirs {
 		last := i == len(dirs)-1
-		r, err := verifyShard(ctx, dir, o, known, last)
+		r, err := verifyShard(ctx, dir, o, known, last, seen.see)
 		if err != nil {
 			return false, err
 		}
 		follows(&r, before, i == 0, o.Partial, known)
 		if last {
+			r.Problems = append(r.Problems, problems...)
+			if len(problems) == 0 {
+				seen.judge(&r)
+			}
 			for origin := range known {
 				problem(&r, "known", "已知检查点属于 %s，这里没有 / the known checkpoint is of %s, which is not here", origin, origin)
 			}
@@ -79,8 +86,8 @@ func readKnown(notes [][]byte) (map[string]checkpoint, error) {
 
 // verifyShard checks one shard; which one the known checkpoints are of is
 // only known once its origin is.
-func verifyShard(ctx context.Context, dir string, o Options, known map[string]checkpoint, last bool) (audit.Report, error) {
-	v := audit.VerifyOptions{Keys: o.Keys, Live: o.Live && last}
+func verifyShard(ctx context.Context, dir string, o Options, known map[string]checkpoint, last bool, head func(audit.Head)) (audit.Report, error) {
+	v := audit.VerifyOptions{Keys: o.Keys, Live: o.Live && last, Head: head}
 	if last {
 		v.MinSize = o.MinSize
 	}

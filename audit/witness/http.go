@@ -34,9 +34,12 @@ type Server struct {
 //	404  a log that is not watched
 //	409  the proof begins elsewhere; the body is the size of the last checkpoint
 //	422  the proof does not hold
+//
+// and GET /checkpoint/<origin>, the last checkpoint cosigned of a shard: 200 or 404.
 func (s Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /add-checkpoint", s.add)
+	mux.HandleFunc("GET /checkpoint/{origin...}", s.last)
 	return mux
 }
 
@@ -72,6 +75,20 @@ func (s Server) add(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.Logger.Error("checkpoint not cosigned", "origin", head.Origin, "err", err)
 		http.Error(w, "state cannot be kept", http.StatusInternalServerError)
+	}
+}
+
+func (s Server) last(w http.ResponseWriter, r *http.Request) {
+	note, err := s.Witness.Last(r.PathValue("origin"))
+	switch {
+	case errors.Is(err, ErrUnknownLog):
+		http.Error(w, "nothing cosigned of this log", http.StatusNotFound)
+	case err != nil:
+		s.Logger.Error("checkpoint not shown", "err", err)
+		http.Error(w, "state cannot be read", http.StatusInternalServerError)
+	default:
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write(note)
 	}
 }
 

@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,7 +41,8 @@ type KeeperConfig struct {
 	MaxEntries uint64
 	// Every is the time between two heads shown. Default 10 s.
 	Every time.Duration
-	// File gets the last witnessed checkpoint, for auditors.
+	// File gets the last witnessed checkpoint, for auditors and for the next
+	// start: entries do not become younger by a restart.
 	File   string
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -48,9 +53,10 @@ type Keeper struct {
 	KeeperConfig
 	sizes []uint64 // what each peer has cosigned last, as far as known
 
-	mu    sync.Mutex
-	seen  audit.SignedHead // last witnessed head, with its cosignatures
-	since time.Time        // when the first entry beyond seen was first noticed; zero: none
+	mu     sync.Mutex
+	seen   audit.SignedHead // last witnessed head, with its cosignatures
+	since  time.Time        // when the first entry beyond seen was first noticed; zero: none
+	forked error            // ErrForked, once and for all
 }
 
 // NewKeeper makes a Keeper.
@@ -81,6 +87,83 @@ func NewKeeper(c KeeperConfig) (*Keeper, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Keeper{KeeperConfig: c, sizes: make([]uint64, len(c.Peers))}, nil
+}
+
+// Begin shows the present head once, before anything is released. It fails
+// with ErrForked; a witness that cannot be reached is no failure yet.
+func (k *Keeper) Begin(ctx context.Context) error {
+	if err := k.remember(ctx); err != nil {
+		return err
+	}
+	k.round(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.forked
+}
+
+// remember finds out since when entries have been without a witness: since the
+// first one that is not under the checkpoint in File.
+func (k *Keeper) remember(ctx context.Context) error {
+	if err := k.load(); err != nil {
+		return err
+	}
+	first := k.seen.Size
+	if first >= k.Log.Head().Size {
+		return nil // nothing is, or the witnesses will say so
+	}
+	err := k.Log.Read(ctx, first, first+1, func(_ uint64, s audit.Stored) error {
+		k.since = time.UnixMicro(s.Entry.Open.Time)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("witness: %w", err)
+	}
+	return nil
+}
+
+// load reads the checkpoint in File, if it is one of this shard and of enough
+// witnesses.
+func (k *Keeper) load() error {
+	if k.File == "" {
+		return nil
+	}
+	note, err := os.ReadFile(k.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("witness: %w", err)
+	}
+	head, err := audit.ParseCheckpoint(note)
+	if err == nil {
+		_, err = WitnessedAt(head, k.keys(), k.Need)
+	}
+	if err != nil {
+		k.Logger.Warn("the checkpoint kept from before is not one of these witnesses", "file", k.File, "err", err)
+		return nil
+	}
+	if head.Origin == k.Log.Origin() {
+		k.seen = head
+	}
+	return nil
+}
+
+func (k *Keeper) keys() []audit.WitnessKey {
+	var keys []audit.WitnessKey
+	for _, p := range k.Peers {
+		keys = append(keys, p.WitnessKey)
+	}
+	return keys
+}
+
+// WitnessedAt is the time by which need of the witnesses had seen a head, or
+// ErrUnwitnessed.
+func WitnessedAt(head audit.SignedHead, by []audit.WitnessKey, need int) (time.Time, error) {
+	times := slices.SortedFunc(maps.Values(head.Witnessed(by)), time.Time.Compare)
+	if len(times) < max(need, 1) {
+		return time.Time{}, fmt.Errorf("%w: by %d, needed are %d", ErrUnwitnessed, len(times), need)
+	}
+	return times[need-1], nil
 }
 
 // Run shows heads until ctx ends.
@@ -137,6 +220,9 @@ func (k *Keeper) show(ctx context.Context, head audit.SignedHead) error {
 			head.Cosignatures = append(head.Cosignatures, l)
 		}
 	}
+	if err := k.forks(errs); err != nil {
+		return err
+	}
 	if len(head.Cosignatures) < k.Need {
 		return fmt.Errorf("%d of %d cosignatures: %w", len(head.Cosignatures), k.Need, errors.Join(errs...))
 	}
@@ -155,6 +241,30 @@ func (k *Keeper) show(ctx context.Context, head audit.SignedHead) error {
 	return nil
 }
 
+// ErrForked: witnesses have seen another history of this log than it shows
+// now, or a longer one, so that not enough of them will ever cosign it.
+var ErrForked = errors.New("witness: the log is not what it was before: rewound, or rewritten")
+
+// forks decides whether so many witnesses have seen something else that the
+// others are too few. That stays so until the process ends.
+func (k *Keeper) forks(errs []error) error {
+	against := 0
+	for _, err := range errs {
+		if errors.Is(err, ErrInconsistent) || errors.Is(err, errLonger) {
+			against++
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.forked == nil && len(k.Peers)-against < k.Need {
+		k.forked = fmt.Errorf("%w: %w", ErrForked, errors.Join(errs...))
+	}
+	return k.forked
+}
+
+// errLonger: a witness has cosigned more entries than the log has.
+var errLonger = errors.New("has seen more entries than the log has")
+
 // ask shows a head to one witness; once more from where the witness says it stands.
 func (k *Keeper) ask(ctx context.Context, i int, head audit.SignedHead) (string, error) {
 	for range 2 {
@@ -163,6 +273,9 @@ func (k *Keeper) ask(ctx context.Context, i int, head audit.SignedHead) (string,
 		if errors.As(err, &conflict) && conflict.Size <= head.Size && conflict.Size != k.sizes[i] {
 			k.sizes[i] = conflict.Size
 			continue
+		}
+		if conflict != nil && conflict.Size > head.Size {
+			err = fmt.Errorf("%w: %d, not %d", errLonger, conflict.Size, head.Size)
 		}
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", k.Peers[i].Name, err)
@@ -222,6 +335,9 @@ var ErrUnwitnessed = errors.New("witness: entries are not witnessed")
 func (k *Keeper) overdue(head audit.SignedHead) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.forked != nil {
+		return k.forked
+	}
 	waiting := head.Size
 	if k.seen.Origin == head.Origin {
 		waiting -= k.seen.Size

@@ -86,6 +86,19 @@ type state struct {
 	Origin string `json:"origin"`
 	Size   uint64 `json:"size"`
 	Root   []byte `json:"root"`
+	Note   string `json:"note"` // the checkpoint, with the cosignature
+}
+
+// Last is the last checkpoint cosigned of a shard, with the cosignature: what an
+// auditor asks the witness for, rather than the log. ErrUnknownLog if there is none.
+func (w *Witness) Last(origin string) (note []byte, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s, err := w.load(origin)
+	if err == nil && s.Size == 0 {
+		err = ErrUnknownLog
+	}
+	return []byte(s.Note), err
 }
 
 // Add cosigns a head if path proves that it continues the last one cosigned,
@@ -109,10 +122,19 @@ func (w *Witness) Add(head audit.SignedHead, old uint64, path []audit.Hash) (lin
 	if err := continues(last, head.Head, path); err != nil {
 		return "", err
 	}
-	if err := w.save(state{Origin: head.Origin, Size: head.Size, Root: head.Root[:]}); err != nil {
+	line, err = audit.Cosign(w.Name, w.Signer, head.Head, w.Now())
+	if err != nil {
 		return "", err
 	}
-	return audit.Cosign(w.Name, w.Signer, head.Head, w.Now())
+	head.Cosignatures = []string{line} // other witnesses' are theirs to show
+	note, err := head.MarshalText()
+	if err != nil {
+		return "", fmt.Errorf("witness: %w", err)
+	}
+	if err := w.save(state{Origin: head.Origin, Size: head.Size, Root: head.Root[:], Note: string(note)}); err != nil {
+		return "", err
+	}
+	return line, nil
 }
 
 func continues(last state, head audit.Head, path []audit.Hash) error {

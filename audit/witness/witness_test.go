@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -68,7 +69,7 @@ func newWitness(t testing.TB, dir string, name string, own key, logKey key) *Wit
 	return w
 }
 
-func path(t testing.TB, l *audit.Log, from, to uint64) []audit.Hash {
+func proofOf(t testing.TB, l *audit.Log, from, to uint64) []audit.Hash {
 	t.Helper()
 	p, err := l.Consistency(from, to)
 	if err != nil {
@@ -93,7 +94,7 @@ func TestWitnessCosignsOnlyWhatContinues(t *testing.T) {
 	grow(t, l, 6)
 	second := l.Head()
 	w = newWitness(t, dir, "witness-1", own, logKey) // a witness that was restarted remembers
-	proof := path(t, l, first.Size, second.Size)
+	proof := proofOf(t, l, first.Size, second.Size)
 	forged := second
 	forged.Root[3]++
 	for name, c := range map[string]struct {
@@ -104,7 +105,7 @@ func TestWitnessCosignsOnlyWhatContinues(t *testing.T) {
 	}{
 		"from the beginning again":      {second, 0, nil, &ConflictError{first.Size}},
 		"from a size never cosigned":    {second, first.Size - 1, proof, &ConflictError{first.Size}},
-		"another history, longer":       {rewritten.Head(), first.Size, path(t, rewritten, first.Size, rewritten.Head().Size), ErrInconsistent},
+		"another history, longer":       {rewritten.Head(), first.Size, proofOf(t, rewritten, first.Size, rewritten.Head().Size), ErrInconsistent},
 		"without proof":                 {second, first.Size, nil, ErrInconsistent},
 		"with half a proof":             {second, first.Size, proof[1:], ErrInconsistent},
 		"root changed after signing":    {forged, first.Size, proof, ErrForeignKey},
@@ -202,7 +203,9 @@ func note(t *testing.T, h audit.SignedHead) string {
 // site is a log with three witnesses behind HTTPS that can be switched off.
 type site struct {
 	log    *audit.Log
+	key    key
 	keeper *Keeper
+	lies   atomic.Bool // the first witness
 	off    [3]atomic.Bool
 	now    atomic.Int64
 	keys   []audit.WitnessKey
@@ -211,7 +214,7 @@ type site struct {
 func newSite(t *testing.T, need int) *site {
 	t.Helper()
 	logKey := newKey(t)
-	s := &site{log: openLog(t, logKey, "2026q4", 3)}
+	s := &site{key: logKey, log: openLog(t, logKey, "2026q4", 3)}
 	c := KeeperConfig{Log: s.log, Need: need, MaxUnwitnessed: time.Hour, File: filepath.Join(t.TempDir(), "witnessed"),
 		Now: func() time.Time { return time.Unix(s.now.Load(), 0) }}
 	for i, name := range []string{"witness-1", "witness-2", "witness-3"} {
@@ -220,6 +223,11 @@ func newSite(t *testing.T, need int) *site {
 		srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if s.off[i].Load() {
 				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			if i == 0 && s.lies.Load() {
+				w.WriteHeader(http.StatusConflict)
+				_, _ = io.WriteString(w, "1000000\n")
 				return
 			}
 			h.ServeHTTP(w, r)
@@ -289,6 +297,105 @@ func TestLogIsHeldWhenWitnessesAreMissingForTooLong(t *testing.T) {
 	s.keeper.round(t.Context())
 	if err := s.append(); err != nil {
 		t.Fatalf("witnessed again: %v", err)
+	}
+}
+
+// Entries do not become younger by a restart.
+func TestARestartDoesNotExcuseEntries(t *testing.T) {
+	s := newSite(t, 3)
+	if err := s.keeper.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.off[0].Store(true)
+	grow(t, s.log, 1)
+	s.now.Store(time.Now().Add(2 * time.Hour).Unix())
+	again, err := NewKeeper(s.keeper.KeeperConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.append(); !errors.Is(err, ErrUnwitnessed) {
+		t.Fatalf("after a restart: %v", err)
+	}
+	s.off[0].Store(false)
+	again.round(t.Context())
+	if err := s.append(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rewind puts another log in the keeper's place, which has the same name and key.
+func (s *site) rewind(t *testing.T, n int) *Keeper {
+	t.Helper()
+	c := s.keeper.KeeperConfig
+	c.Log, c.File = openLog(t, s.key, "2026q4", n), filepath.Join(t.TempDir(), "witnessed")
+	k, err := NewKeeper(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func TestALogThatIsNotWhatItWasIsHeldForGood(t *testing.T) {
+	for name, n := range map[string]int{"shorter": 1, "grown again": 30} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, 2)
+			grow(t, s.log, 9)
+			if err := s.keeper.Begin(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			k := s.rewind(t, n)
+			if err := k.Begin(t.Context()); !errors.Is(err, ErrForked) {
+				t.Fatalf("begins: %v", err)
+			}
+			k.round(t.Context())
+			if _, err := k.Log.Append(t.Context(), audit.Entry{Open: audit.Open{Op: audit.OpQuery}}); !errors.Is(err, audit.ErrHeld) || !errors.Is(err, ErrForked) {
+				t.Fatalf("business goes on: %v", err)
+			}
+		})
+	}
+}
+
+// One witness of three that says it has seen more cannot stop a log that needs two.
+func TestOneLyingWitnessStopsNobody(t *testing.T) {
+	s := newSite(t, 2)
+	s.lies.Store(true)
+	if err := s.keeper.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.append(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWitnessShowsWhatItHasCosigned(t *testing.T) {
+	logKey, own := newKey(t), newKey(t)
+	l := openLog(t, logKey, "2026q4", 3)
+	w := newWitness(t, t.TempDir(), "witness-1", own, logKey)
+	srv := httptest.NewTLSServer(Server{Witness: w, Logger: slog.New(slog.DiscardHandler)}.Handler())
+	defer srv.Close()
+	get := func(want int) []byte {
+		t.Helper()
+		resp, err := srv.Client().Get(srv.URL + "/checkpoint/" + l.Origin())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != want {
+			t.Fatalf("%d: %v", resp.StatusCode, err)
+		}
+		return b
+	}
+	get(http.StatusNotFound)
+	if _, err := w.Add(l.Head(), 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	head, err := audit.ParseCheckpoint(get(http.StatusOK))
+	if err != nil || head.Head != l.Head().Head || len(head.Witnessed([]audit.WitnessKey{{Name: "witness-1", Key: own.Public()}})) != 1 {
+		t.Errorf("%+v: %v", head, err)
 	}
 }
 
