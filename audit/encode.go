@@ -58,6 +58,9 @@ type Stored struct {
 	Leaf       Hash
 }
 
+// ClosedHash is what stands for the closed half where it is withheld, see LeafHashWithheld.
+func (s Stored) ClosedHash() Hash { return closedHash(s.ClosedJSON, s.Salt) }
+
 // Stored form: open ‖ 0x0A ‖ hex(salt) ‖ 0x20 ‖ closed ‖ 0x0A.
 // Two lines, so that an inspector reads a segment with a pager.
 

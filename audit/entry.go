@@ -49,6 +49,7 @@ const (
 	OpAuditSearch Op = "audit.search"
 	OpAuditExport Op = "audit.export"
 	OpCitizenView Op = "citizen.view"
+	OpComplaint   Op = "citizen.complaint"
 )
 
 // essential tells whether an operation is still recorded when the disk is

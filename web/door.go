@@ -85,7 +85,7 @@ func (s *Server) admit(rt route, r *request) error {
 	}
 	if rt.door == administrator {
 		p, ok := s.persons.ByCertificate(r.who.Certificate, time.Now())
-		if !ok {
+		if !ok || !p.Role.Administers() {
 			return s.unknownCertificate(r)
 		}
 		r.who.Operator = catalog.OperatorID(p.Name)

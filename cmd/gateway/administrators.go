@@ -14,11 +14,11 @@ import (
 	"yizheng/identity/staff"
 )
 
-// AdministratorConfig is a person who administers seals and withdrawals. Each has
-// one role; what matters needs two of them.
+// AdministratorConfig is a person who administers seals and withdrawals, or looks
+// after the audit log: never both. Each has one role; what matters needs two of them.
 type AdministratorConfig struct {
 	Name        string     `yaml:"name"`        // staff account
-	Role        staff.Role `yaml:"role"`        // applicant (applies), security (decides), maker (makes seals)
+	Role        staff.Role `yaml:"role"`        // applicant (applies), security (decides), maker (makes seals); auditor (searches the log), approver (approves looking for a person)
 	Key         string     `yaml:"key"`         // PEM of the person's SM2 public key, which signs what they decide
 	Certificate string     `yaml:"certificate"` // PEM of their TLS client certificate, for /v1/admin; may be missing
 	// Until ends what the person may sign, RFC 3339. Keep persons who left here:

@@ -27,9 +27,15 @@ const (
 	Applicant Role = "applicant" // a department's person: applies for seals and for withdrawals
 	Security  Role = "security"  // security administrator: decides about seals and withdrawals
 	Maker     Role = "maker"     // makes seals with the seal maker's key
+	Auditor   Role = "auditor"   // searches the audit log, and applies to look for a person in it
+	Approver  Role = "approver"  // decides about such applications
 )
 
-var roles = []Role{Applicant, Security, Maker}
+var roles = []Role{Applicant, Security, Maker, Auditor, Approver}
+
+// Administers tells the roles that look after seals and documents from those
+// that look after the audit log. Nobody does both.
+func (r Role) Administers() bool { return r == Applicant || r == Security || r == Maker }
 
 // Person is somebody who may sign statements.
 type Person struct {
@@ -64,7 +70,7 @@ func NewRegister(persons []Person) (*Register, error) {
 		case !plainName.MatchString(p.Name):
 			return nil, fmt.Errorf("staff: %q: 姓名须为账号（字母、数字、._-） / a name must be an account of letters, digits, ._-", p.Name)
 		case !slices.Contains(roles, p.Role):
-			return nil, fmt.Errorf("staff: %s: 角色须为 applicant、security 或 maker / the role must be applicant, security or maker", p.Name)
+			return nil, fmt.Errorf("staff: %s: 角色须为 applicant、security、maker、auditor 或 approver / the role must be applicant, security, maker, auditor or approver", p.Name)
 		case p.Key == nil || jose.KeyID(p.Key) == "":
 			return nil, fmt.Errorf("staff: %s: 缺少 SM2 公钥 / has no SM2 key", p.Name)
 		case names[p.Name] || r.byKey[jose.KeyID(p.Key)].Name != "" || p.Certificate != "" && r.byCert[p.Certificate].Name != "":

@@ -1,0 +1,365 @@
+package search
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"net/http"
+	"slices"
+	"time"
+
+	"yizheng/audit"
+	"yizheng/audit/index"
+	"yizheng/identity/jose"
+	"yizheng/identity/staff"
+)
+
+const (
+	approvals   = 2              // persons, neither of them the applicant
+	pendingLife = 24 * time.Hour // from the application to its ticket
+	ticketLife  = 15 * time.Minute
+	maxPending  = 100 // applications in memory
+)
+
+// application is one on its way, and the ticket it has become.
+type application struct {
+	id        string
+	statement string
+	applicant string
+	Application
+	list      string
+	subjects  []audit.SubjectRef
+	approvers []string
+	rejected  string // by whom
+	expires   time.Time
+	ticket    string // number of its ticket
+	shown     int    // entries the ticket has shown
+}
+
+// State of an application.
+type State string
+
+// States.
+const (
+	Pending  State = "pending"
+	Approved State = "approved"
+	Rejected State = "rejected"
+	Ticketed State = "ticketed"
+)
+
+// View is an application as approvers see it: everything but the numbers.
+type View struct {
+	ID        string    `json:"id"`
+	State     State     `json:"state"`
+	Applicant string    `json:"applicant"`
+	Case      string    `json:"case"`
+	Reason    string    `json:"reason"`
+	From      time.Time `json:"from"`
+	To        time.Time `json:"to"`
+	Max       int       `json:"max"`
+	Persons   int       `json:"persons"`
+	Subjects  string    `json:"subjects"` // what the applicant committed to
+	List      string    `json:"list"`     // digest of the pseudonyms, which an approval names
+	Approvers []string  `json:"approvers"`
+	Rejecter  string    `json:"rejected_by,omitempty"`
+	Expires   time.Time `json:"expires"`
+}
+
+func (a *application) view() View {
+	v := View{ID: a.id, State: Pending, Applicant: a.applicant, Case: a.Case, Reason: a.Reason, From: a.From, To: a.To, Max: a.Max, Persons: a.Persons,
+		Subjects: a.Subjects, List: a.list, Approvers: slices.Clone(a.approvers), Rejecter: a.rejected, Expires: second(a.expires)}
+	switch {
+	case a.rejected != "":
+		v.State = Rejected
+	case a.ticket != "":
+		v.State = Ticketed
+	case len(a.approvers) >= approvals:
+		v.State = Approved
+	}
+	if v.Approvers == nil {
+		v.Approvers = []string{}
+	}
+	return v
+}
+
+// entry is a record about an application. It names the persons looked for by
+// their pseudonyms, so that who searched for somebody can be found as well.
+func (a *application) entry(status string) audit.Entry {
+	return audit.Entry{
+		Open: audit.Open{Op: audit.OpAuditSearch, Phase: audit.PhaseDone, Subjects: a.subjects, Case: a.Case, Disclose: audit.DiscloseNever},
+		Closed: audit.Closed{Object: "application/" + a.id, Decision: status, Reason: a.Reason, Approvals: slices.Clone(a.approvers),
+			Digests: map[string]string{"list": a.list, "subjects": a.Subjects}},
+	}
+}
+
+// Apply takes an auditor's application. numbers and salt are what its statement
+// commits to; they are not kept, and the caller wipes them.
+func (s *Service) Apply(ctx context.Context, who Who, statement string, numbers []string, salt []byte) (View, error) {
+	v, err := s.apply(ctx, who, statement, numbers, salt)
+	return v, s.denied(ctx, who, "", err)
+}
+
+func (s *Service) apply(ctx context.Context, who Who, statement string, numbers []string, salt []byte) (View, error) {
+	in, p, err := openApplication(s.Persons, statement)
+	if err != nil || p.Name != who.Actor || p.Role != staff.Auditor {
+		return View{}, badStatement(err)
+	}
+	if where, zh, en := in.fault(s.Now(), numbers, salt); en != "" {
+		return View{}, invalid(where, zh, en)
+	}
+	if err := s.limits.apply(who.Actor); err != nil {
+		return View{}, err
+	}
+	a := &application{id: digest(statement), statement: statement, applicant: p.Name, Application: in, expires: s.Now().Add(pendingLife)}
+	for _, n := range numbers {
+		refs, err := s.subjects(audit.SubjectIDNumber, n)
+		if err != nil {
+			return View{}, invalid("numbers", "号码为空或无法处理", "a number is empty or cannot be used")
+		}
+		a.subjects = append(a.subjects, refs...)
+	}
+	a.list = ListDigest(a.subjects)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget()
+	if s.applications[a.id] != nil {
+		return View{}, refuse(http.StatusConflict, "APPLICATION_STATE", "statement", "这份申请已提交过", "the application has been made already")
+	}
+	if len(s.applications) >= maxPending {
+		return View{}, refuse(http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "", "请求过于频繁，请稍后再试", "too many requests; try again later")
+	}
+	if err := s.note(ctx, who, a.entry("apply")); err != nil {
+		return View{}, err
+	}
+	s.applications[a.id] = a
+	return a.view(), nil
+}
+
+func badStatement(err error) error {
+	r := refuse(http.StatusUnprocessableEntity, "STATEMENT_INVALID", "statement", "声明无法核实，或不是提交者本人签名的", "the statement cannot be verified, or is not signed by who sends it")
+	r.Err = err
+	return r
+}
+
+// forget drops what is over; the caller holds mu.
+func (s *Service) forget() {
+	for id, a := range s.applications {
+		if s.Now().After(a.expires) {
+			delete(s.applications, id)
+			delete(s.tickets, a.ticket)
+		}
+	}
+}
+
+func noApplication() error {
+	return refuse(http.StatusNotFound, "NO_SUCH_APPLICATION", "id", "没有这份申请，或已过期；网关重启后须重新申请", "no such application, or it has expired; after a restart of the gateway apply again")
+}
+
+// Applications lists what is on its way, the newest last.
+func (s *Service) Applications() []View {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget()
+	list := []View{}
+	for _, a := range s.applications {
+		list = append(list, a.view())
+	}
+	slices.SortFunc(list, func(a, b View) int { return a.Expires.Compare(b.Expires) })
+	return list
+}
+
+// Find shows one application.
+func (s *Service) Find(id string) (View, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget()
+	a := s.applications[id]
+	if a == nil {
+		return View{}, noApplication()
+	}
+	return a.view(), nil
+}
+
+// Decide takes an approver's signed decision about an application.
+func (s *Service) Decide(ctx context.Context, who Who, id, statement string) (View, error) {
+	v, err := s.decide(ctx, who, id, statement)
+	return v, s.denied(ctx, who, id, err)
+}
+
+func (s *Service) decide(ctx context.Context, who Who, id, statement string) (View, error) {
+	d, p, err := OpenDecision(s.Persons, statement)
+	if err != nil || p.Name != who.Actor || d.Of != id {
+		return View{}, badStatement(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget()
+	a := s.applications[id]
+	if a == nil {
+		return View{}, noApplication()
+	}
+	if err := a.allow(d, p, s.Now()); err != nil {
+		return View{}, err
+	}
+	next := *a
+	if d.Action == Reject {
+		next.rejected = p.Name
+	} else {
+		next.approvers = append(slices.Clone(a.approvers), p.Name)
+	}
+	e := next.entry(string(d.Action))
+	e.Closed.Digests["statement"] = digest(statement)
+	if d.Action == Reject {
+		e.Open.Phase = audit.PhaseDenied
+	}
+	if err := s.note(ctx, who, e); err != nil {
+		return View{}, err
+	}
+	*a = next
+	return a.view(), nil
+}
+
+// allow is the rule of who may decide what.
+func (a *application) allow(d Decision, p staff.Person, now time.Time) error {
+	no := func(where, zh, en string) error {
+		return refuse(http.StatusConflict, "APPLICATION_STATE", where, zh, en)
+	}
+	age := now.Sub(d.At)
+	switch {
+	case age > statementLife || age < -statementLife:
+		return no("statement", "声明已过时，请校时后重新签名", "the statement is too old or in the future; check the clock and sign anew")
+	case p.Role != staff.Approver && p.Role != staff.Auditor:
+		return no("statement", "您的角色不可办理此步", "your role does not allow this")
+	case p.Name == a.applicant:
+		return no("statement", "申请人不得批准自己的申请，须由另外两人办理", "nobody approves their own application; two others must")
+	case d.List != a.list:
+		return no("statement", "声明所指的名单不是这份申请的", "the statement names another list")
+	case a.rejected != "" || a.ticket != "":
+		return no("id", "这份申请已办结", "the application is closed")
+	case d.Action == Reject:
+		return nil
+	case d.Action != Approve:
+		return no("statement", "没有这种步骤", "no such action")
+	case slices.Contains(a.approvers, p.Name):
+		return no("statement", "您已批准过，须由另一人批准", "you have approved already; somebody else must")
+	case len(a.approvers) >= approvals:
+		return no("id", "这份申请已获批准", "the application is approved already")
+	}
+	return nil
+}
+
+// Issue turns an approved application into a ticket, once, for its applicant.
+func (s *Service) Issue(ctx context.Context, who Who, id string) (ticket string, err error) {
+	ticket, err = s.issue(ctx, who, id)
+	return ticket, s.denied(ctx, who, id, err)
+}
+
+func (s *Service) issue(ctx context.Context, who Who, id string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget()
+	a := s.applications[id]
+	switch {
+	case a == nil || a.applicant != who.Actor:
+		return "", noApplication()
+	case a.rejected != "" || len(a.approvers) < approvals:
+		return "", refuse(http.StatusConflict, "APPLICATION_STATE", "id", "须先由另外两人批准", "two other persons must approve it first")
+	case a.ticket != "":
+		return "", refuse(http.StatusConflict, "APPLICATION_STATE", "id", "票据已发过，每份申请一张", "its ticket was issued already; an application gives one")
+	}
+	now := second(s.Now())
+	t := Ticket{V: 1, Ticket: rand.Text(), Origin: s.Origin, Application: a.id, Applicant: a.applicant, Approvers: a.approvers, Case: a.Case, Reason: a.Reason,
+		From: a.From, To: a.To, Max: a.Max, Persons: a.Persons, List: a.list, Issued: now, Expires: now.Add(ticketLife)}
+	signed, err := sign(s.Key, TypeTicket, t)
+	if err != nil {
+		return "", err
+	}
+	e := a.entry("ticket")
+	e.Closed.Digests["ticket"] = digest(signed)
+	if err := s.note(ctx, who, e); err != nil {
+		return "", err
+	}
+	a.ticket, a.expires = t.Ticket, t.Expires
+	s.tickets[t.Ticket] = a
+	return signed, nil
+}
+
+// opened is the payload of a ticket that this gateway has signed.
+func (s *Service) opened(token string) ([]byte, error) {
+	payload, _, err := jose.Verify(token, TypeTicket, func(kid string) *ecdsa.PublicKey {
+		if kid == s.Key.ID() {
+			return s.Key.Public()
+		}
+		return nil
+	})
+	return payload, err
+}
+
+func badTicket() error {
+	return refuse(http.StatusForbidden, "TICKET", "ticket", "票据无效、已过期、已用尽，或不是发给您的；请重新申请", "the ticket is not valid, has expired, is used up, or is not yours; apply again")
+}
+
+// claim holds a ticket to who brings it, and sets aside what it may still show.
+func (s *Service) claim(who Who, token string, wanted int) (a *application, t Ticket, rows int, err error) {
+	payload, err := s.opened(token)
+	if err != nil || read(payload, &t) != nil {
+		return nil, t, 0, badTicket()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a = s.tickets[t.Ticket]
+	if a == nil || t.Applicant != who.Actor || !s.Now().Before(t.Expires) || t.List != a.list || a.shown >= t.Max {
+		return nil, t, 0, badTicket()
+	}
+	rows = min(wanted, t.Max-a.shown)
+	a.shown += rows
+	return a, t, rows, nil
+}
+
+// refund gives back what a search did not show.
+func (s *Service) refund(a *application, rows int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.shown -= rows
+}
+
+// byTicket looks for the persons of a ticket.
+func (s *Service) byTicket(ctx context.Context, who Who, ask Ask) (Answer, error) {
+	q := ask.query()
+	a, t, rows, err := s.claim(who, ask.Ticket, q.Limit)
+	if err != nil {
+		return Answer{}, err
+	}
+	q.From, q.To, q.Subjects, q.Limit = t.From, t.To, a.subjects, rows
+	e := a.entry("search")
+	e.Closed.Digests["ticket"] = digest(ask.Ticket)
+	rec, err := s.begin(ctx, who, e)
+	if err != nil {
+		s.refund(a, rows)
+		return Answer{}, err
+	}
+	answer, err := s.persons(ctx, q, ask.Proofs)
+	s.refund(a, rows-len(answer.Rows))
+	if err := rec.done(ctx, len(answer.Rows), answer.Complete, err); err != nil {
+		return Answer{}, err
+	}
+	answer.Record = rec.intent.Pointer().String()
+	return answer, nil
+}
+
+// persons searches this gateway's log by pseudonym. Other nodes have keys of
+// their own, so that each has to be asked with a ticket of its own.
+func (s *Service) persons(ctx context.Context, q index.Query, proofs bool) (Answer, error) {
+	sizes, err := s.ready(ctx)
+	if err != nil {
+		return Answer{}, unavailable(err)
+	}
+	f, err := s.find(ctx, q, sizes)
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Next: f.next, Logs: append([]Log{s.own(f.shards)}, s.others(OtherKeys)...)}
+	a.Complete = !slices.ContainsFunc(a.Logs, func(l Log) bool { return !l.whole() })
+	a.Rows, err = s.rows(f.hits, proofs)
+	return a, err
+}
