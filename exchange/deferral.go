@@ -96,7 +96,7 @@ func (s *Service) postPart(ctx context.Context, x *Exchange, pt *part, late []*l
 		return err
 	}
 	last := x.waitsFor(late, s.now())
-	if err := s.recordDeferral(ctx, x, pt, late); err != nil { // no question without its record
+	if err := s.recordDeferral(ctx, x, pt, late, "DEFERRED"); err != nil { // no question without its record
 		return err
 	}
 	sealed, err := s.sealDeferral(x, pt)
@@ -105,19 +105,34 @@ func (s *Service) postPart(ctx context.Context, x *Exchange, pt *part, late []*l
 	}
 	expires := last.Add(max(s.lifetime, deferredKept))
 	x.defers(pt, last) // before an answer can come
-	err = s.store.Defer(ctx, store.Deferral{ExchangeNo: x.Number, Part: pt.id, Context: sealed, Legs: len(late), Deadline: last, Expires: expires}, s.runner)
+	err = s.store.Defer(ctx, store.Deferral{ExchangeNo: x.Number, Part: pt.id, Context: sealed, Legs: len(late), Deadline: last, Expires: expires,
+		PostAfter: s.now().Add(postGrace)}, s.runner)
 	if err != nil {
 		return err
 	}
-	for _, l := range late {
-		source := s.sources[Line(l.source)].(Deferrer) // deferring has looked
-		if err := source.Defer(ctx, s.question(x, pt, l), l.until, key.Public()); err != nil {
-			// ctx may be what ran out; the store bounds its own call
-			undone := s.store.Undefer(context.WithoutCancel(ctx), x.Number, pt.id)
-			return errors.Join(discreet(err, pt.subject.claims.Person), undone)
-		}
+	if err := s.send(ctx, x, pt, late, key.Public()); err != nil {
+		// ctx may be what ran out; the store bounds its own call
+		undone := s.store.Undefer(context.WithoutCancel(ctx), x.Number, pt.id)
+		return errors.Join(err, undone)
 	}
 	x.keepUntil(expires)
+	if err := s.store.Posted(ctx, store.PartRef{ExchangeNo: x.Number, Part: pt.id}); err != nil {
+		s.warn(x, pt, "deferred questions may be sent twice", err)
+	}
+	return nil
+}
+
+// send asks the legs with their long deadlines.
+func (s *Service) send(ctx context.Context, x *Exchange, pt *part, late []*leg, reply *ecdsa.PublicKey) error {
+	for _, l := range late {
+		source, able := s.sources[Line(l.source)].(Deferrer)
+		if !able {
+			return fmt.Errorf("no connection named %s that takes deferred questions", Line(l.source))
+		}
+		if err := source.Defer(ctx, s.question(x, pt, l), l.until, reply); err != nil {
+			return discreet(err, pt.subject.claims.Person)
+		}
+	}
 	return nil
 }
 
@@ -135,7 +150,7 @@ func (s *Service) question(x *Exchange, pt *part, l *leg) Ask {
 }
 
 // recordDeferral is the intent of asking again with more time.
-func (s *Service) recordDeferral(ctx context.Context, x *Exchange, pt *part, late []*leg) error {
+func (s *Service) recordDeferral(ctx context.Context, x *Exchange, pt *part, late []*leg, why string) error {
 	e := x.about(s.entry(audit.OpQuery, audit.PhaseIntent, x.who))
 	ref, err := s.ref(pt.subject)
 	if err != nil {
@@ -145,7 +160,7 @@ func (s *Service) recordDeferral(ctx context.Context, x *Exchange, pt *part, lat
 	for _, l := range late {
 		e.Closed.Legs = append(e.Closed.Legs, l.id+" "+string(l.source.ID)+" "+l.digest.String()+" "+l.until.UTC().Format(time.RFC3339))
 	}
-	e.Closed.Reason = "DEFERRED"
+	e.Closed.Reason = why
 	_, err = s.append(ctx, e)
 	return err
 }

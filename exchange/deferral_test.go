@@ -24,8 +24,9 @@ import (
 type slow struct {
 	mu     sync.Mutex
 	live   func(context.Context, Ask) (Answer, error)
-	refuse error // of posting
-	hangs  bool  // posting takes all the time it gets
+	refuse error         // of posting
+	hangs  bool          // posting takes all the time it gets
+	stuck  chan struct{} // the next posting goes on when it is closed
 	posted []posted
 }
 
@@ -49,6 +50,12 @@ func (s *slow) Query(ctx context.Context, ask Ask) (Answer, error) {
 func (s *slow) Defer(ctx context.Context, ask Ask, deadline time.Time, reply *ecdsa.PublicKey) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if stuck := s.stuck; stuck != nil {
+		s.stuck = nil
+		s.mu.Unlock()
+		<-stuck
+		s.mu.Lock()
+	}
 	if s.hangs {
 		<-ctx.Done()
 		return ctx.Err()

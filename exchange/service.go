@@ -325,6 +325,7 @@ func (s *Service) sweep() {
 			return
 		case <-due.C:
 			s.finishDue(s.base)
+			s.postDue(s.base)
 		case <-expire.C:
 			s.expire(s.now())
 		}

@@ -48,6 +48,7 @@ func conform(t *testing.T, open func(t *testing.T, c *clock) *Store) {
 		{"arguments are bounded", argumentsBounded},
 		{"an exchange taken over takes no result of its former runner", takenOver},
 		{"a deferral is finished once, when all answers are there", finishedOnce},
+		{"what was not sent is sent by another, once", unsentIsSentByAnother},
 		{"a deferral ends at its deadline, and its lease passes on", leasePassesOn},
 		{"a deleted exchange is not finished", deletedIsNotFinished},
 		{"what has its result is not finished again", releasedIsNotFinished},

@@ -18,6 +18,7 @@ type Deferral struct {
 	Legs       int       // how many answers it waits for
 	Deadline   time.Time // when those that have not come do not count any more
 	Expires    time.Time // of the exchange from now on, not before Deadline
+	PostAfter  time.Time // when others send its questions, unless Posted is called; zero: they are sent
 }
 
 // PartRef names a part of an exchange.
@@ -57,11 +58,46 @@ func (s *Store) Defer(ctx context.Context, d Deferral, runner string) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM result WHERE exchange_no = $1 AND part = $2`, d.ExchangeNo, d.Part); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO deferral (exchange_no, part, context, legs, answered, deadline, leased_by, leased_until, expires)
-			VALUES ($1, $2, $3, $4, 0, $5, '', 0, $6)`,
-			d.ExchangeNo, d.Part, d.Context, d.Legs, d.Deadline.UnixMilli(), expires)
+		_, err = tx.ExecContext(ctx, `INSERT INTO deferral (exchange_no, part, context, legs, answered, deadline, leased_by, leased_until, expires, post_after)
+			VALUES ($1, $2, $3, $4, 0, $5, '', 0, $6, $7)`,
+			d.ExchangeNo, d.Part, d.Context, d.Legs, d.Deadline.UnixMilli(), expires, max(d.PostAfter.UnixMilli(), 0))
 		return err
 	})
+}
+
+// Posted notes that a part's questions have been sent.
+func (s *Store) Posted(ctx context.Context, p PartRef) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err := s.db.ExecContext(ctx, `UPDATE deferral SET post_after = 0 WHERE exchange_no = $1 AND part = $2`, p.ExchangeNo, p.Part); err != nil {
+		return unavailable("note that questions are sent", err)
+	}
+	return nil
+}
+
+// unposted is said of a deferral whose questions may not have been sent.
+const unposted = ` post_after > 0 AND post_after <= $1 AND deadline > $1` + unresolved
+
+// Unposted names parts whose questions should have been sent by now and may not
+// have been; at most limit.
+func (s *Store) Unposted(ctx context.Context, limit int) ([]PartRef, error) {
+	return s.list(ctx, `SELECT exchange_no, part FROM deferral WHERE`+unposted+` ORDER BY post_after LIMIT $2`, limit)
+}
+
+// TakePost returns a part of Unposted to the one who will send its questions, and
+// to nobody else until then. It returns ErrNotFound if that is no more needed.
+func (s *Store) TakePost(ctx context.Context, p PartRef, until time.Time) (Deferral, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	mine, err := changed(s.db.ExecContext(ctx, `UPDATE deferral SET post_after = $2 WHERE exchange_no = $3 AND part = $4 AND`+unposted,
+		s.now().UnixMilli(), until.UnixMilli(), p.ExchangeNo, p.Part))
+	if err != nil {
+		return Deferral{}, unavailable("take over questions to be sent", err)
+	}
+	if !mine {
+		return Deferral{}, ErrNotFound
+	}
+	return s.Deferral(ctx, p.ExchangeNo, p.Part)
 }
 
 // Undefer forgets a deferral whose questions could not be sent.
@@ -134,26 +170,31 @@ const unresolved = ` AND NOT EXISTS (SELECT 1 FROM result r WHERE r.exchange_no 
 // Due names parts that can be finished now, all answers there or the deadline
 // over, and that nobody holds; at most limit.
 func (s *Store) Due(ctx context.Context, limit int) ([]PartRef, error) {
+	return s.list(ctx, `SELECT exchange_no, part FROM deferral
+		WHERE (deadline <= $1 OR answered >= legs) AND leased_until <= $1`+unresolved+` ORDER BY deadline LIMIT $2`, limit)
+}
+
+// list runs a query whose arguments are the time and limit.
+func (s *Store) list(ctx context.Context, query string, limit int) ([]PartRef, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	rows, err := s.db.QueryContext(ctx, `SELECT exchange_no, part FROM deferral
-		WHERE (deadline <= $1 OR answered >= legs) AND leased_until <= $1`+unresolved+` ORDER BY deadline LIMIT $2`, s.now().UnixMilli(), limit)
+	rows, err := s.db.QueryContext(ctx, query, s.now().UnixMilli(), limit)
 	if err != nil {
 		return nil, unavailable("list deferrals", err)
 	}
 	defer rows.Close()
-	var due []PartRef
+	var parts []PartRef
 	for rows.Next() {
 		var p PartRef
 		if err := rows.Scan(&p.ExchangeNo, &p.Part); err != nil {
 			return nil, unavailable("list deferrals", err)
 		}
-		due = append(due, p)
+		parts = append(parts, p)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, unavailable("list deferrals", err)
 	}
-	return due, nil
+	return parts, nil
 }
 
 // Lease takes a part that can be finished, for holder until then, and returns

@@ -103,6 +103,41 @@ func leasePassesOn(t *testing.T, s *Store, c *clock) {
 	}
 }
 
+func unsentIsSentByAnother(t *testing.T, s *Store, c *clock) {
+	ctx, p := t.Context(), PartRef{"E1", "p"}
+	begin(t, s, admission(c, "k", "r", "E1", "t1"), "", nil)
+	unsent := func(expected int) {
+		t.Helper()
+		list, err := s.Unposted(ctx, 10)
+		if err != nil || len(list) != expected {
+			t.Fatalf("%d parts are not sent, want %d, %v", len(list), expected, err)
+		}
+	}
+	d := deferral(c, "E1", "p", 1)
+	d.PostAfter = c.Now().Add(time.Minute)
+	want(t, s.Defer(ctx, d, "gateway-a"), nil)
+	want(t, s.Defer(ctx, deferral(c, "E1", "q", 1), "gateway-a"), nil) // has been sent
+	unsent(0)
+	_, err := s.TakePost(ctx, p, c.Now().Add(time.Minute))
+	want(t, err, ErrNotFound)
+	c.Advance(time.Minute)
+	unsent(1)
+	taken, err := s.TakePost(ctx, p, c.Now().Add(time.Minute))
+	want(t, err, nil)
+	if taken.Context != d.Context || !taken.Deadline.Equal(d.Deadline) {
+		t.Errorf("%+v", taken)
+	}
+	_, err = s.TakePost(ctx, p, c.Now().Add(time.Minute))
+	want(t, err, ErrNotFound)
+	unsent(0)
+	c.Advance(time.Minute) // who took it died as well
+	unsent(1)
+	want(t, s.Posted(ctx, p), nil)
+	unsent(0)
+	c.Advance(24 * time.Hour)
+	unsent(0)
+}
+
 func deletedIsNotFinished(t *testing.T, s *Store, c *clock) {
 	ctx, p := t.Context(), PartRef{"E1", "p"}
 	begin(t, s, admission(c, "k", "r", "E1", "t1"), "", nil)
