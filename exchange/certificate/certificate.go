@@ -65,7 +65,7 @@ func (c Certificate) Until() time.Time { return c.Proof.Validity.Until(c.IssuedA
 
 // widestTable is how many columns still read well across a page; what has more
 // fields is printed record by record.
-const widestTable = 8
+const widestTable = 7
 
 // Document lays the certificate out, with the QR code's payload from SignQR.
 // The seal's picture is left to whoever seals. Nothing is in the document that
@@ -133,14 +133,11 @@ func (c Certificate) filler() *strings.Replacer {
 func (c Certificate) answer(d *pdf.Document) {
 	fields := c.granted()
 	switch {
-	case c.Proof.Cardinality.Max == 1:
+	case len(c.Records) == 1:
 		d.Rows = rows(fields, c.Records[0])
 	case len(fields) > widestTable:
 		for i, r := range c.Records {
-			caption := fmt.Sprintf("第 %d 项，共 %d 项", i+1, len(c.Records))
-			if len(c.Records) == 1 {
-				caption = "" // the opening sentence says that there is one
-			}
+			caption := fmt.Sprintf("第%d项，共%d项", i+1, len(c.Records))
 			d.Records = append(d.Records, pdf.Record{Caption: caption, Rows: rows(fields, r)})
 		}
 	default:
@@ -174,7 +171,11 @@ func rows(fields []catalog.Field, record map[string]any) []pdf.Row {
 func table(fields []catalog.Field, records []map[string]any) pdf.Table {
 	var t pdf.Table
 	for _, f := range fields {
-		t.Columns = append(t.Columns, pdf.Column{Label: f.Label})
+		column := pdf.Column{Label: f.Label}
+		if f.Type == "money" || f.Type == "number" {
+			column.Align = pdf.AlignRight
+		}
+		t.Columns = append(t.Columns, column)
 	}
 	for _, r := range records {
 		row := make([]string, len(fields))

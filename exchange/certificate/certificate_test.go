@@ -102,8 +102,12 @@ func indented(t *testing.T, d pdf.Document) string {
 func TestOnlyGrantedFieldsArePrinted(t *testing.T) {
 	c := of(t, "SI-01", map[string]any{"month": "2026-09", "base": "5000.00"})
 	c.Fields = []string{"month"}
-	if d := c.Document(""); !reflect.DeepEqual(d.Tables[0].Columns, []pdf.Column{{Label: "缴费年月"}}) || !reflect.DeepEqual(d.Tables[0].Rows, [][]string{{"2026年9月"}}) {
-		t.Errorf("%+v", d.Tables)
+	if d := c.Document(""); !reflect.DeepEqual(d.Rows, []pdf.Row{{Label: "缴费年月", Value: "2026年9月"}}) || d.Tables != nil {
+		t.Errorf("one record: %+v, %+v", d.Rows, d.Tables)
+	}
+	c.Records = append(c.Records, map[string]any{"month": "2026-10", "base": "5000.00"})
+	if d := c.Document(""); !reflect.DeepEqual(d.Tables[0].Columns, []pdf.Column{{Label: "缴费年月"}}) || !reflect.DeepEqual(d.Tables[0].Rows, [][]string{{"2026年9月"}, {"2026年10月"}}) {
+		t.Errorf("two records: %+v", d.Tables)
 	}
 }
 

@@ -38,22 +38,20 @@ import (
 //
 //	PICTURES=../../docs/images/proofs go test -tags integration -run PicturesOfAllProofs ./exchange/certificate
 func TestPicturesOfAllProofs(t *testing.T) {
-	city, r := demoCity(t), renderer(t)
-	samples := make(map[catalog.ProofCode][]map[string]any)
-	readYAML(t, "testdata/samples.yaml", &samples)
-	for i, proof := range city.Proofs {
+	city, r, samples, people := demoCity(t), renderer(t), samples(t), people(t)
+	for _, proof := range city.Proofs {
 		t.Run(string(proof.Code), func(t *testing.T) {
-			c := sampleOf(t, city, proof, samples[proof.Code])
-			who := [][2]string{{"李明", "690102198503120016"}, {"李𬸚", "690102198806140030"}, {"王㐂", "690104197806030032"}}[i%3]
-			if proof.Code == "BC-01" {
-				who = [2]string{"王芳", "690102199011250046"} // the mother
+			c := sampleOf(t, city, proof, samples[proof.Code].Records)
+			who, ok := people[samples[proof.Code].Person]
+			if !ok {
+				t.Fatalf("nobody is called %q", samples[proof.Code].Person)
 			}
 			var err error
-			if c.Person.Number, _, err = identity.ParseNumber(who[1]); err != nil {
+			if c.Person.Number, _, err = identity.ParseNumber(who.Number); err != nil {
 				t.Fatal(err)
 			}
-			c.Name = who[0]
-			d, file := printed(t, r, c, sealOf(t, city, proof))
+			c.Name = who.Name
+			d, file := printed(t, r, c, sealOf(t, city, c))
 			path := readBack(t, d, file)
 			tool(t, "pdftoppm", "-r", "200", "-png", path, filepath.Join(filepath.Dir(path), "page"))
 			pages, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "page-*.png"))
@@ -70,26 +68,18 @@ func TestPicturesOfAllProofs(t *testing.T) {
 // TestEveryPersonIsReadBack prints a document for everybody of the demo city, each
 // with another proof, until every proof has been met.
 func TestEveryPersonIsReadBack(t *testing.T) {
-	city, r := demoCity(t), renderer(t)
-	samples := make(map[catalog.ProofCode][]map[string]any)
-	readYAML(t, "testdata/samples.yaml", &samples)
-	var file struct {
-		People []struct {
-			Name    string `yaml:"name"`
-			Number  string `yaml:"number"`
-			English string `yaml:"english_name"`
-		} `yaml:"people"`
-	}
-	readYAML(t, "../../configs/demo/people.yaml", &file)
+	city, r, samples := demoCity(t), renderer(t), samples(t)
+	everybody := people(t)
 	met := make(map[string]bool)
-	for i, p := range file.People {
+	for i, id := range slices.Sorted(maps.Keys(everybody)) {
+		p := everybody[id]
 		proof := city.Proofs[i%len(city.Proofs)]
-		for _, name := range []string{strings.ReplaceAll(p.Name, "\uE863", "䶮"), p.English} {
+		for _, name := range []string{p.Name, p.English} {
 			if name == "" {
 				continue
 			}
 			met[name] = true
-			c := sampleOf(t, city, proof, samples[proof.Code])
+			c := sampleOf(t, city, proof, samples[proof.Code].Records)
 			c.Name = name
 			number, _, err := identity.ParseNumber(p.Number)
 			if err != nil {
@@ -115,6 +105,42 @@ func TestEveryPersonIsReadBack(t *testing.T) {
 			t.Errorf("nobody is called %s", name)
 		}
 	}
+}
+
+// sample is what a register answers about somebody.
+type sample struct {
+	Person  string           `yaml:"person"`
+	Records []map[string]any `yaml:"records"`
+}
+
+func samples(t *testing.T) map[catalog.ProofCode]sample {
+	t.Helper()
+	all := make(map[catalog.ProofCode]sample)
+	readYAML(t, "testdata/samples.yaml", &all)
+	return all
+}
+
+// person is somebody of the demo city.
+type person struct {
+	ID      string `yaml:"id"`
+	Name    string `yaml:"name"`
+	Number  string `yaml:"number"`
+	English string `yaml:"english_name"`
+}
+
+// people are those of the demo city by their ids, named as the registers name them.
+func people(t *testing.T) map[string]person {
+	t.Helper()
+	var file struct {
+		People []person `yaml:"people"`
+	}
+	readYAML(t, "../../configs/demo/people.yaml", &file)
+	all := make(map[string]person)
+	for _, p := range file.People {
+		p.Name = strings.ReplaceAll(p.Name, "\uE863", "䶮")
+		all[p.ID] = p
+	}
+	return all
 }
 
 func demoCity(t *testing.T) *catalog.Catalogue {
@@ -288,9 +314,11 @@ func tool(t *testing.T, name string, args ...string) string {
 }
 
 // sealOf draws the round seal of a proof's issuer.
-func sealOf(t *testing.T, city *catalog.Catalogue, proof catalog.Proof) pdf.Picture {
+func sealOf(t *testing.T, city *catalog.Catalogue, c Certificate) pdf.Picture {
 	t.Helper()
-	gif, err := seal.DrawRoundSeal(seal.RoundSeal{FontPath: "/usr/share/fonts/truetype/babelstone/BabelStoneHan.ttf", Name: issuerOf(city, proof), Purpose: "业务专用章"})
+	s, _ := city.Seal(c.Proof.Issuer.For(c.Records))
+	name := c.Issuer
+	gif, err := seal.DrawRoundSeal(seal.RoundSeal{FontPath: "/usr/share/fonts/truetype/babelstone/BabelStoneHan.ttf", Name: name, Purpose: strings.TrimPrefix(s.Name, name)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,28 +333,40 @@ func sealOf(t *testing.T, city *catalog.Catalogue, proof catalog.Proof) pdf.Pict
 	return picture
 }
 
-func issuerOf(city *catalog.Catalogue, proof catalog.Proof) string {
-	s, _ := city.Seal(proof.Issuer.Seal)
-	for _, d := range city.Departments {
-		if d.ID == s.Department {
-			return d.Name
-		}
-	}
-	return ""
-}
-
 // sampleOf is a certificate of a proof with these records, which have every field.
 func sampleOf(t *testing.T, city *catalog.Catalogue, proof catalog.Proof, records []map[string]any) Certificate {
 	t.Helper()
 	c := of(t, "SI-01", records...)
-	c.City, c.Proof, c.Issuer, c.Fields = city.City, proof, issuerOf(city, proof), nil
-	c.Authenticity, c.Scope = catalog.AuthChannel, "示例省共享平台"
+	s, _ := city.Seal(proof.Issuer.For(records))
+	issuer, _ := city.Department(s.Department)
+	c.City, c.Proof, c.Issuer, c.Fields = city.City, proof, issuer.Name, nil
+	var scopes []string
+	for _, id := range proof.Sources {
+		source, _ := city.Source(id)
+		c.Authenticity, scopes = source.Authenticity, append(scopes, source.Scope)
+	}
+	c.Scope = strings.Join(scopes, "、")
+	for _, item := range city.Items {
+		for _, situation := range item.Situations {
+			if slices.Contains(situation.Proofs(), proof.Code) {
+				purpose, _ := city.Purpose(item.Purposes[0])
+				c.Item, c.Purpose = item.Name, purpose.Text
+			}
+		}
+	}
 	for _, f := range proof.Fields {
 		c.Fields = append(c.Fields, f.Name)
 		for i, r := range records {
 			if _, ok := r[f.Name]; !ok {
 				t.Errorf("record %d of %s has no %s", i+1, proof.Code, f.Name)
 			}
+		}
+	}
+	for i, r := range records {
+		answered := maps.Clone(r)
+		maps.DeleteFunc(answered, func(_ string, v any) bool { return v == nil })
+		if err := city.ValidateRecord(proof.Code, answered); err != nil {
+			t.Errorf("record %d of %s: %v", i+1, proof.Code, err)
 		}
 	}
 	if len(records) == 0 || len(records) > proof.Cardinality.Max {

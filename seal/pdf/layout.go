@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -71,6 +72,8 @@ type layout struct {
 	y           float64 // next free height on the current page
 	unsealed    bool    // there is no signature, nor its field
 	air         float64 // share of the usual space between parts and within rows
+	opening     *opening
+	tail        tail
 	seal        [4]float64
 	pattern     *content
 	patternStep [2]float64
@@ -81,8 +84,47 @@ func newLayout(fonts *Fonts, p *prefix, d *Document, on *desk) *layout {
 	return &layout{fonts: fonts, prefix: p, doc: d, desk: on, subsets: on.subsets, air: 1}
 }
 
+// tight is the least share of the usual space that still reads well.
+const tight = 0.4
+
 func (l *layout) run() error {
+	l.restart(1)
+	if !l.onOnePage() {
+		l.together(l.end)
+	}
+	l.feet()
+	return l.err
+}
+
+// onOnePage sets a short document, closer where its end would else come on a second
+// page. When that does not help, the document is as it was, without its end.
+func (l *layout) onOnePage() bool {
+	if !l.body() {
+		return false
+	}
+	for _, air := range []float64{1, 0.7, tight} {
+		if air < 1 {
+			l.restart(air)
+			l.body()
+		}
+		if l.end(); len(l.pages) == 1 {
+			return true
+		}
+	}
+	l.restart(1)
+	l.body()
+	return false
+}
+
+// restart begins the document anew with so much space.
+func (l *layout) restart(air float64) {
+	l.air, l.pages, l.tail.pages = air, l.pages[:0], 0
+	l.desk.chars = l.desk.chars[:0]
 	l.newPage()
+}
+
+// body sets what stands before the end, and reports whether that is one page.
+func (l *layout) body() bool {
 	l.title()
 	l.paragraphs(l.doc.Body)
 	l.caution()
@@ -93,33 +135,50 @@ func (l *layout) run() error {
 	for _, r := range l.doc.Records {
 		l.record(r)
 	}
-	l.together(func() {
-		l.paragraphs(l.doc.Conclusion)
-		l.labelled(l.facts(), nil)
-		l.closing()
-	})
-	l.feet()
-	return l.err
+	return len(l.pages) == 1
 }
 
-// together keeps what draw sets on one page, so that no page holds a seal alone:
-// what crosses the end of a page is taken back and set with less space or, if that
-// is not enough, on the next page.
+// end sets what nobody should have to look for on another page than the last facts.
+func (l *layout) end() {
+	l.paragraphs(l.doc.Conclusion)
+	l.labelled(l.facts(), nil)
+	l.closing()
+}
+
+// together keeps what draw sets on one page. What crosses the end of a page is taken
+// back and set with less space or, if that is not enough, on the next page behind
+// the last row of what went before: a page that holds a seal and no fact could be
+// put behind any other document.
 func (l *layout) together(draw func()) {
-	pages, y, page := len(l.pages), l.y, *l.page()
-	for _, air := range []float64{1, 0.4} {
+	before, last := l.mark(), l.tail
+	last.cells = slices.Clone(last.cells) // draw sets rows too
+	for _, air := range []float64{1, tight} {
 		l.air = air
 		draw()
-		if len(l.pages) == pages || l.err != nil {
+		if len(l.pages) == before.pages || l.err != nil {
 			return
 		}
-		l.pages = l.pages[:pages]
-		*l.page() = page
-		l.y = y
+		l.back(before)
 	}
 	l.air = 1
-	l.newPage()
+	l.carry(last)
 	draw()
+}
+
+// mark is a place in the document to go back to.
+type mark struct {
+	pages int
+	page  content
+	y     float64
+}
+
+func (l *layout) mark() mark { return mark{len(l.pages), *l.page(), l.y} }
+
+func (l *layout) back(to mark) {
+	l.pages, l.y = l.pages[:to.pages], to.y
+	c := l.page()
+	to.page.b = c.b[:len(to.page.b)] // which has grown, and has to be wiped
+	*c = to.page
 }
 
 // facts are the lines that every certificate carries about its own use.

@@ -17,6 +17,48 @@ func TestNoPageHoldsTheSealAlone(t *testing.T) {
 		pages := pageText(l)
 		if last := pages[len(pages)-1]; !strings.Contains(last, d.Conclusion) || !strings.Contains(last, d.Purpose) || !strings.Contains(last, "2025年3月5日|") {
 			t.Errorf("%d rows: the last of %d pages is %s", rows, len(pages), last)
+		} else if len(pages) > 1 && !strings.Contains(last, fmt.Sprintf("|%d.%02d|", 408+rows-1, rows-1)) {
+			t.Errorf("%d rows: no row is on the last of %d pages: %s", rows, len(pages), last)
+		}
+		all := strings.Join(pages, "")
+		for i := range rows {
+			if n := strings.Count(all, fmt.Sprintf("|%d.%02d|", 408+i, i)); n != 1 {
+				t.Errorf("%d rows: row %d is there %d times", rows, i+1, n)
+			}
+		}
+	}
+}
+
+// With two records of five rows the end would stand on a second page by itself.
+func TestADocumentThatNearlyFitsIsSetCloser(t *testing.T) {
+	d := sampleDocument()
+	d.Rows, d.Notes = nil, nil
+	for i := range 2 {
+		r := Record{Caption: fmt.Sprintf("第%d项", i+1)}
+		for range 5 {
+			r.Rows = append(r.Rows, Row{"证书编号", strings.Repeat("0", 40)})
+		}
+		d.Records = append(d.Records, r)
+	}
+	if pages := pageText(layoutOf(t, d)); len(pages) != 1 {
+		t.Errorf("%d pages", len(pages))
+	}
+}
+
+func TestAShortRecordIsNotTornBetweenPages(t *testing.T) {
+	d := sampleDocument()
+	d.Rows = nil
+	row := Row{"坐落", strings.Repeat("东", 30)}
+	for i := range 9 {
+		d.Records = append(d.Records, Record{Caption: fmt.Sprintf("第%d套", i+1), Rows: []Row{row, row, row, row}})
+	}
+	pages := pageText(layoutOf(t, d))
+	if len(pages) < 2 || strings.Contains(strings.Join(pages, ""), wordContinued+"|坐落") {
+		t.Errorf("%d pages: %s", len(pages), pages)
+	}
+	for i, p := range pages {
+		if rows := strings.Count(p, "|坐落|"); rows%4 != 0 {
+			t.Errorf("page %d has %d rows of records of four", i+1, rows)
 		}
 	}
 }

@@ -140,8 +140,9 @@ func (l *layout) closing() {
 	l.notes(notes)
 }
 
+// centred sets a line of the signature, heavy enough to be read under the seal.
 func (l *layout) centred(chars []char, center, size, height float64) {
-	l.page().text(chars, center-width(chars, size)/2, l.baseline(height, size), style{size: size, color: ink})
+	l.page().text(chars, center-width(chars, size)/2, l.baseline(height, size), style{size: size, bold: true, color: ink})
 	l.y -= height
 }
 

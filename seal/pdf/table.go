@@ -59,6 +59,8 @@ func (l *layout) row(cells []cell, height float64, header func()) {
 	for _, c := range cells {
 		count = max(count, len(c.lines))
 	}
+	top := l.opening
+	l.opening = nil
 	for first := 0; first < count; {
 		need := float64(count-first)*height + 2*l.rowPad()
 		if l.y-need < bottom && (need <= (topNext-bottom)*0.5 || l.y-3*height < bottom) {
@@ -69,6 +71,12 @@ func (l *layout) row(cells []cell, height float64, header func()) {
 		}
 		fit := max(1, int((l.y-bottom-2*l.rowPad())/height))
 		last := min(count, first+fit)
+		l.tail = tail{mark: l.mark(), cells: append(l.tail.cells[:0], cells...), lines: count, height: height, header: header}
+		if first > 0 || last < count {
+			l.tail.pages = 0
+		} else if top != nil && top.pages == len(l.pages) {
+			l.tail.mark, l.tail.header = top.mark, top.draw
+		}
 		l.rowPart(cells, first, last, height)
 		first = last
 		if first < count {
@@ -81,6 +89,37 @@ func (l *layout) row(cells []cell, height float64, header func()) {
 			return
 		}
 	}
+}
+
+// opening is what stands over the first row of a table or record.
+type opening struct {
+	mark // before it
+	draw func()
+}
+
+// tail is the last row that was set; its pages are 0 when it is in two pieces.
+type tail struct {
+	mark   // before it, and before what stands over it if it is a first row
+	cells  []cell
+	lines  int
+	height float64 // of a line
+	header func()  // what stands over the row where it begins a page
+}
+
+// carry begins a new page with t, which it takes from the page before, unless t
+// would leave little room there.
+func (l *layout) carry(t tail) {
+	if t.pages != len(l.pages) || float64(t.lines)*t.height > (topNext-bottom)/4 {
+		l.newPage()
+		return
+	}
+	l.back(t.mark)
+	l.newPage()
+	if t.header != nil {
+		t.header()
+	}
+	l.rowPart(t.cells, 0, t.lines, t.height)
+	l.y -= 14
 }
 
 // rowPart draws lines first..last-1 of every cell; shorter cells are centred.
@@ -113,10 +152,22 @@ func (l *layout) rowPart(cells []cell, first, last int, height float64) {
 	l.y -= h
 }
 
-// record draws one record; when it goes on on another page its caption is repeated.
+// record draws one record, on one page if it is no longer than half of one; when it
+// goes on on another page its caption is repeated.
 func (l *layout) record(r Record) {
+	before := l.mark()
+	l.captioned(r)
+	if len(l.pages) == before.pages+1 && before.y-bottom+topNext-l.y <= (topNext-bottom)/2 {
+		l.back(before)
+		l.newPage()
+		l.captioned(r)
+	}
+}
+
+func (l *layout) captioned(r Record) {
 	l.room(22 + 3*rowHeight)
-	l.caption(r.Caption)
+	l.opening = &opening{l.mark(), func() { l.caption(r.Caption) }}
+	l.opening.draw()
 	var header func()
 	if r.Caption != "" {
 		header = func() { l.caption(r.Caption + wordContinued) }
@@ -192,8 +243,8 @@ func (l *layout) table(t Table) {
 	headHeight := float64(lines)*cellHeight + 2*l.rowPad()
 	header := func() { l.rowPart(head, 0, lines, cellHeight) }
 	l.room(headHeight + 22 + 2*(cellHeight+2*l.rowPad()))
-	l.caption(t.Caption)
-	header()
+	l.opening = &opening{l.mark(), func() { l.caption(t.Caption); header() }}
+	l.opening.draw()
 	for _, row := range t.Rows {
 		for i, s := range row {
 			cells[i] = l.newCell(s, head[i].x, widths[i], pad, t.Columns[i].Align, bodyStyle)
@@ -203,7 +254,7 @@ func (l *layout) table(t Table) {
 			return
 		}
 	}
-	l.y -= 14
+	l.y -= 14 * l.air
 }
 
 // columnWidths shares the width by the given weights, or by the contents when

@@ -78,8 +78,11 @@ func joined(a, b rune) bool {
 	return strings.ContainsRune(noLineStart, b) || strings.ContainsRune(noLineEnd, a)
 }
 
-// manyLetters are the units of more than one character, in pairs that stay together.
-const manyLetters = "个月 平方 方米 万元 亿元 千克 工作 作日 小时"
+// pairs are units of more than one character, and words that labels are made of,
+// in pairs that stay together.
+const pairs = "个月 平方 方米 万元 亿元 千克 工作 作日 小时 " +
+	"证明 编号 证号 号码 姓名 关系 原因 类别 类型 查询 询人 日期 时间 状态 机关 机构 机动 单位 金额 " +
+	"累积 积分 记分 周期 登记 医学 公司 责任 社会 信用 代码 综合 所得 工资 薪金 合作 作社 管理 理局 中心"
 
 // kept reports whether chars[i-1] and chars[i] belong to one thing that is read in
 // one go: a word of Document.Together, a figure and its unit (30日, 14 户), a date
@@ -96,7 +99,7 @@ func kept(chars []char, i int) bool {
 	case digit(b):
 		return a == '年' || a == '月' || a == '时'
 	}
-	return unicode.Is(unicode.Han, a) && strings.Contains(manyLetters, string([]rune{a, b}))
+	return unicode.Is(unicode.Han, a) && strings.Contains(pairs, string([]rune{a, b}))
 }
 
 func digit(r rune) bool { return '0' <= r && r <= '9' }
