@@ -18,14 +18,6 @@ type (
 	ref   int
 	array []any
 	dict  map[name]any
-	// str is a string token with its place in the file, delimiters included.
-	str struct {
-		bytes    []byte
-		hex      bool
-		from, to int
-		// Of a hexadecimal string: what it has beside digits of one case, in pairs.
-		upper, lower, spaced, odd bool
-	}
 )
 
 // parser reads the tokens of ISO 32000-1 7.2 and 7.3. It accepts only what has
@@ -41,12 +33,10 @@ func (p *parser) errorf(format string, args ...any) error {
 	return fmt.Errorf("%w at byte %d: %s", errSyntax, p.at, fmt.Sprintf(format, args...))
 }
 
-// The classes of ISO 32000-1 7.2.2, and the values of hexadecimal digits. Contents
-// alone is tens of thousands of digits, so they are looked up.
+// The classes of ISO 32000-1 7.2.2.
 var (
-	white  = classOf("\x00\t\n\f\r ")
-	delim  = classOf("()<>[]{}/%")
-	digits = hexDigits()
+	white = classOf("\x00\t\n\f\r ")
+	delim = classOf("()<>[]{}/%")
 )
 
 func classOf(chars string) (class [256]bool) {
@@ -56,23 +46,8 @@ func classOf(chars string) (class [256]bool) {
 	return class
 }
 
-// hexDigits has the value of each digit, -1 for other bytes.
-func hexDigits() (value [256]int8) {
-	for c := range value {
-		value[c] = -1
-	}
-	for i, c := range []byte("0123456789abcdef") {
-		value[c] = int8(i)
-	}
-	for i, c := range []byte("ABCDEF") {
-		value[c] = int8(10 + i)
-	}
-	return value
-}
-
 func isWhite(c byte) bool { return white[c] }
 func isDelim(c byte) bool { return delim[c] }
-func unhex(c byte) int    { return int(digits[c]) }
 
 func (p *parser) skipWhite() {
 	for p.at < len(p.b) && isWhite(p.b[p.at]) {
@@ -117,11 +92,18 @@ func (p *parser) keyword(word string) bool {
 	return true
 }
 
+// integer reads a number of at most 15 figures, and stays where it is if there is none.
 func (p *parser) integer() (int, bool) {
 	p.skip()
 	w := p.word()
-	n, err := strconv.Atoi(string(w))
-	if err != nil || n < 0 || len(w) > 15 {
+	n := 0
+	for _, c := range w {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	if len(w) == 0 || len(w) > 15 {
 		return 0, false
 	}
 	p.at += len(w)
@@ -155,15 +137,6 @@ func (p *parser) value(depth int) (any, error) {
 }
 
 func (p *parser) scalar() (any, error) {
-	w := string(p.word())
-	switch w {
-	case "null", "true", "false":
-		p.at += len(w)
-		if w == "null" {
-			return nil, nil
-		}
-		return w == "true", nil
-	}
 	if n, ok := p.integer(); ok {
 		// "n g R" is a reference; anything else leaves the number alone.
 		after := p.at
@@ -172,6 +145,15 @@ func (p *parser) scalar() (any, error) {
 		}
 		p.at = after
 		return float64(n), nil
+	}
+	w := string(p.word())
+	switch w {
+	case "null", "true", "false":
+		p.at += len(w)
+		if w == "null" {
+			return nil, nil
+		}
+		return w == "true", nil
 	}
 	f, err := strconv.ParseFloat(w, 64)
 	if w == "" || len(w) > 40 || err != nil {
@@ -201,114 +183,6 @@ func (p *parser) name() (name, error) {
 		i += 2
 	}
 	return name(out), nil
-}
-
-func (p *parser) hexString() (str, error) {
-	s := str{hex: true, from: p.at}
-	end := bytes.IndexByte(p.b[p.at:], '>')
-	if end < 0 {
-		return s, p.errorf("hexadecimal string has no end")
-	}
-	s.to = p.at + end + 1
-	s.bytes = make([]byte, 0, end/2+1)
-	if err := s.decode(p.b[p.at+1 : p.at+end]); err != nil {
-		return s, p.errorf("%v", err)
-	}
-	p.at = s.to
-	return s, nil
-}
-
-// eightZeros is what unused Contents consist of.
-const eightZeros = "0000000000000000"
-
-func (s *str) decode(text []byte) error {
-	high := int8(-1)
-	for i := 0; i < len(text); i++ {
-		if high < 0 && text[i] == '0' && len(text)-i >= len(eightZeros) && string(text[i:i+len(eightZeros)]) == eightZeros {
-			s.bytes = append(s.bytes, 0, 0, 0, 0, 0, 0, 0, 0)
-			i += len(eightZeros) - 1
-			continue
-		}
-		c := text[i]
-		v := digits[c]
-		if v < 0 {
-			if s.spaced = true; !white[c] {
-				return fmt.Errorf("byte %#x in a hexadecimal string", c)
-			}
-			continue
-		}
-		s.lower = s.lower || c >= 'a'
-		s.upper = s.upper || c >= 'A' && c < 'a'
-		if high < 0 {
-			high = v
-			continue
-		}
-		s.bytes = append(s.bytes, byte(high<<4|v))
-		high = -1
-	}
-	if s.odd = high >= 0; s.odd {
-		s.bytes = append(s.bytes, byte(high<<4))
-	}
-	return nil
-}
-
-func (p *parser) literalString() (str, error) {
-	s := str{from: p.at}
-	p.at++
-	for open := 1; p.at < len(p.b); p.at++ {
-		c := p.b[p.at]
-		switch c {
-		case '(':
-			open++
-		case ')':
-			if open--; open == 0 {
-				p.at++
-				s.to = p.at
-				return s, nil
-			}
-		case '\\':
-			if p.at++; p.at >= len(p.b) {
-				return s, p.errorf("string has no end")
-			}
-			s.bytes = p.escape(s.bytes)
-			continue
-		}
-		s.bytes = append(s.bytes, c)
-	}
-	return s, p.errorf("string has no end")
-}
-
-// escape appends the character behind a backslash; p.at is left on its last byte.
-func (p *parser) escape(out []byte) []byte {
-	c := p.b[p.at]
-	switch c {
-	case 'n':
-		return append(out, '\n')
-	case 'r':
-		return append(out, '\r')
-	case 't':
-		return append(out, '\t')
-	case 'b':
-		return append(out, '\b')
-	case 'f':
-		return append(out, '\f')
-	case '\n':
-		return out
-	case '\r':
-		if p.at+1 < len(p.b) && p.b[p.at+1] == '\n' {
-			p.at++
-		}
-		return out
-	}
-	if c < '0' || c > '7' {
-		return append(out, c)
-	}
-	v := int(c - '0')
-	for i := 0; i < 2 && p.at+1 < len(p.b) && p.b[p.at+1] >= '0' && p.b[p.at+1] <= '7'; i++ {
-		p.at++
-		v = v*8 + int(p.b[p.at]-'0')
-	}
-	return append(out, byte(v))
 }
 
 func (p *parser) array(depth int) (array, error) {

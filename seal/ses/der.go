@@ -16,8 +16,9 @@ import (
 // return zero values, so a parser reads straight down and asks for the error once.
 type reader struct {
 	s    cryptobyte.String
-	path string
-	err  *error // shared with the readers of nested sequences
+	name string  // of the sequence, "" for the outermost
+	in   *reader // nil for the outermost
+	err  *error  // shared with the readers of nested sequences
 }
 
 func newReader(der []byte) *reader {
@@ -31,7 +32,10 @@ func (r *reader) fail(field, what string) {
 	if *r.err != nil {
 		return
 	}
-	*r.err = fmt.Errorf("%w: %s: %s", ErrFormat, strings.TrimPrefix(r.path+"."+field, "."), what)
+	for at := r; at != nil && at.name != ""; at = at.in {
+		field = at.name + "." + field
+	}
+	*r.err = fmt.Errorf("%w: %s: %s", ErrFormat, field, what)
 }
 
 // end reports elements left over.
@@ -68,7 +72,7 @@ func (r *reader) sequence(field string) (*reader, []byte) {
 }
 
 func (r *reader) nested(field string, content []byte) *reader {
-	return &reader{s: content, path: strings.TrimPrefix(r.path+"."+field, "."), err: r.err}
+	return &reader{s: content, name: field, in: r, err: r.err}
 }
 
 // count returns the number of elements in the sequence, without consuming them.

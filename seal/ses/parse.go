@@ -181,7 +181,7 @@ func infoVersion(rawInfo []byte) (Version, error) {
 
 // headerVersion looks ahead at sealInfo.header.version; 0 when it is not there.
 func (r *reader) headerVersion() int {
-	ahead := &reader{s: r.s, path: r.path, err: new(error)}
+	ahead := &reader{s: r.s, name: r.name, in: r.in, err: new(error)}
 	info, _ := ahead.sequence("eSealInfo")
 	header, _ := info.sequence("header")
 	header.ia5("ID")
