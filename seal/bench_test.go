@@ -18,17 +18,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.Fatalf("%+v", r.Checks)
 	}
 	var raw float64 // seconds
-	b.Run("raw", func(b *testing.B) {
-		message := []byte("what is signed")
-		value := c.ok2(signSM2(c.holder.Key.SM2(), message))
-		raw = perRound(b, func(int) {
-			for range 2 {
-				if !verifySM2(c.holder.Cert, message, value) {
-					b.Fatal("not verified")
-				}
-			}
-		})
-	})
+	b.Run("raw", func(b *testing.B) { raw = twoSignatures(b, &c.holder) })
 	b.Run("document", func(b *testing.B) {
 		b.ReportAllocs()
 		b.SetBytes(int64(len(file)))
@@ -39,6 +29,22 @@ func BenchmarkVerify(b *testing.B) {
 		})
 		b.ReportMetric(1/each, "documents/s")
 		b.ReportMetric(each/raw, "x-raw")
+	})
+}
+
+// twoSignatures verifies a raw SM2 signature twice and returns the seconds.
+func twoSignatures(b *testing.B, holder *Credential) float64 {
+	message := []byte("what is signed")
+	value, err := signSM2(holder.Key.SM2(), message)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return perRound(b, func(int) {
+		for range 2 {
+			if !verifySM2(holder.Cert, message, value) {
+				b.Fatal("not verified")
+			}
+		}
 	})
 }
 

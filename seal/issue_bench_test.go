@@ -27,6 +27,7 @@ import (
 // issuance is what a front needs to issue.
 type issuance struct {
 	registry *Registry
+	trust    *Trust
 	renderer *pdf.Renderer
 	fontPath string
 	picture  pdf.Picture
@@ -48,7 +49,8 @@ func newIssuance(b *testing.B) *issuance {
 	c.picture = c.ok2(DrawRoundSeal(RoundSeal{FontPath: c.font, Name: "云州市民政局", Purpose: "业务专用章", Code: esid}))
 	c.seal, c.dir = c.ok2(MakeSeal(c.maker, c.order())), b.TempDir()
 	c.ok(WriteSealDir(c.dir, "mz", SealDir{Seal: c.seal, Holder: c.holder, Since: born}))
-	i.registry, i.key = c.registry(RegistryOptions{Trust: c.trust()}), &c.holder
+	i.trust = c.trust()
+	i.registry, i.key = c.registry(RegistryOptions{Trust: i.trust}), &c.holder
 	fonts, err := pdf.LoadFonts(i.fontPath, []string{filepath.Join(dir, "hanazono/HanaMinA.ttf"), filepath.Join(dir, "hanazono/HanaMinB.ttf")})
 	c.ok(err)
 	b.Cleanup(func() { fonts.Close() })
@@ -140,6 +142,28 @@ func BenchmarkIssuePage(b *testing.B) {
 	b.Run("no QR code", func(b *testing.B) { b.ReportMetric(i.run(b, bare)/page, "x-page") })
 	b.Run("limit", func(b *testing.B) { b.ReportMetric(i.limit(b, plain)/page, "x-page") })
 	b.Run("fpdf", func(b *testing.B) { b.ReportMetric(i.fpdf(b, plain)/page, "x-page") })
+}
+
+// BenchmarkVerifyPage verifies such pages, each another one, beside the two SM2
+// signatures that each of them holds.
+func BenchmarkVerifyPage(b *testing.B) {
+	i := newIssuance(b)
+	files := make([][]byte, 200)
+	for n := range files {
+		files[n] = i.issue(b, i.document(n, someNames))
+	}
+	var raw float64 // seconds
+	b.Run("raw", func(b *testing.B) { raw = twoSignatures(b, i.key) })
+	b.Run("page", func(b *testing.B) {
+		b.ReportAllocs()
+		each := perRound(b, func(n int) {
+			if r := Verify(files[n%len(files)], i.trust, now); !r.Overall {
+				b.Fatalf("%+v", r.Checks)
+			}
+		})
+		b.ReportMetric(1/each, "documents/s")
+		b.ReportMetric(each/raw, "x-raw")
+	})
 }
 
 // BenchmarkIssuePages shows that the cost grows with the pages and no faster.

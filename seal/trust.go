@@ -9,6 +9,7 @@ import (
 
 	"github.com/emmansun/gmsm/smx509"
 
+	"yizheng/seal/keystore"
 	"yizheng/seal/revocation"
 )
 
@@ -45,6 +46,10 @@ type Trust struct {
 	certs  recent[*smx509.Certificate]
 	seals  recent[*smx509.Certificate]
 	kids   recent[string]
+
+	// How documents of one kind begin, as far as they are the same. The digest of
+	// each goes on from there.
+	kinds keystore.Beginnings
 }
 
 // TrustOptions of OpenTrust. The zero value uses no network.

@@ -26,7 +26,8 @@ type verification struct {
 	file  []byte
 	r     Report
 
-	field pdf.Signature
+	field  pdf.Signature
+	common int // bytes that the file has in common with others of its kind
 	*container
 	signer *smx509.Certificate // nil when it cannot be parsed
 	maker  *smx509.Certificate // nil when it cannot be parsed, or there is no seal
@@ -69,6 +70,7 @@ func (v *verification) read() bool {
 	if err == nil {
 		v.field, err = f.Signature()
 		v.describeFile(f)
+		v.common = f.Common()
 	}
 	// With these there is a signature, but not over this whole file.
 	incomplete := errors.Is(err, pdf.ErrByteRange) || errors.Is(err, pdf.ErrRevision)
@@ -109,7 +111,7 @@ func (v *verification) read() bool {
 // checkDigest compares the digest, and says what the signature does not cover.
 func (v *verification) checkDigest(incomplete bool) {
 	set := func(r Result, t Text) { v.r.set(CheckDigest, r, t) }
-	sum, err := pdf.Digest(v.file, v.field.ByteRange)
+	sum, err := v.documentDigest()
 	same := err == nil && bytes.Equal(sum, v.digest)
 	if v.digest == nil { // then the signature value itself is over the document
 		same = err == nil && v.signer != nil && v.signedBy(v.signer) == nil
@@ -131,6 +133,16 @@ func (v *verification) checkDigest(incomplete bool) {
 	default:
 		set(OK, say("SM3 一致，签章覆盖整个文件，其后无改动", "the SM3 digest agrees, the signature covers the whole file, nothing was added later"))
 	}
+}
+
+// documentDigest is SM3 over what the ByteRange covers.
+func (v *verification) documentDigest() ([]byte, error) {
+	before, after, err := v.field.Covered(v.file)
+	if err != nil {
+		return nil, err
+	}
+	n := min(v.common, len(before))
+	return v.trust.kinds.Sum(before[:n], before[n:], after)
 }
 
 // certified says what the file's certification (DocMDP) allows later revisions to do.

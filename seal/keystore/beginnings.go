@@ -23,8 +23,8 @@ type Beginnings struct {
 // maxBeginnings bounds the memory: a seal has a handful, since they hold lengths.
 const maxBeginnings = 64
 
-// Sum is SM3 over beginning ‖ rest.
-func (b *Beginnings) Sum(beginning, rest []byte) ([]byte, error) {
+// Sum is SM3 over beginning ‖ rest, the parts of rest one after the other.
+func (b *Beginnings) Sum(beginning []byte, rest ...[]byte) ([]byte, error) {
 	b.mu.RLock()
 	state := b.states[string(beginning)]
 	b.mu.RUnlock()
@@ -42,7 +42,9 @@ func (b *Beginnings) Sum(beginning, rest []byte) ([]byte, error) {
 		}
 		b.remember(beginning, state)
 	}
-	h.Write(rest)
+	for _, part := range rest {
+		h.Write(part)
+	}
 	return h.Sum(nil), nil
 }
 

@@ -85,6 +85,26 @@ func (f *File) private() (dict, bool) {
 	return d, ok
 }
 
+// maxCommon bounds Common, for those who remember beginnings.
+const maxCommon = 256 << 10
+
+// Common returns how many bytes at the beginning of a certificate of this package do
+// not depend on whom it is about: fonts, frame and seal picture of its kind, as far as
+// its object numbers tell. It is 0 for other files, and a hint only: whoever makes
+// a file can put there what he likes.
+func (f *File) Common() int {
+	if _, ok := f.private(); !ok {
+		return 0
+	}
+	for _, o := range f.physical {
+		shared := o.number >= objAppearance && o.number <= objMask || o.number == objFrame || o.number >= objFont && o.number < firstFree
+		if !shared || o.to > maxCommon {
+			return min(o.at, maxCommon)
+		}
+	}
+	return 0
+}
+
 func nameText(v any) string {
 	n, _ := v.(name)
 	return string(n)

@@ -230,3 +230,45 @@ func FuzzDigest(f *testing.F) {
 		_, _ = Digest(b, [4]int{a, l, c, d})
 	})
 }
+
+// What documents of one kind have in common ends where the first object stands that
+// may tell whom the document is about.
+func TestCommonIsWhatTheRendererSharesBetweenDocuments(t *testing.T) {
+	one, other := sampleDocument(), sampleDocument()
+	other.Body, other.Number = "兹证明王㐂居住于本市。", "6901002025030500000124-K"
+	r := testRenderer(t, one, other)
+	for _, d := range []Document{one, other} {
+		draft, err := r.Render(d, SignatureSlot{MaxBytes: 512})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := Open(draft.file([]byte("signature")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := f.Common(), len(draft.prefix.b); got != want {
+			t.Errorf("%d bytes in common, the renderer shares %d", got, want)
+		}
+	}
+	for name, file := range map[string][]byte{"of another program": foreign(pdftest.Foreign{}), "no PDF behind its header": []byte("%PDF-1.7\n")} {
+		if f, err := Open(file); err != nil || f.Common() != 0 {
+			t.Errorf("%s: %d bytes in common: %v", name, f.Common(), err)
+		}
+	}
+}
+
+func TestHexadecimalPairsAreReadAsAnyOtherDigits(t *testing.T) {
+	for c := range 256 {
+		for _, text := range []string{string([]byte{byte(c), '1'}), string([]byte{'A', byte(c)}), string([]byte{'0', 'b', byte(c), byte(c)})} {
+			var pairs, slow str
+			clean := pairs.decodePairs([]byte(text))
+			err := slow.decode([]byte(text))
+			if clean != (err == nil && !slow.spaced && !slow.odd) {
+				t.Errorf("%q: pairs %v, read %+v: %v", text, clean, slow, err)
+			}
+			if clean && (!bytes.Equal(pairs.bytes, slow.bytes) || pairs.lower != slow.lower || pairs.upper != slow.upper) {
+				t.Errorf("%q: %+v, want %+v", text, pairs, slow)
+			}
+		}
+	}
+}
