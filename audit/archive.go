@@ -68,19 +68,11 @@ func (a *Archive) Receipt(index uint64) (Receipt, error) { return a.log.Receipt(
 
 // Entry reads one entry and proves it under the final head.
 func (a *Archive) Entry(ctx context.Context, index uint64) (Stored, Receipt, error) {
-	var s Stored
-	err := a.log.Read(ctx, index, index+1, func(_ uint64, e Stored) error {
-		s = e
-		return nil
-	})
+	s, r, err := a.log.Entry(ctx, index)
 	if err != nil {
-		return s, Receipt{}, err
+		return s, r, err
 	}
-	r, err := a.log.Receipt(index)
-	if err != nil {
-		return s, Receipt{}, err
-	}
-	return s, r, r.Verify(a.pub, s.Leaf)
+	return s, r, r.Head.Verify(a.pub)
 }
 
 // Find calls fn with every entry of one operation, in order. The whole shard

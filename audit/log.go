@@ -108,6 +108,9 @@ type Log struct {
 
 	mu     sync.RWMutex // writers hold it for reading while they enqueue
 	ending error        // ErrClosed or ErrSealed: nothing is taken any more
+	turn   *turn        // to the next shard, if there is one
+
+	before atomic.Pointer[Log] // the shard that turned to this one
 
 	failOnce sync.Once
 	failed   chan struct{}
@@ -153,9 +156,23 @@ type result struct {
 // ErrSealed, ErrEntry, or the context's error. After a timeout the entries
 // may still become durable, which is harmless: a record without an answer.
 //
+// A Prev that the log does not reach is of the shard before, and left out.
+//
 // A caller that must not lose the record when its own client hangs up passes
 // context.WithoutCancel; Append bounds itself by Config.AppendTimeout.
 func (l *Log) Append(ctx context.Context, entries ...Entry) ([]Receipt, error) {
+	if t := l.turning(); t != nil {
+		return l.appendNext(ctx, t, l.cfg.AppendTimeout, entries)
+	}
+	began := time.Now()
+	receipts, err := l.appendHere(ctx, entries)
+	if t := l.turning(); t != nil && errors.Is(err, ErrSealed) { // it was not queued
+		return l.appendNext(ctx, t, l.cfg.AppendTimeout-time.Since(began), entries)
+	}
+	return receipts, err
+}
+
+func (l *Log) appendHere(ctx context.Context, entries []Entry) ([]Receipt, error) {
 	r, err := l.newRequest(entries)
 	if err != nil {
 		return nil, err
@@ -184,6 +201,17 @@ func (l *Log) Append(ctx context.Context, entries ...Entry) ([]Receipt, error) {
 // AppendAsync queues an entry that nobody waits for, and never blocks. A later
 // head covers it; whoever waits for that head knows the entry to be durable.
 func (l *Log) AppendAsync(e Entry) error {
+	if t := l.turning(); t != nil {
+		return l.appendNextAsync(t, e)
+	}
+	err := l.queueHere(e)
+	if t := l.turning(); t != nil && errors.Is(err, ErrSealed) {
+		return l.appendNextAsync(t, e)
+	}
+	return err
+}
+
+func (l *Log) queueHere(e Entry) error {
 	r, err := l.newRequest([]Entry{e})
 	if err != nil {
 		return err
@@ -206,10 +234,16 @@ func (l *Log) newRequest(entries []Entry) (*request, error) {
 		return nil, fmt.Errorf("%w: %d entries in one call", ErrEntry, len(entries))
 	}
 	r := &request{entries: make([]*encoded, len(entries))}
-	now := l.now()
+	now, size := l.now(), uint64(0)
+	if head := l.head.Load(); head != nil {
+		size = head.Size
+	}
 	for i, e := range entries {
 		if err := l.reserved(e.Open.Op); err != nil {
 			return nil, err
+		}
+		if e.Open.Prev != nil && *e.Open.Prev >= size {
+			e.Open.Prev = nil
 		}
 		var err error
 		if r.entries[i], err = encode(e, now); err != nil {
@@ -241,6 +275,9 @@ func (l *Log) reserved(op Op) error {
 // is called with nil by all who hold it. It reports whether that is a change for
 // this holder. The first entries after a start cannot be held.
 func (l *Log) Hold(holder string, why error) (changed bool) {
+	if n := l.Next(); n != nil {
+		return n.Hold(holder, why)
+	}
 	l.holding.Lock()
 	defer l.holding.Unlock()
 	_, was := l.holders[holder]
@@ -301,6 +338,9 @@ func (l *Log) poison(cause error) {
 		l.cause = cause
 		close(l.failed)
 		l.cfg.Logger.Error("audit log stopped; nothing may leave the gateway", "origin", l.cfg.Origin, "cause", cause)
+		if before := l.before.Load(); before != nil {
+			before.poison(cause)
+		}
 	})
 }
 
@@ -357,6 +397,12 @@ func (l *Log) Receipt(index uint64) (Receipt, error) {
 // Close records log.stop, publishes the last checkpoint and lets the
 // directory go. It returns the cause if the log was poisoned.
 func (l *Log) Close() error {
+	if t := l.turning(); t != nil {
+		<-t.done
+		if t.next != nil {
+			return t.next.Close()
+		}
+	}
 	l.finish(ErrClosed, Entry{Open: Open{Op: OpLogStop}})
 	return l.closeErr
 }

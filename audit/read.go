@@ -23,6 +23,23 @@ func (l *Log) Read(ctx context.Context, from, to uint64, fn func(index uint64, e
 	return errors.Join(err, r.Close())
 }
 
+// Entry reads one entry and proves it under the present head.
+func (l *Log) Entry(ctx context.Context, index uint64) (Stored, Receipt, error) {
+	var s Stored
+	err := l.Read(ctx, index, index+1, func(_ uint64, e Stored) error {
+		s = e
+		return nil
+	})
+	if err != nil {
+		return s, Receipt{}, err
+	}
+	r, err := l.Receipt(index)
+	if err != nil {
+		return s, r, err
+	}
+	return s, r, r.Includes(s.Leaf)
+}
+
 func segmentFirst(name string) (uint64, error) {
 	var first uint64
 	if _, err := fmt.Sscanf(name, "%d.seg", &first); err != nil || segmentName(first) != name {

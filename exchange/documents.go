@@ -12,9 +12,6 @@ import (
 // shard and the earlier ones. It is derived from the logs and holds nothing
 // that the leaves do not say.
 type documents struct {
-	log     *audit.Log
-	earlier []*audit.Archive
-
 	deciding sync.Mutex // held while somebody decides about a withdrawal
 
 	mu          sync.RWMutex
@@ -24,18 +21,22 @@ type documents struct {
 
 // leaf is an entry's place.
 type leaf struct {
-	shard int // in earlier; running for the running log
+	quarter
 	index uint64
 }
 
-const running = -1
+// quarter is a quarter's log: the running one, one this process has turned
+// from, or one from before.
+type quarter interface {
+	Entry(ctx context.Context, index uint64) (audit.Stored, audit.Receipt, error)
+}
 
 // load reads the issue leaves, and the withdrawals, of all shards.
 func (d *documents) load(ctx context.Context, log *audit.Log, earlier []*audit.Archive) error {
-	d.log, d.earlier, d.index = log, earlier, make(map[string]leaf)
-	for i, shard := range earlier {
+	d.index = make(map[string]leaf)
+	for _, shard := range earlier {
 		err := shard.Find(ctx, audit.OpIssue, func(index uint64, e audit.Stored) error {
-			d.index[e.Entry.Open.Number] = leaf{i, index}
+			d.index[e.Entry.Open.Number] = leaf{shard, index}
 			return nil
 		})
 		if err == nil {
@@ -51,7 +52,7 @@ func (d *documents) load(ctx context.Context, log *audit.Log, earlier []*audit.A
 	return log.Read(ctx, 0, log.Head().Size, func(index uint64, e audit.Stored) error {
 		switch e.Entry.Open.Op {
 		case audit.OpIssue:
-			d.index[e.Entry.Open.Number] = leaf{running, index}
+			d.index[e.Entry.Open.Number] = leaf{log, index}
 		case audit.OpWithdraw:
 			d.decided(e.Entry)
 		}
@@ -59,11 +60,11 @@ func (d *documents) load(ctx context.Context, log *audit.Log, earlier []*audit.A
 	})
 }
 
-// add notes a document that the running log has recorded.
-func (d *documents) add(number string, index uint64) {
+// add notes a document that the log, or one it has turned to, has just recorded.
+func (d *documents) add(number string, log *audit.Log, r audit.Receipt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.index[number] = leaf{running, index}
+	d.index[number] = leaf{log.Shard(r.Origin), r.Index}
 }
 
 func (d *documents) find(number string) (leaf, bool) {
@@ -71,25 +72,6 @@ func (d *documents) find(number string) (leaf, bool) {
 	defer d.mu.RUnlock()
 	l, ok := d.index[number]
 	return l, ok
-}
-
-// read reads a leaf back from its shard, with its proof under that shard's
-// present or final head.
-func (d *documents) read(ctx context.Context, l leaf) (audit.Open, audit.Receipt, error) {
-	if l.shard != running {
-		s, receipt, err := d.earlier[l.shard].Entry(ctx, l.index)
-		return s.Entry.Open, receipt, err
-	}
-	var open audit.Open
-	err := d.log.Read(ctx, l.index, l.index+1, func(_ uint64, e audit.Stored) error {
-		open = e.Entry.Open
-		return nil
-	})
-	if err != nil {
-		return open, audit.Receipt{}, err
-	}
-	receipt, err := d.log.Receipt(l.index)
-	return open, receipt, err
 }
 
 // IssueRecord returns the public record of a certificate number, issued by
@@ -100,8 +82,9 @@ func (s *Service) IssueRecord(ctx context.Context, number string) (open audit.Op
 	if !ok {
 		return open, receipt, false, nil
 	}
-	if open, receipt, err = s.documents.read(ctx, l); err != nil {
+	stored, receipt, err := l.Entry(ctx, l.index)
+	if err != nil {
 		return open, receipt, false, fmt.Errorf("read issue leaf: %w", err)
 	}
-	return open, receipt, true, nil
+	return stored.Entry.Open, receipt, true, nil
 }

@@ -56,7 +56,7 @@ func (x *Exchange) about(e audit.Entry) audit.Entry {
 // part may be finished by another gateway, or in another quarter. Auditors find
 // it by the exchange's number then.
 func (s *Service) prev(x *Exchange) *uint64 {
-	if x.intent.Origin != s.audit.Origin() {
+	if x.intent.Origin != s.audit.Latest().Origin() {
 		return nil
 	}
 	return &x.intentIndex
@@ -188,7 +188,7 @@ func (s *Service) recordRelease(ctx context.Context, x *Exchange, pt *part, legs
 		return nil, err
 	}
 	if own > 1 { // blanks too: a number of the log that nobody knew would be a blank
-		s.documents.add(is.number, receipts[1].Index)
+		s.documents.add(is.number, s.audit, receipts[1])
 	}
 	return receipts[:own], nil
 }

@@ -167,13 +167,11 @@ func (s *Service) recordWithdrawal(ctx context.Context, w Withdrawal, st Withdra
 	if err != nil {
 		return w, err
 	}
-	err = s.audit.Read(context.WithoutCancel(ctx), receipts[0].Index, receipts[0].Index+1, func(_ uint64, stored audit.Stored) error {
-		s.documents.decided(stored.Entry) // with the log's own time, as it will be read again
-		return nil
-	})
+	stored, _, err := s.audit.Shard(receipts[0].Origin).Entry(context.WithoutCancel(ctx), receipts[0].Index)
 	if err != nil {
 		return w, fmt.Errorf("withdrawal: read back: %w", err)
 	}
+	s.documents.decided(stored.Entry) // with the log's own time, as it will be read again
 	return s.documents.withdrawal(w.Number), nil
 }
 

@@ -162,6 +162,6 @@ func badNumber() *problem {
 }
 
 func (s *Server) checkpoint(context.Context, *request) (reply, error) {
-	text, err := s.audit.Head().MarshalText()
+	text, err := s.audit.Latest().Head().MarshalText()
 	return reply{status: http.StatusOK, contentType: "text/plain; charset=utf-8", body: text}, err
 }

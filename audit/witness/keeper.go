@@ -30,7 +30,7 @@ type Peer struct {
 
 // KeeperConfig says who witnesses a log and what happens when they do not.
 type KeeperConfig struct {
-	Log   *audit.Log
+	Log   *audit.Log // and the shards that it turns to
 	Peers []Peer
 	// Need is how many cosignatures make a head a witnessed one. 0: all.
 	Need int
@@ -51,7 +51,8 @@ type KeeperConfig struct {
 // Keeper shows a log's heads to its witnesses.
 type Keeper struct {
 	KeeperConfig
-	sizes []uint64 // what each peer has cosigned last, as far as known
+	shard string   // that is shown
+	sizes []uint64 // what each peer has cosigned of it last, as far as known
 
 	mu     sync.Mutex
 	seen   audit.SignedHead // last witnessed head, with its cosignatures
@@ -183,16 +184,21 @@ func (k *Keeper) Run(ctx context.Context) {
 // round shows the present head to every witness at once, and decides whether
 // the log may go on.
 func (k *Keeper) round(ctx context.Context) {
-	head := k.Log.Head()
+	log := k.Log.Latest()
+	if log.Origin() != k.shard {
+		k.shard = log.Origin()
+		clear(k.sizes)
+	}
+	head := log.Head()
 	if last := k.Witnessed(); last.Size < head.Size || last.Origin != head.Origin {
-		if err := k.show(ctx, head); err != nil {
+		if err := k.show(ctx, log, head); err != nil {
 			k.Logger.Warn("head not witnessed", "origin", head.Origin, "size", head.Size, "err", err)
 		}
 	}
 	if ctx.Err() != nil {
 		return
 	}
-	err := k.overdue(k.Log.Head())
+	err := k.overdue(log.Head())
 	if k.Log.Hold("witness", err) {
 		k.Logger.Error("log held: too few witnesses for too long", "origin", head.Origin, "held", err != nil, "err", err)
 	}
@@ -206,13 +212,13 @@ func (k *Keeper) Witnessed() audit.SignedHead {
 }
 
 // show collects cosignatures of one head.
-func (k *Keeper) show(ctx context.Context, head audit.SignedHead) error {
+func (k *Keeper) show(ctx context.Context, log *audit.Log, head audit.SignedHead) error {
 	ctx, cancel := context.WithTimeout(ctx, min(k.Every, 10*time.Second))
 	defer cancel()
 	lines, errs := make([]string, len(k.Peers)), make([]error, len(k.Peers))
 	var wg sync.WaitGroup
 	for i := range k.Peers {
-		wg.Go(func() { lines[i], errs[i] = k.ask(ctx, i, head) })
+		wg.Go(func() { lines[i], errs[i] = k.ask(ctx, i, log, head) })
 	}
 	wg.Wait()
 	for _, l := range lines {
@@ -266,9 +272,9 @@ func (k *Keeper) forks(errs []error) error {
 var errLonger = errors.New("has seen more entries than the log has")
 
 // ask shows a head to one witness; once more from where the witness says it stands.
-func (k *Keeper) ask(ctx context.Context, i int, head audit.SignedHead) (string, error) {
+func (k *Keeper) ask(ctx context.Context, i int, log *audit.Log, head audit.SignedHead) (string, error) {
 	for range 2 {
-		line, err := k.post(ctx, k.Peers[i], head, k.sizes[i])
+		line, err := k.post(ctx, k.Peers[i], log, head, k.sizes[i])
 		var conflict *ConflictError
 		if errors.As(err, &conflict) && conflict.Size <= head.Size && conflict.Size != k.sizes[i] {
 			k.sizes[i] = conflict.Size
@@ -286,11 +292,11 @@ func (k *Keeper) ask(ctx context.Context, i int, head audit.SignedHead) (string,
 	return "", fmt.Errorf("%s: does not say where it stands", k.Peers[i].Name)
 }
 
-func (k *Keeper) post(ctx context.Context, p Peer, head audit.SignedHead, old uint64) (string, error) {
+func (k *Keeper) post(ctx context.Context, p Peer, log *audit.Log, head audit.SignedHead, old uint64) (string, error) {
 	var path []audit.Hash
 	var err error
 	if old > 0 && old < head.Size {
-		if path, err = k.Log.Consistency(old, head.Size); err != nil {
+		if path, err = log.Consistency(old, head.Size); err != nil {
 			return "", err
 		}
 	}

@@ -74,6 +74,7 @@ type agent struct {
 	assembly.Closers
 
 	audit  *audit.Log
+	turner *assembly.Turner
 	server *ferry.Server
 	gap    <-chan error // what ended the spool; nil without one
 }
@@ -151,8 +152,10 @@ func (a *agent) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	a.OnClose(a.audit.Close)
+	a.turner = &assembly.Turner{Dir: c.Dir, Origin: a.config.Front + "/audit", Config: conf, Log: a.audit, Logger: a.log}
 	if x := assembly.OpenIndex(ctx, c, a.audit, a.log, key.Public()); x != nil {
 		a.OnClose(x.Close)
+		a.turner.Turned = func(l *audit.Log) { x.Add(l) }
 	}
 	copies, err := assembly.OpenCopies(c, a.audit, a.log, key.Public())
 	if err != nil {
@@ -278,7 +281,14 @@ func (a *agent) serve(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(out, string(line))
-	err = assembly.RunRecorded(ctx, a.audit, a.gap, a.server.Run)
+	err = assembly.RunRecorded(ctx, a.audit, a.gap, func(ctx context.Context) error {
+		var turning sync.WaitGroup
+		defer turning.Wait()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		turning.Go(func() { a.turner.Run(ctx) })
+		return a.server.Run(ctx)
+	})
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

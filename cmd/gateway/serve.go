@@ -66,6 +66,7 @@ type gateway struct {
 	key       *jose.Key
 	release   *catalog.Release
 	audit     *audit.Log
+	turner    *assembly.Turner
 	index     *index.Shards // nil if nothing is indexed
 	custody   *custody.Custody
 	earlier   []*audit.Archive
@@ -173,8 +174,10 @@ func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	if g.earlier, err = assembly.EarlierShards(ctx, c.Dir, now, key.Public()); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
+	g.turner = &assembly.Turner{Dir: c.Dir, Origin: g.config.Origin, Config: conf, Log: g.audit, Logger: g.log}
 	if g.index = assembly.OpenIndex(ctx, c, g.audit, g.log, key.Public()); g.index != nil {
 		g.OnClose(g.index.Close)
+		g.turner.Turned = func(l *audit.Log) { g.index.Add(l) }
 	}
 	copies, err := assembly.OpenCopies(c, g.audit, g.log, key.Public())
 	if err != nil {
@@ -264,6 +267,7 @@ func (g *gateway) serve(ctx context.Context, out io.Writer) error {
 		defer watching.Wait()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
+		watching.Go(func() { g.turner.Run(ctx) })
 		watching.Go(func() { g.watchFronts(ctx, out) })
 		watching.Go(func() { g.custody.Watch(ctx) })
 		watching.Go(func() { remind(ctx, g.custody.Seals(), g.log) })

@@ -27,7 +27,7 @@ var ErrClock = errors.New("时钟与审计日志不符，请校时 / clock and a
 // A shard later than now is refused, and so is a present one that is already
 // sealed: the clock is, or was, wrong. Both wrap ErrClock.
 //
-// A process that runs across the turn of a quarter keeps its shard until it is restarted.
+// A process that runs across the turn of a quarter has a Turner.
 func OpenShard(ctx context.Context, dir, origin string, now time.Time, c audit.Config) (*audit.Log, error) {
 	present := audit.Quarter(now)
 	shards, err := auditor.Shards(dir)
