@@ -190,6 +190,18 @@ type Hash [32]byte
 // String returns the hash in standard base64, as notes and receipts write it.
 func (h Hash) String() string { return base64.StdEncoding.EncodeToString(h[:]) }
 
+// MarshalText writes what String does.
+func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote, in that spelling only.
+func (h *Hash) UnmarshalText(text []byte) error {
+	parsed, err := parseHash(string(text))
+	if err == nil {
+		*h = parsed
+	}
+	return err
+}
+
 func parseHash(s string) (Hash, error) {
 	var h Hash
 	b, err := base64.StdEncoding.Strict().DecodeString(s)

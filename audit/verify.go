@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -166,6 +168,8 @@ func (v *verifier) run(ctx context.Context) error {
 		v.checkTiles()
 		v.quarantine()
 		v.pendingIntents()
+	} else {
+		v.leaveDerived()
 	}
 	v.names()
 	v.against()
@@ -227,6 +231,16 @@ func (v *verifier) take(name string) ([]byte, bool) {
 	return b, ok
 }
 
+// leaveDerived passes over what only a whole log could be compared with.
+func (v *verifier) leaveDerived() {
+	for name := range v.derived {
+		top, _, _ := strings.Cut(name, "/")
+		if top == nameTile || top == nameQuarantine || name == nameLastHead || name == nameCheckpoint || name == nameCheckpoints {
+			v.take(name)
+		}
+	}
+}
+
 // names finds what does not belong into the directory.
 func (v *verifier) names() {
 	v.take(nameMeta)
@@ -242,7 +256,7 @@ func (v *verifier) names() {
 	case ok && (int64(len(spare)) != v.d.meta.Segment || !allZero(spare)) && !v.becameSegment(spare):
 		v.problem("spare", nameWAL+"/"+spareName, int64(firstNonZero(spare)), NoIndex, "spare segment is not %d zeros", v.d.meta.Segment)
 	}
-	for name := range v.derived {
+	for _, name := range slices.Sorted(maps.Keys(v.derived)) {
 		if v.o.Live && (strings.HasSuffix(name, ".tmp") || name == nameTile+"/tmp") {
 			continue
 		}

@@ -5,6 +5,8 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"yizheng/audit"
 )
@@ -20,8 +22,31 @@ type Options struct {
 	Known [][]byte
 	// Partial lets the first shard follow one that is not there.
 	Partial bool
-	// Witnesses, if not nil, have to have seen the log.
-	Witnesses *Witnesses
+
+	Witnesses Witnesses
+	// Receipts and Pointers are from documents: their entries must be there.
+	Receipts []audit.Receipt
+	Pointers []audit.Pointer
+	// Days are the counts of an earlier report, by origin and day.
+	Days map[string]map[string]Day
+
+	// Complete makes it a problem that there is no known checkpoint and no
+	// witness, unless Without names that ("known", "witness").
+	Complete bool
+	Without  []string
+
+	seen []witnessed
+}
+
+// Shard is the report about one shard.
+type Shard struct {
+	Dir string
+	audit.Report
+	Days      map[string]Day
+	Witnessed map[string]time.Time // when each witness saw the log, of the last shard
+	// NotChecked names what nobody gave anything to hold the log against:
+	// "known", "witness", "receipt", "days". Of the last shard.
+	NotChecked []string
 }
 
 // VerifyChain checks the shards in dirs, oldest first, and that each goes on
@@ -29,38 +54,99 @@ type Options struct {
 // no byte of the others, the first shard must be the log's first, or be linked
 // to a known checkpoint, unless a partial log is asked for. each gets every
 // report, with the problems of the chain among the others; good tells whether
-// there is none. An error means that something could not be read.
-func VerifyChain(ctx context.Context, dirs []string, o Options, each func(dir string, r audit.Report) error) (good bool, err error) {
+// there is none. An error means that something could not be read: nothing is
+// verified then.
+func VerifyChain(ctx context.Context, dirs []string, o Options, each func(Shard) error) (good bool, err error) {
 	known, err := readKnown(o.Known)
 	if err != nil {
 		return false, err
 	}
-	seen, problems := o.witnesses()
+	if err := o.prepare(); err != nil {
+		return false, err
+	}
+	if len(dirs) == 0 {
+		return false, errors.New("没有审计日志可验 / there is no audit log to verify")
+	}
 	good = true
+	origins := make(map[string]bool)
 	var before *audit.Head
 	for i, dir := range dirs {
 		last := i == len(dirs)-1
-		r, err := verifyShard(ctx, dir, o, known, last, seen.see)
+		r, err := verifyShard(ctx, dir, &o, known, last)
 		if err != nil {
 			return false, err
 		}
-		follows(&r, before, i == 0, o.Partial, known)
+		origins[r.Origin] = true
+		follows(&r.Report, before, i == 0, o.Partial, known)
 		if last {
-			r.Problems = append(r.Problems, problems...)
-			if len(problems) == 0 {
-				seen.judge(&r)
-			}
-			for origin := range known {
-				problem(&r, "known", "已知检查点属于 %s，这里没有 / the known checkpoint is of %s, which is not here", origin, origin)
-			}
+			o.conclude(&r, known, origins)
 		}
 		before = &r.Head.Head
 		good = good && r.OK()
-		if err := each(dir, r); err != nil {
+		if err := each(r); err != nil {
 			return false, err
 		}
 	}
 	return good, nil
+}
+
+// prepare reads what the witnesses have given.
+func (o *Options) prepare() error {
+	w := &o.Witnesses
+	if w.MaxAge <= 0 {
+		w.MaxAge = 4 * time.Hour
+	}
+	if w.Need == 0 {
+		w.Need = len(w.By)
+	}
+	if w.Need < 0 || w.Need > len(w.By) {
+		return fmt.Errorf("要 %d 个见证人，只给出 %d 个 / %d witnesses needed, %d given", w.Need, len(w.By), w.Need, len(w.By))
+	}
+	for _, note := range w.Notes {
+		seen, err := w.read(note)
+		if err != nil {
+			return err
+		}
+		o.seen = append(o.seen, seen)
+	}
+	return nil
+}
+
+// conclude says what only the whole chain can tell.
+func (o *Options) conclude(r *Shard, known map[string]checkpoint, origins map[string]bool) {
+	for origin := range known {
+		problem(&r.Report, "known", "已知检查点属于 %s，这里没有 / the known checkpoint is of %s, which is not here", origin, origin)
+	}
+	elsewhere := make(map[string]string) // code by origin
+	for _, w := range o.seen {
+		elsewhere[w.Origin] = "witness"
+	}
+	for _, x := range o.Receipts {
+		elsewhere[x.Origin] = "receipt"
+	}
+	for _, x := range o.Pointers {
+		elsewhere[x.Origin] = "receipt"
+	}
+	for origin := range o.Days {
+		elsewhere[origin] = "days"
+	}
+	for origin, code := range elsewhere {
+		if !origins[origin] {
+			problem(&r.Report, code, "涉及 %s，这里没有 / concerns %s, which is not here", origin, origin)
+		}
+	}
+	for _, c := range []struct {
+		what  string
+		given bool
+	}{{"known", len(o.Known) > 0 || o.MinSize > 0}, {"witness", len(o.Witnesses.By) > 0}, {"receipt", len(o.Receipts)+len(o.Pointers) > 0}, {"days", len(o.Days) > 0}} {
+		if c.given {
+			continue
+		}
+		r.NotChecked = append(r.NotChecked, c.what)
+		if o.Complete && (c.what == "known" || c.what == "witness") && !slices.Contains(o.Without, c.what) {
+			problem(&r.Report, "absent", "没有给出 %s；确无此物时用 -without %s / nothing was given for %s; say -without %s if there is none", c.what, c.what, c.what, c.what)
+		}
+	}
 }
 
 // checkpoint is a known one, parsed and as it stands.
@@ -86,20 +172,28 @@ func readKnown(notes [][]byte) (map[string]checkpoint, error) {
 
 // verifyShard checks one shard; which one the known checkpoints are of is
 // only known once its origin is.
-func verifyShard(ctx context.Context, dir string, o Options, known map[string]checkpoint, last bool, head func(audit.Head)) (audit.Report, error) {
-	v := audit.VerifyOptions{Keys: o.Keys, Live: o.Live && last, Head: head}
+func verifyShard(ctx context.Context, dir string, o *Options, known map[string]checkpoint, last bool) (Shard, error) {
+	v := audit.VerifyOptions{Keys: o.Keys, Live: o.Live && last}
 	if last {
 		v.MinSize = o.MinSize
 	}
-	if origin, err := audit.ReadOrigin(dir, o.Keys...); err == nil {
+	origin, err := audit.ReadOrigin(dir, o.Keys...)
+	if err == nil {
 		v.Known = known[origin].note
 		delete(known, origin)
 	}
-	r, err := audit.VerifyDir(ctx, dir, v)
-	if errors.Is(err, audit.ErrDamaged) {
-		err = nil // the report tells
+	s := newScan(o, origin)
+	v.Entry, v.Head = s.entry, s.head
+	out := Shard{Dir: dir, Days: s.days}
+	out.Report, err = audit.VerifyDir(ctx, dir, v)
+	if err != nil && !errors.Is(err, audit.ErrDamaged) { // damage the report tells
+		return out, err
 	}
-	return r, err
+	if last {
+		out.Witnessed = s.witnesses(out.Previous)
+	}
+	s.finish(&out.Report)
+	return out, nil
 }
 
 // follows checks the link to the shard before.

@@ -2,75 +2,114 @@ package auditor
 
 import (
 	"crypto/ecdsa"
-	"path"
+	"fmt"
 	"slices"
 	"time"
 
 	"yizheng/audit"
 )
 
-// Witnesses says what of a log must have been seen from outside. The checkpoint
-// is best fetched from a witness, not from the gateway that keeps the log.
+// Witnesses says what of a log must have been seen from outside.
 type Witnesses struct {
 	By   []audit.WitnessKey // pinned
 	Need int                // how many of them have to have cosigned; 0: all
-	Note []byte             // a checkpoint with their cosignatures
-	// MaxAge is how long entries may have gone without: between the checkpoint's
-	// last entry and the log's. 0: any time.
+	// Notes are checkpoints with their cosignatures. Each is best fetched from
+	// its witness, not from the gateway that keeps the log.
+	Notes [][]byte
+	// MaxAge is how long before the last entry an entry may have been made
+	// without being under a witnessed head, and how much older than it a
+	// cosignature may be. Default 4 hours.
 	MaxAge time.Duration
+	// Since, if given: older cosignatures do not count at all.
+	Since time.Time
 }
 
-// witnessed holds a log to a cosigned checkpoint, frame by frame.
+// witnessed is one of the notes.
 type witnessed struct {
-	Witnesses
-	head  audit.SignedHead
-	found bool // a frame ends with exactly this head
+	audit.SignedHead
+	at map[string]time.Time // when each witness saw it
 }
 
-// witnesses checks the checkpoint by itself. Nil if none is asked for.
-func (o Options) witnesses() (*witnessed, []audit.Problem) {
-	if o.Witnesses == nil {
-		return nil, nil
+func (w Witnesses) read(note []byte) (witnessed, error) {
+	head, err := audit.ParseCheckpoint(note)
+	if err != nil {
+		return witnessed{}, fmt.Errorf("见证过的检查点 / witnessed checkpoint: %w", err)
 	}
-	w := &witnessed{Witnesses: *o.Witnesses}
-	if w.Need == 0 {
-		w.Need = len(w.By)
-	}
-	var err error
-	if w.head, err = audit.ParseCheckpoint(w.Note); err != nil {
-		return w, []audit.Problem{note("witness", "没有见证检查点 / no witnessed checkpoint: %v", err)}
-	}
-	if n := len(w.head.Witnessed(w.By)); n < max(w.Need, 1) {
-		return w, []audit.Problem{note("witness", "大小 %d 的检查点只有 %d 个见证方联署，须有 %d 个 / the checkpoint of size %d is cosigned by %d witnesses, needed are %d",
-			w.head.Size, n, w.Need, w.head.Size, n, w.Need)}
-	}
-	if !slices.ContainsFunc(o.Keys, func(k *ecdsa.PublicKey) bool { return w.head.Verify(k) == nil }) {
-		return w, []audit.Problem{note("witness", "见证检查点不是本日志密钥签的 / the witnessed checkpoint is not signed by the log's key")}
-	}
-	return w, nil
+	return witnessed{head, head.Witnessed(w.By)}, nil
 }
 
-func (w *witnessed) see(h audit.Head) {
-	if w != nil && h == w.head.Head {
-		w.found = true
+// claims collects what others say of this shard.
+func (s *scan) claims() {
+	for _, w := range s.o.seen {
+		if w.Origin != s.origin {
+			continue
+		}
+		s.heads[w.Size] = append(s.heads[w.Size], claim{w.Head, "witness", "a witnessed checkpoint"})
+		s.next[w.Size] = 0
+		if !s.signed(w.SignedHead) {
+			s.problem("witness", audit.NoIndex, "the witnessed checkpoint of size %d is not signed by a pinned key", w.Size)
+		}
+	}
+	for _, r := range s.o.Receipts {
+		if r.Origin != s.origin {
+			continue
+		}
+		s.heads[r.Head.Size] = append(s.heads[r.Head.Size], claim{r.Head.Head, "receipt", "a receipt"})
+		s.leaves[r.Index] = append(s.leaves[r.Index], r.Leaf)
+		if !s.proven(r) {
+			s.problem("receipt", r.Index, "the receipt's own proof or signature does not hold")
+		}
+	}
+	for _, p := range s.o.Pointers {
+		if p.Origin == s.origin {
+			s.leaves[p.Index] = append(s.leaves[p.Index], p.Leaf)
+		}
 	}
 }
 
-// judge is for the last shard, when all have been read.
-func (w *witnessed) judge(r *audit.Report) {
-	if w == nil || w.head.Size == 0 {
-		return
+func (s *scan) signed(h audit.SignedHead) bool {
+	return slices.ContainsFunc(s.o.Keys, func(k *ecdsa.PublicKey) bool { return h.Verify(k) == nil })
+}
+
+func (s *scan) proven(r audit.Receipt) bool {
+	return slices.ContainsFunc(s.o.Keys, func(k *ecdsa.PublicKey) bool { return r.Verify(k, r.Leaf) == nil })
+}
+
+// witnesses counts who has cosigned the shard's end, or nearly. A head that
+// ends the shard before counts as one of size 0.
+func (s *scan) witnesses(previous string) map[string]time.Time {
+	w := &s.o.Witnesses
+	if len(w.By) == 0 {
+		return nil
 	}
-	if !w.found {
-		problem(r, "witness", "日志中没有见证方见过的 %s 的前 %d 条：被回退或改写 / the first %d entries of %s are not those that the witnesses saw: rewound or rewritten",
-			w.head.Origin, w.head.Size, w.head.Size, w.head.Origin)
-		return
+	oldest := time.UnixMicro(s.last).Add(-w.MaxAge)
+	if w.Since.After(oldest) {
+		oldest = w.Since
 	}
-	last := r.Head
-	if age := time.UnixMicro(last.Time).Sub(time.UnixMicro(w.head.Time)); w.MaxAge > 0 && age > w.MaxAge {
-		problem(r, "witness", "最后 %s 的条目无人见证，最多允许 %s / the entries of the last %s are not witnessed, at most %s may pass", age, w.MaxAge, age, w.MaxAge)
+	before, _ := audit.ParseCheckpoint([]byte(previous)) // the zero head names no log
+	good := make(map[string]time.Time)
+	for _, note := range s.o.seen {
+		var next int64 // when the first entry was made that it does not cover; 0: it covers all
+		switch {
+		case note.Origin == s.origin:
+			next = s.next[note.Size]
+		case note.Origin != "" && note.Head == before.Head:
+			next = s.first
+		default:
+			continue
+		}
+		if next != 0 && next < oldest.UnixMicro() {
+			s.doubt("witness", audit.NoIndex, "the head of size %d was witnessed, but not the entries behind it, which are older than %s", note.Size, oldest.In(chinaTime()).Format(time.RFC3339))
+			continue
+		}
+		for name, at := range note.at {
+			if !at.Before(oldest.Truncate(time.Second)) && at.After(good[name]) {
+				good[name] = at
+			}
+		}
 	}
-	if path.Dir(last.Origin) == path.Dir(w.head.Origin) && last.Origin != w.head.Origin {
-		r.Warnings = append(r.Warnings, note("witness", "见证检查点属于较早的 %s / the witnessed checkpoint is of the earlier %s", w.head.Origin, w.head.Origin))
+	if len(good) < w.Need {
+		s.problem("witness", audit.NoIndex, "%d of %d witnesses have cosigned it since %s, %d are needed", len(good), len(w.By), oldest.In(chinaTime()).Format(time.RFC3339), w.Need)
 	}
+	return good
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"yizheng/audit"
+	"yizheng/audit/auditor"
 	"yizheng/audit/index"
 	"yizheng/cmd/internal/assembly"
 )
@@ -27,13 +28,13 @@ func auditIndex(ctx context.Context, args []string, out io.Writer) error {
 		f.Usage()
 		return errUsage
 	}
-	keys, err := keyList(*key)
+	keys, err := auditor.Keys(*key)
 	if err != nil {
 		return err
 	}
 	c := assembly.AuditConfig{Dir: *dir, Index: *at}
 	c.Paths() // sets the default
-	dirs, err := logDirs(*dir)
+	dirs, err := auditor.Dirs(*dir)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func programs(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"gateway", "frontproc", "readeragent", "province", "gapdevice"} {
+	for _, name := range []string{"gateway", "frontproc", "readeragent", "province", "gapdevice", "auditverify"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Fatalf("these tests run the real programs; run make build first, or set YIZHENG_BIN: %v", err)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,10 +11,17 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"yizheng/audit/auditor"
 	"yizheng/seal/pdf/pdftest"
 )
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"gateway": main}) }
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"gateway": main, "auditverify": auditverify})
+}
+
+func auditverify() {
+	os.Exit(auditor.Main(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // The scripts of testdata/script run the gateway's commands as a person would.
 // Inside them $REPO is the project, and "exits N COMMAND…" runs a command that has to end with N.

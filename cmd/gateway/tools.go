@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,7 +15,6 @@ import (
 	"yizheng/audit/auditor"
 	"yizheng/cmd/gateway/setup"
 	"yizheng/cmd/internal/assembly"
-	"yizheng/identity/jose"
 )
 
 // initialise makes keys, CA, administrators and seals for a catalogue.
@@ -94,6 +90,7 @@ func auditCommand(ctx context.Context, args []string, out io.Writer) error {
 	}{
 		{"verify", auditVerify},
 		{"prove", auditProve},
+		{"export", auditExport},
 		{"index", auditIndex},
 		{"copies", auditCopies},
 		{"schema", auditSchema},
@@ -112,102 +109,18 @@ func auditCommand(ctx context.Context, args []string, out io.Writer) error {
 	return errUsage
 }
 
-// keyList reads the pinned keys of a log.
-func keyList(files string) ([]*ecdsa.PublicKey, error) {
-	var keys []*ecdsa.PublicKey
-	for path := range strings.SplitSeq(files, ",") {
-		k, err := jose.ReadPublicKey(path)
-		if err != nil {
-			return nil, fmt.Errorf("日志公钥，请用 -key 指定 / key of the log: %w", err)
-		}
-		keys = append(keys, k)
-	}
-	return keys, nil
-}
-
 func auditVerify(ctx context.Context, args []string, out io.Writer) error {
 	f := flags("audit verify", "-dir DIR -key FILE", "gateway audit verify -dir var/demo/audit -key var/demo/keys/audit.pub.pem -live")
-	dir := f.String("dir", "var/demo/audit", "日志目录：一个季度或其上级 / the log's directory: one quarter, or the one above")
-	key := f.String("key", "var/demo/keys/audit.pub.pem", "钉住的日志公钥，逗号分隔 / pinned keys, comma separated")
-	live := f.Bool("live", false, "日志正在运行 / the log is running")
-	minSize := f.Uint64("min-size", 0, "最后一个季度至少的条数 / least number of entries of the last quarter")
-	checkpoints := f.String("checkpoint", "", "以前留存的检查点文件，逗号分隔，每季度至多一个；日志必须由它增长而来；也可以是首个季度之前那个季度的最终检查点 / files of checkpoints kept from earlier, comma separated, one a quarter: the log must have grown out of them; or the final one of the quarter before the first")
-	partial := f.Bool("partial", false, "更早的季度不在此处，只验其余 / earlier quarters are not here: verify the rest")
-	asJSON := f.Bool("json", false, "输出 JSON / print JSON")
+	var c auditor.Command
+	c.Flags(f)
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
-	o := auditor.Options{Live: *live, MinSize: *minSize, Partial: *partial}
-	var err error
-	if o.Keys, err = keyList(*key); err != nil {
-		return err
-	}
-	if o.Known, err = knownCheckpoints(*checkpoints); err != nil {
-		return err
-	}
-	dirs, err := logDirs(*dir)
-	if err != nil {
-		return err
-	}
-	good, err := auditor.VerifyChain(ctx, dirs, o, func(dir string, r audit.Report) error {
-		if *asJSON {
-			return json.NewEncoder(out).Encode(r)
-		}
-		printAudit(out, dir, r)
-		return nil
-	})
+	good, err := c.Run(ctx, out)
 	if err == nil && !good {
 		return errNo
 	}
 	return err
-}
-
-func knownCheckpoints(files string) ([][]byte, error) {
-	if files == "" {
-		return nil, nil
-	}
-	var notes [][]byte
-	for path := range strings.SplitSeq(files, ",") {
-		note, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("已知检查点 / known checkpoint: %w", err)
-		}
-		notes = append(notes, note)
-	}
-	return notes, nil
-}
-
-func printAudit(out io.Writer, dir string, r audit.Report) {
-	verdict := "通过 / ok"
-	if !r.OK() {
-		verdict = "不通过 / FAILED"
-	}
-	fmt.Fprintf(out, "%s  %s\n  %s：%d 条 / entries，%d 批 / frames，%d 段 / segments，%d 检查点 / checkpoints，根 / root %s\n",
-		dir, verdict, r.Origin, r.Entries, r.Frames, r.Segments, r.Checkpoints, r.Head.Root)
-	for _, p := range r.Problems {
-		fmt.Fprintf(out, "  ✗ %s\n", p)
-	}
-	for _, p := range r.Warnings {
-		fmt.Fprintf(out, "  ! %s\n", p)
-	}
-}
-
-// logDirs is dir itself if it is a log, else the logs of all quarters in it.
-func logDirs(dir string) ([]string, error) {
-	if _, err := os.Stat(filepath.Join(dir, "log.json")); err == nil {
-		return []string{dir}, nil
-	}
-	names, err := auditor.Shards(dir)
-	if err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("%s 里没有审计日志 / holds no audit log", dir)
-	}
-	for i := range names {
-		names[i] = filepath.Join(dir, names[i])
-	}
-	return names, nil
 }
 
 func auditProve(_ context.Context, args []string, out io.Writer) error {
@@ -218,7 +131,7 @@ func auditProve(_ context.Context, args []string, out io.Writer) error {
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
-	keys, err := keyList(*key)
+	keys, err := auditor.Keys(*key)
 	if err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func (n *node) verify(o auditor.Options) (bool, string) {
 		names[i] = n.in(names[i])
 	}
 	var said []string
-	good, err := auditor.VerifyChain(context.Background(), names, o, func(_ string, r audit.Report) error {
+	good, err := auditor.VerifyChain(context.Background(), names, o, func(r auditor.Shard) error {
 		for _, p := range append(r.Problems, r.Warnings...) {
 			said = append(said, p.String())
 		}
