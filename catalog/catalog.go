@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -87,7 +88,13 @@ type Seal struct {
 	Department DepartmentID `json:"department" yaml:"department"`
 	Name       string       `json:"name" yaml:"name"`                      // text of the seal
 	Front      FrontID      `json:"front,omitempty" yaml:"front,optional"` // who holds the key; empty: the gateway
+	// ESID is the identifier inside the seal (GB/T 38540 esID), such as the thirteen
+	// digits of the seal register; empty: the same as ID.
+	ESID string `json:"esid,omitempty" yaml:"esid,optional"`
 }
+
+// Identifier is the identifier inside the seal.
+func (s Seal) Identifier() string { return cmp.Or(s.ESID, string(s.ID)) }
 
 // RouteClass decides a leg's deadline and how its answer travels.
 type RouteClass string

@@ -21,7 +21,7 @@
 //	    place: 政务服务中心二楼社保窗口          # manual verification
 //	    contact: 数据科 0690-1000149          # who can change a grant
 //	    grant_key: ${keys}/departments/12690100006900149D.grant.pub.pem
-//	seals: [{id: ss, department: "12690100006900149D", name: 业务专用章}]   # front: who holds its key, if not the gateway
+//	seals: [{id: ss, department: "12690100006900149D", name: 业务专用章}]   # front: who holds its key, if not the gateway; esid: identifier inside the seal, if not its id
 //	fronts: [{id: mz-front, department: "12690100006900149D", key: "${keys}/fronts/mz-front.pub.pem"}]
 //	sources:
 //	  - id: si-province

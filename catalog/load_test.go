@@ -80,6 +80,8 @@ func TestLoadNamesFileAndLineOfEveryMistake(t *testing.T) {
 
 		{"seal hosted at a front that is not there", edit{main, "name: 示例市大数据局}\nsources:", "name: 示例市大数据局, front: f}\nsources:"}, "catalogue.yaml:21:63:", "front f is not there"},
 		{"hosted seal and several sources", edit{main, "name: 示例市大数据局}\nsources:", "name: 示例市大数据局, front: f}\nfronts: [{id: f, department: \"12690100006900149D\", key: keys/ss.pub.pem}]\nsources:"}, "catalogue.yaml:65:5:", "must have one source, not 2"},
+		{"identifier of a seal with a space", edit{main, "name: 示例市大数据局}\nsources:", "name: 示例市大数据局, esid: \"6901 01\"}\nsources:"}, "catalogue.yaml:21:", "not an identifier of a seal"},
+		{"identifier of another seal", edit{main, "name: 示例市大数据局}\nsources:", "name: 示例市大数据局, esid: ss}\nsources:"}, "catalogue.yaml:21:", "the same identifier as that of ss"},
 		{"duplicate id", edit{main, "{id: bd,", "{id: ss,"}, "catalogue.yaml:21:6:", "ss is used twice"},
 		{"malformed id", edit{matters, "- id: clerk-01", "- id: Clerk 1"}, "matters.yaml:27:5:", "malformed"},
 		{"wrong check character", edit{main, `- id: "11690100MB69001143"`, `- id: "11690100MB69001144"`}, "catalogue.yaml:15:5:", "wrong check character"},

@@ -79,6 +79,7 @@ func (k *checker) text(path, value string) {
 
 var (
 	codeForm       = regexp.MustCompile(`^[A-Z0-9][A-Z0-9-]{1,31}$`)
+	esidForm       = regexp.MustCompile(`^[!-~]{1,64}$`)
 	idForm         = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
 	fieldForm      = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 	samForm        = regexp.MustCompile(`^\d{2}\.\d{2}-\d{8}-\d{10}-\d{10}$`)
@@ -235,10 +236,18 @@ func (k *checker) once(path, value string) {
 }
 
 func (k *checker) seals() {
+	identifiers := make(map[string]SealID)
 	for i, s := range k.c.Seals {
 		path := fmt.Sprintf("seals[%d]", i)
 		k.department(path+".department", s.Department)
 		k.text(path+".name", s.Name)
+		if s.ESID != "" && !esidForm.MatchString(s.ESID) {
+			k.bad(path+".esid", "印章标识 %q 须为 1–64 个可见 ASCII 字符", "%q is not an identifier of a seal: 1 to 64 visible ASCII characters", s.ESID)
+		}
+		if other, dup := identifiers[s.Identifier()]; dup {
+			k.bad(path+".esid", "印章标识与 %s 相同", "the same identifier as that of %s", string(other))
+		}
+		identifiers[s.Identifier()] = s.ID
 		if s.Front != "" && !slices.ContainsFunc(k.c.Fronts, func(f Front) bool { return f.ID == s.Front }) {
 			k.bad(path+".front", "保管印章的前置机 %s 不存在，请先在 fronts 中登记；由网关保管的印章不写 front", "front %s is not there, add it under fronts first; a seal that the gateway holds has no front", string(s.Front))
 		}

@@ -98,7 +98,7 @@ func (r *Registry) Slot(id string) (pdf.SignatureSlot, error) {
 	// Beside seal and certificate stand a digest, a time, a signature and tags.
 	slot := pdf.SignatureSlot{MaxBytes: len(h.seal.Raw) + len(h.cert.Raw) + 512}
 	if r.mode(id) == ModeCMS {
-		slot = pdf.SignatureSlot{Filter: "Adobe.PPKLite", SubFilter: "adbe.pkcs7.detached", MaxBytes: cms.Overhead, Seal: h.seal.Raw, PDFA: true}
+		slot = cmsSlot(h.seal.Raw, cms.Overhead)
 		for _, c := range append([]*smx509.Certificate{h.cert}, h.above...) {
 			slot.MaxBytes += len(c.Raw)
 		}

@@ -219,3 +219,33 @@ func TestProductionIsStrict(t *testing.T) {
 		})
 	}
 }
+
+func TestSealSettingsOfAFrontAreThoseOfAGateway(t *testing.T) {
+	example, err := os.ReadFile("../../configs/frontproc.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ settings, says string }{
+		"none":                      {"", ""},
+		"CMS":                       {"  mode: cms\n", ""},
+		"CMS for one seal":          {"  modes: {hr-own: cms}\n", ""},
+		"time stamps":               {"  timestamp: {url: https://tsa.example/, ca: tls/tsa.crt, on_failure: require}\n", ""},
+		"no such mode":              {"  mode: pades\n", "seals.mode: 须为 ses 或 cms"},
+		"no such mode for a seal":   {"  modes: {hr-own: pades}\n", "seals.modes.hr-own: 须为 ses 或 cms"},
+		"time stamps, no choice":    {"  timestamp: {url: https://tsa.example/}\n", "seals.timestamp.on_failure: 须为 require"},
+		"time stamps, a wrong word": {"  timestamp: {url: https://tsa.example/, onfailure: require}\n", "onfailure"},
+	} {
+		path := filepath.Join(t.TempDir(), "frontproc.yaml")
+		text := strings.Replace(string(example), "  trust: trust\n", "  trust: trust\n"+c.settings, 1)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		config, err := readConfig(path)
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && config.Seals.Timestamp != nil && config.Seals.Timestamp.CA != filepath.Join(filepath.Dir(path), "tls/tsa.crt") {
+			t.Errorf("%s: CA at %s", name, config.Seals.Timestamp.CA)
+		}
+	}
+}

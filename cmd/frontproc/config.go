@@ -30,7 +30,7 @@ type Config struct {
 	Audit   assembly.AuditConfig   `yaml:"audit"`
 	// Seals are the department's own that are kept here (front of a seal in the
 	// catalogue); Fonts print the documents that bear them. Both or neither.
-	Seals *SealsConfig          `yaml:"seals"`
+	Seals *assembly.SealsConfig `yaml:"seals"`
 	Fonts *assembly.FontsConfig `yaml:"fonts"`
 	// Reads is the file in which used card reads are remembered across restarts.
 	// It is needed when one of this front's sources can be deferred.
@@ -60,7 +60,7 @@ func readConfig(path string) (*Config, error) {
 	paths = append(paths, c.Audit.Paths()...)
 	paths = append(append(paths, c.Kafka.paths()...), c.Spool.paths()...)
 	if c.Seals != nil {
-		paths = append(paths, &c.Seals.Dir, &c.Seals.Trust)
+		paths = append(paths, c.Seals.Paths()...)
 	}
 	if c.Fonts != nil {
 		paths = append(paths, c.Fonts.Paths()...)
@@ -101,6 +101,7 @@ func (c *Config) check(path string) error {
 	}
 	if c.Seals != nil && c.Fonts != nil {
 		f.missing(map[string]string{"seals.dir": c.Seals.Dir, "seals.trust": c.Seals.Trust, "fonts.body": c.Fonts.Body})
+		c.Seals.Check(f.add)
 	}
 	return errors.Join(append(f.errs, c.Connections.Check(path))...)
 }

@@ -10,15 +10,6 @@ import (
 	"yizheng/seal"
 )
 
-// SealsConfig of the seals whose keys are held here.
-type SealsConfig struct {
-	Dir   string `yaml:"dir"`   // one directory a seal
-	Trust string `yaml:"trust"` // roots, makers and status lists: which seals are believed
-	// Profile is a local standard all seals must keep: db37 (DB37/T 3448.1, seals of
-	// GM/T 0031-2014). Without it seals of every version sign.
-	Profile seal.Profile `yaml:"profile"`
-}
-
 // openPress opens the seals that the catalogue says are kept at this front, and
 // the fonts; nil if there are none. One that is missing, or is another than the
 // catalogue's, is found out now and not with the first document.
@@ -35,11 +26,12 @@ func (a *agent) openPress(c *catalog.Catalogue, id catalog.FrontID, key *jose.Ke
 		}
 		return nil, nil
 	}
-	trust, err := seal.LoadTrust(a.config.Seals.Trust)
+	options, done, err := a.config.Seals.Options(a.config.Passphrase)
 	if err != nil {
-		return nil, fmt.Errorf("seal trust: %w", err)
+		return nil, err
 	}
-	seals, err := seal.OpenRegistry(a.config.Seals.Dir, seal.RegistryOptions{PassphraseFile: a.config.Passphrase, Trust: trust, Profile: a.config.Seals.Profile})
+	a.OnClose(done)
+	seals, err := seal.OpenRegistry(a.config.Seals.Dir, options)
 	if err != nil {
 		return nil, fmt.Errorf("seals: %w", err)
 	}
@@ -64,7 +56,7 @@ func (a *agent) sameSeals(want []catalog.Seal, have []seal.Info) error {
 		switch h, ok := held[id]; {
 		case !ok:
 			errs = append(errs, fmt.Errorf("印章 %s 不在目录中 / seal %s is not in the directory", id, id))
-		case h.ESID != id || h.Name != w.Name || h.SignerCode != string(w.Department):
+		case h.ESID != w.Identifier() || h.Name != w.Name || h.SignerCode != string(w.Department):
 			errs = append(errs, fmt.Errorf("印章 %s 的 esID、名称或持章单位代码与目录不符 / seal %s: esID, name or code of the holder are not the catalogue's", id, id))
 		case !h.KeyHere:
 			errs = append(errs, fmt.Errorf("印章 %s 的私钥不在目录中 / the key of seal %s is not in the directory", id, id))

@@ -34,6 +34,14 @@ func TestSealsMustBeThoseOfTheCatalogue(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	registered := []catalog.Seal{want[0]}
+	registered[0].ESID = "6901000000421"
+	if err := (&agent{config: &Config{}}).sameSeals(registered, with(func(s *seal.Info) { s.ESID = "6901000000421" })); err != nil {
+		t.Errorf("the esID of the catalogue: %v", err)
+	}
+	if err := (&agent{config: &Config{}}).sameSeals(registered, with(func(*seal.Info) {})); err == nil {
+		t.Error("the catalogue's id in the place of the esID")
+	}
 	plain := with(func(s *seal.Info) { s.KeyProtected = false })
 	if err := (&agent{config: &Config{Mode: "demo"}}).sameSeals(want, plain); err != nil {
 		t.Errorf("plain key in a demo: %v", err)

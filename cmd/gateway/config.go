@@ -11,7 +11,6 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"yizheng/cmd/internal/assembly"
-	"yizheng/seal"
 )
 
 // Config is the gateway's one configuration file. Unknown keys are errors.
@@ -30,7 +29,7 @@ type Config struct {
 	TLS     TLSConfig              `yaml:"tls"`
 	Keys    KeysConfig             `yaml:"keys"`
 	Catalog assembly.CatalogConfig `yaml:"catalog"`
-	Seals   SealsConfig            `yaml:"seals"`
+	Seals   assembly.SealsConfig   `yaml:"seals"`
 	Audit   assembly.AuditConfig   `yaml:"audit"`
 	Store   StoreConfig            `yaml:"store"`
 	Fonts   assembly.FontsConfig   `yaml:"fonts"`
@@ -62,23 +61,6 @@ type KeysConfig struct {
 	// share the database. Default: fleet, beside the gateway's own key.
 	Fleet      string `yaml:"fleet"`
 	Passphrase string `yaml:"passphrase"` // file with the passphrase of encrypted keys; empty: keys are plain, demo only
-}
-
-// SealsConfig of the seals that the gateway holds.
-type SealsConfig struct {
-	Dir   string `yaml:"dir"`   // one directory a seal
-	Trust string `yaml:"trust"` // roots and status list for verification
-	// Profile is a local standard all seals must keep: db37 (DB37/T 3448.1, seals of
-	// GM/T 0031-2014). Without it seals of every version sign.
-	Profile seal.Profile `yaml:"profile"`
-	// Mode is the form of signatures: ses (the seal's own standard, default) or cms
-	// (adbe.pkcs7.detached, for readers that know no Chinese seals). Modes sets it for
-	// single seals, by id.
-	Mode  seal.Mode            `yaml:"mode"`
-	Modes map[string]seal.Mode `yaml:"modes"`
-	// Timestamp puts a time stamp into every signature; without it there is none.
-	Timestamp  *TimestampConfig `yaml:"timestamp"`
-	Revocation RevocationConfig `yaml:"revocation"`
 }
 
 // StoreConfig of the state store: nonces, idempotency, results encrypted to their callers.
@@ -123,7 +105,7 @@ func (c *Config) resolve() {
 	paths := []*string{&c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientCA, &c.Keys.Gateway, &c.Keys.Token, &c.Keys.Store,
 		&c.Keys.Fleet, &c.Keys.Passphrase, &c.Catalog.Releases,
 		&c.Store.DSNFile, &c.Store.RedisURL}
-	paths = append(append(paths, c.Audit.Paths()...), c.Seals.paths()...)
+	paths = append(append(paths, c.Audit.Paths()...), c.Seals.Paths()...)
 	for i := range c.Catalog.Administrators {
 		paths = append(paths, &c.Catalog.Administrators[i])
 	}
@@ -165,7 +147,7 @@ func (c *Config) check(path string) error {
 	if len(c.Catalog.Administrators) < 2 {
 		bad("catalog.administrators", "至少两名安全管理员的公钥", "needs the public keys of at least two security administrators")
 	}
-	c.Seals.check(bad)
+	c.Seals.Check(bad)
 	errs = append(errs, c.Connections.Check(path))
 	return errors.Join(errs...)
 }

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"yizheng/cmd/internal/assembly"
 )
 
 // remoteWait is how long a gateway may take to answer a command.
@@ -31,7 +33,7 @@ func newRemote(address, ca, certificate, key string) (*remote, error) {
 		return nil, fmt.Errorf("%q 不是 https 地址，例如 https://gateway.example:8443 / not an https address", address)
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.RootCAs, err = certPool(ca); err != nil {
+	if c.RootCAs, err = assembly.CertPool(ca); err != nil {
 		return nil, fmt.Errorf("CA 证书，请用 -ca 指定 / CA certificate: %w", err)
 	}
 	if certificate != "" {

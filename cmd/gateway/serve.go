@@ -103,7 +103,7 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	registry, closeSeals, err := c.Seals.options(c.Keys.Passphrase)
+	registry, closeSeals, err := c.Seals.Options(c.Keys.Passphrase)
 	if err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func sealedWith(r seal.Report, want catalog.Seal, at time.Time) error {
 		return fmt.Errorf("%w: time stamp", ErrSeal)
 	}
 	switch {
-	case r.ESID != string(want.ID) || r.SealName != want.Name:
+	case r.ESID != want.Identifier() || r.SealName != want.Name:
 		return fmt.Errorf("%w: another seal than %s", ErrSeal, want.ID)
 	case r.SignerCode != string(want.Department):
 		return fmt.Errorf("%w: seal %s in other hands", ErrSeal, want.ID)
@@ -108,11 +108,15 @@ func (e *Examiner) redraw(file []byte, c Certificate, id catalog.SealID, link st
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOther, err)
 	}
-	l, err := e.look(file, id)
+	eseal, slot, err := seal.InFile(field)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSeal, err)
 	}
-	draft, err := c.draft(e.renderer, link, l.picture, l.name, pdf.SignatureSlot{MaxBytes: len(field.Contents)})
+	l, err := e.look(eseal, id)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSeal, err)
+	}
+	draft, err := c.draft(e.renderer, link, l.picture, l.name, slot)
 	if err != nil {
 		return fmt.Errorf("%w: cannot be drawn here: %w", ErrOther, err)
 	}
@@ -123,19 +127,16 @@ func (e *Examiner) redraw(file []byte, c Certificate, id catalog.SealID, link st
 	return nil
 }
 
-// look is how the seal in a verified file prints; there are as many as the
+// look is how the seal of a verified file prints; there are as many as the
 // catalogue has hosted seals.
-func (e *Examiner) look(file []byte, id catalog.SealID) (look, error) {
-	der, err := seal.InFile(file)
-	if err != nil {
-		return look{}, err
-	}
+func (e *Examiner) look(der []byte, id catalog.SealID) (look, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if l, ok := e.looks[id]; ok && bytes.Equal(l.der, der) {
 		return l, nil
 	}
 	l := look{der: der}
+	var err error
 	if l.picture, l.name, err = seal.Printed(der); err != nil {
 		return look{}, err
 	}

@@ -29,6 +29,7 @@ type mint struct {
 	root, maker seal.Credential
 	picture     []byte
 	renderer    *pdf.Renderer
+	mode        seal.Mode // of what is sealed
 }
 
 func newMint(dir string) (*mint, error) {
@@ -68,7 +69,7 @@ func (m *mint) registry(t testing.TB, orders ...order) *seal.Registry {
 	t.Helper()
 	dir := t.TempDir()
 	m.lay(t, dir, orders...)
-	r, err := seal.OpenRegistry(dir, seal.RegistryOptions{})
+	r, err := seal.OpenRegistry(dir, seal.RegistryOptions{Mode: m.mode})
 	must(t, err)
 	return r
 }
@@ -113,7 +114,7 @@ func must(t testing.TB, err error) {
 
 const hrCode, hrSeal = "116901000069000425", "就业专用章"
 
-var ownSeal = order{"hr-own", "hr-own", hrSeal, hrCode}
+var ownSeal = order{"hr-own", "6901000000421", hrSeal, hrCode}
 
 // hall is a gateway whose only source is a desk, and what may happen to its
 // replies on the way: a front that was taken over sends what it likes.

@@ -27,13 +27,24 @@ import (
 )
 
 func TestFrontSealsWhatItAnswers(t *testing.T) {
-	h := newHall(t)
+	for _, mode := range []seal.Mode{seal.ModeSES, seal.ModeCMS} {
+		t.Run(string(mode), func(t *testing.T) { frontSeals(t, mode) })
+	}
+}
+
+func frontSeals(t *testing.T, mode seal.Mode) {
+	h, m := newHall(t), *seals
+	m.mode = mode
+	h.desk.Press = m.press(t, ownSeal)
 	part, r := h.ask("UE-05")
 	if part.Code != exchange.Found || r.Number == "" || r.Number != part.Number || len(r.Document) == 0 {
 		t.Fatalf("%+v\n%s", part, h.logged)
 	}
 	report := seal.Verify(r.Document, h.trust, time.Now())
-	if !report.Overall || report.ESID != "hr-own" || report.SealName != hrSeal || report.Number != r.Number || report.SignerCode != hrCode {
+	if isCMS := report.Container == "Adobe.PPKLite / adbe.pkcs7.detached"; isCMS != (mode == seal.ModeCMS) {
+		t.Errorf("a signature in %s", report.Container)
+	}
+	if !report.Overall || report.ESID != ownSeal.esID || report.SealName != hrSeal || report.Number != r.Number || report.SignerCode != hrCode {
 		t.Errorf("report %+v", report)
 	}
 	if !bytes.Equal(report.Seed(), r.Seed) || r.Number != h.asked.Order.Number || report.Receipt != h.asked.Order.Receipt {
@@ -229,7 +240,7 @@ func TestFrontThatCannotSealDoesNotAnswer(t *testing.T) {
 	h := newHall(t)
 	for name, press := range map[string]*certificate.Press{
 		"no seals at all": nil,
-		"another seal":    seals.press(t, order{"other", "hr-own", hrSeal, hrCode}),
+		"another seal":    seals.press(t, order{"other", ownSeal.esID, hrSeal, hrCode}),
 		"not yet valid":   tomorrow.press(t, ownSeal),
 		"panic":           {Key: own["hr-front"], Renderer: seals.renderer},
 	} {
@@ -256,13 +267,22 @@ type forgery struct {
 }
 
 func TestForgedDocumentIsNeverReleased(t *testing.T) {
+	for _, mode := range []seal.Mode{seal.ModeSES, seal.ModeCMS} {
+		t.Run(string(mode), func(t *testing.T) { forgedDocuments(t, mode) })
+	}
+}
+
+func forgedDocuments(t *testing.T, mode seal.Mode) {
 	wangNumber := wang()
-	h := newHall(t)
+	h, seals := newHall(t), *seals
+	seals.mode = mode
+	h.desk.Press = seals.press(t, ownSeal)
 	good := h.desk.Press
 	stranger := *good
 	stranger.Key = own["stranger"]
 	other, err := newMint(t.TempDir())
 	must(t, err)
+	other.mode = mode
 	for name, f := range map[string]forgery{
 		"nothing wrong": {want: exchange.Found, change: func(*certificate.Certificate) {}},
 		"no document":   {why: "no document, though", reply: func(r *Reply) { r.Document = nil }},
@@ -286,12 +306,13 @@ func TestForgedDocumentIsNeverReleased(t *testing.T) {
 		"valid for longer":             {why: "other facts", change: func(c *certificate.Certificate) { c.Proof.Validity.Days = 3000 }},
 		"of last week": {why: "impossible time", change: func(c *certificate.Certificate) { c.IssuedAt = c.IssuedAt.AddDate(0, 0, -7) },
 			reply: func(r *Reply) { r.Document.IssuedAt = r.Document.IssuedAt.AddDate(0, 0, -7) }},
-		"another time than said":        {why: "another time", reply: func(r *Reply) { r.Document.IssuedAt = r.Document.IssuedAt.Add(-2 * time.Second) }},
-		"facts signed with another key": {why: "QR code is not", press: &stranger},
-		"another seal":                  {why: "another seal than", press: seals.press(t, order{"hr-own", "hr", "业务专用章", hrCode})},
-		"seal of another name":          {why: "another seal than", press: seals.press(t, order{"hr-own", "hr-own", "业务专用章", hrCode})},
-		"seal in other hands":           {why: "in other hands", press: seals.press(t, order{"hr-own", "hr-own", hrSeal, "12690100006900149D"})},
-		"seal that nobody trusts":       {why: "check 4", press: other.press(t, ownSeal)},
+		"another time than said":              {why: "another time", reply: func(r *Reply) { r.Document.IssuedAt = r.Document.IssuedAt.Add(-2 * time.Second) }},
+		"facts signed with another key":       {why: "QR code is not", press: &stranger},
+		"another seal":                        {why: "another seal than", press: seals.press(t, order{"hr-own", "hr", "业务专用章", hrCode})},
+		"seal of another name":                {why: "another seal than", press: seals.press(t, order{"hr-own", ownSeal.esID, "业务专用章", hrCode})},
+		"seal with the catalogue's id inside": {why: "another seal than", press: seals.press(t, order{"hr-own", "hr-own", hrSeal, hrCode})},
+		"seal in other hands":                 {why: "in other hands", press: seals.press(t, order{"hr-own", ownSeal.esID, hrSeal, "12690100006900149D"})},
+		"seal that nobody trusts":             {why: "check 4", press: other.press(t, ownSeal)},
 		"changed after sealing": {why: "check ", file: func(_ *hall, b []byte) []byte {
 			return bytes.Replace(b, []byte("/Type"), []byte("/TYpe"), 1)
 		}},
