@@ -138,10 +138,10 @@ func (k *Checker) Check(ctx context.Context, cert, issuer *smx509.Certificate, a
 	return best
 }
 
-// remoteList is one address of a list. Its lock is held during a call, so that all
-// who need the list wait for one call.
+// remoteList is one address of a list.
 type remoteList struct {
 	url   string
+	calls calls
 	mu    sync.Mutex
 	list  *List           // the newest that could be read
 	good  map[string]bool // whether it is signed by an issuer (its certificate)
@@ -150,11 +150,15 @@ type remoteList struct {
 
 // get returns the issuer's list, nil when the address has none.
 func (r *remoteList) get(ctx context.Context, k *Checker, issuer *smx509.Certificate, now time.Time) *List {
+	if r.due(now) {
+		r.calls.do(ctx, r.url, func() {
+			if r.due(now) { // nobody has just done so
+				r.fetch(ctx, k, now)
+			}
+		})
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !now.Before(r.again) {
-		r.fetch(ctx, k, now)
-	}
 	if r.list == nil {
 		return nil
 	}
@@ -169,13 +173,21 @@ func (r *remoteList) get(ctx context.Context, k *Checker, issuer *smx509.Certifi
 	return r.list
 }
 
+func (r *remoteList) due(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !now.Before(r.again)
+}
+
 func (r *remoteList) fetch(ctx context.Context, k *Checker, now time.Time) {
-	r.again = now.Add(retryAfter)
 	raw, err := k.call(ctx, http.MethodGet, r.url, nil, maxCRL)
-	if err != nil {
-		return
+	var l *List
+	if err == nil {
+		l, err = ParseList(raw, r.url)
 	}
-	l, err := ParseList(raw, r.url)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.again = now.Add(retryAfter)
 	if err != nil || l.crl.ThisUpdate.After(now.Add(clockSkew)) || r.list != nil && l.crl.ThisUpdate.Before(r.list.crl.ThisUpdate) {
 		return
 	}
@@ -189,37 +201,63 @@ func (r *remoteList) fetch(ctx context.Context, k *Checker, now time.Time) {
 // remoteResponder is one OCSP responder and the answers it gave.
 type remoteResponder struct {
 	Responder
+	calls calls
 	mu    sync.Mutex
 	kept  map[string]keptAnswer // by certificate
-	again time.Time             // after a failure, not before
+	again time.Time             // when it could not be reached, not before
 }
 
+// keptAnswer is the last answer about a certificate.
 type keptAnswer struct {
 	answer
-	until time.Time
+	known bool      // there is one
+	again time.Time // when to ask next
 }
 
+// get returns the responder's answer, and whether there is one. A responder that
+// cannot be reached is left alone for a while; one that answers badly about a
+// certificate is so about that certificate.
 func (r *remoteResponder) get(ctx context.Context, k *Checker, cert, issuer *smx509.Certificate, now time.Time) (answer, bool) {
+	id := string(cert.Raw)
+	kept, due := r.look(id, now)
+	if due {
+		r.calls.do(ctx, id, func() {
+			if _, due := r.look(id, now); due { // nobody has just asked
+				a, err := r.ask(ctx, k, newOCSPQuery(cert, issuer, r.Ahead), now)
+				r.keep(id, a, err, now, k.maxAge)
+			}
+		})
+		kept, _ = r.look(id, now)
+	}
+	return kept.answer, kept.known
+}
+
+// look returns the last answer, and whether it is time to ask.
+func (r *remoteResponder) look(id string, now time.Time) (k keptAnswer, due bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old, known := r.kept[string(cert.Raw)]
-	if known && now.Before(old.until) || now.Before(r.again) {
-		return old.answer, known
-	}
-	a, err := r.ask(ctx, k, newOCSPQuery(cert, issuer, r.Ahead), now)
-	if err != nil {
+	k = r.kept[id]
+	return k, !now.Before(k.again) && !now.Before(r.again)
+}
+
+func (r *remoteResponder) keep(id string, a answer, err error, now time.Time, maxAge time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if errors.Is(err, errUnreachable) {
 		r.again = now.Add(retryAfter)
-		return old.answer, known
+		return
 	}
-	until := a.due()
-	if latest := now.Add(k.maxAge); until.After(latest) {
-		until = latest
+	k := r.kept[id]
+	if k.again = now.Add(retryAfter); err == nil {
+		k = keptAnswer{a, true, a.due()}
+		if latest := now.Add(maxAge); k.again.After(latest) {
+			k.again = latest
+		}
 	}
 	if len(r.kept) >= maxAnswers {
 		r.kept = map[string]keptAnswer{}
 	}
-	r.kept[string(cert.Raw)] = keptAnswer{a, until}
-	return a, true
+	r.kept[id] = k
 }
 
 func (r *remoteResponder) ask(ctx context.Context, k *Checker, q ocspQuery, now time.Time) (answer, error) {
@@ -233,6 +271,9 @@ func (r *remoteResponder) ask(ctx context.Context, k *Checker, q ocspQuery, now 
 	}
 	return q.read(raw, r.URL, now)
 }
+
+// errUnreachable: there was no whole answer of any kind.
+var errUnreachable = errors.New("revocation: unreachable")
 
 // call returns the body of a 200 answer of at most limit bytes. It goes on when the
 // caller hangs up: others wait for the same answer.
@@ -248,15 +289,18 @@ func (k *Checker) call(ctx context.Context, method, address string, body []byte,
 	}
 	res, err := k.client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("revocation: %s answered %d", address, res.StatusCode)
 	}
 	raw, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
-	if err == nil && int64(len(raw)) > limit {
-		err = errors.New("revocation: the answer is too long")
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+	case int64(len(raw)) > limit:
+		return nil, errors.New("revocation: the answer is too long")
 	}
-	return raw, err
+	return raw, nil
 }

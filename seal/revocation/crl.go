@@ -17,7 +17,13 @@ import (
 type List struct {
 	crl     *smx509.RevocationList
 	from    string
-	revoked map[string]time.Time // by serial number
+	revoked map[string]entry // by serial number
+}
+
+// entry is what a list says of a certificate.
+type entry struct {
+	since  time.Time
+	reason Reason
 }
 
 // ParseList reads a revocation list, PEM or DER; from is the file or address that a
@@ -35,7 +41,7 @@ func ParseList(raw []byte, from string) (*List, error) {
 	if id := critical(crl.Extensions); id != nil {
 		return nil, fmt.Errorf("%w: revocation list has the critical extension %s, so it is not a whole list", ErrFormat, id)
 	}
-	l := &List{crl: crl, from: from, revoked: make(map[string]time.Time, len(crl.RevokedCertificateEntries))}
+	l := &List{crl: crl, from: from, revoked: make(map[string]entry, len(crl.RevokedCertificateEntries))}
 	for _, e := range crl.RevokedCertificateEntries {
 		if id := critical(e.Extensions); id != nil {
 			return nil, fmt.Errorf("%w: an entry of the revocation list has the critical extension %s", ErrFormat, id)
@@ -44,9 +50,16 @@ func ParseList(raw []byte, from string) (*List, error) {
 		if invalid, ok := invalidityDate(e.Extensions); ok && invalid.Before(at) {
 			at = invalid
 		}
-		if old, twice := l.revoked[key(e.SerialNumber)]; !twice || at.Before(old) {
-			l.revoked[key(e.SerialNumber)] = at
+		now := entry{at, reasonOf(e.Extensions)}
+		if old, twice := l.revoked[key(e.SerialNumber)]; twice { // the earlier time, the graver reason
+			if old.since.Before(at) {
+				now.since = old.since
+			}
+			if old.reason.graver(now.reason) {
+				now.reason = old.reason
+			}
 		}
+		l.revoked[key(e.SerialNumber)] = now
 	}
 	return l, nil
 }
@@ -58,8 +71,9 @@ func (l *List) SignedBy(issuer *smx509.Certificate) bool {
 }
 
 func (l *List) answer(cert *smx509.Certificate) answer {
+	e := l.revoked[key(cert.SerialNumber)]
 	return answer{
-		source: SourceCRL, from: l.from, since: l.revoked[key(cert.SerialNumber)],
+		source: SourceCRL, from: l.from, since: e.since, reason: e.reason,
 		produced: l.crl.ThisUpdate.UTC(), nextUpdate: l.crl.NextUpdate.UTC(),
 	}
 }

@@ -251,7 +251,7 @@ func (s *singleResponse) read(list *cryptobyte.String) bool {
 	return !extended || readExtensions(extensions, nil)
 }
 
-// readStatus reads CertStatus: good [0] NULL, revoked [1] SEQUENCE, unknown [2] NULL.
+// readStatus reads CertStatus: good [0] NULL, revoked [1] RevokedInfo, unknown [2] NULL.
 func (s *singleResponse) readStatus(single *cryptobyte.String) bool {
 	var content cryptobyte.String
 	var which tag.Tag
@@ -262,7 +262,17 @@ func (s *singleResponse) readStatus(single *cryptobyte.String) bool {
 	case der.Implicit0:
 		return content.Empty()
 	case der.Explicit1:
-		return content.ReadASN1GeneralizedTime(&s.since) && content.SkipOptionalASN1(der.Explicit0) && content.Empty()
+		var reason cryptobyte.String
+		var given bool
+		if !content.ReadASN1GeneralizedTime(&s.since) || !content.ReadOptionalASN1(&reason, &given, der.Explicit0) || !content.Empty() {
+			return false
+		}
+		code := 0
+		if given && !(reason.ReadASN1Enum(&code) && reason.Empty()) {
+			return false
+		}
+		s.reason = Reason(code)
+		return true
 	case tag.Tag(2).ContextSpecific():
 		s.unknown = true
 		return content.Empty()

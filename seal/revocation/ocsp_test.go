@@ -1,11 +1,18 @@
 package revocation_test
 
 import (
+	"bytes"
+	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -205,6 +212,81 @@ func TestOCSP_AResponderOfAnotherAuthorityIsNotAsked(t *testing.T) {
 	k := p.checker(revocation.Config{Responders: []revocation.Responder{{URL: url, Issuer: other.ca}}})
 	if s := p.check(k); s.State != revocation.Unknown || calls.Load() != 0 {
 		t.Errorf("%+v, %d calls", s, calls.Load())
+	}
+}
+
+// TestOCSP_ABadAnswerAboutOneCertificateLeavesTheOthers, and one that is slow does too.
+func TestOCSP_ABadAnswerAboutOneCertificateLeavesTheOthers(t *testing.T) {
+	p := newPKI(t)
+	bad, _ := p.make("bad", p.ca, p.caKey, nil)
+	slow, _ := p.make("slow", p.ca, p.caKey, nil)
+	about := func(body []byte, c *smx509.Certificate) bool { return bytes.Contains(body, c.SerialNumber.Bytes()) }
+	asked, let := make(chan struct{}, 1), make(chan struct{})
+	url, calls := server(t, func(body []byte) (int, []byte) {
+		switch {
+		case about(body, bad):
+			return 200, []byte{0x30, 3, 10, 1, 2} // internalError
+		case about(body, slow):
+			asked <- struct{}{}
+			<-let
+			return 500, nil
+		}
+		return 200, p.respond(body, ocspOrder{})
+	})
+	k := p.checker(revocation.Config{Responders: []revocation.Responder{{URL: url}}, Timeout: time.Minute})
+	status := func(c *smx509.Certificate) revocation.State { return k.Check(t.Context(), c, p.ca, signed, now).State }
+	for range 2 {
+		if got := status(bad); got != revocation.Unknown {
+			t.Errorf("the bad answer: %s", got)
+		}
+	}
+	if n := calls.Load(); n != 1 {
+		t.Errorf("%d calls about the bad one, want it left alone for a while", n)
+	}
+	var waiting sync.WaitGroup
+	for range 3 { // they wait for one call
+		waiting.Go(func() { status(slow) })
+	}
+	<-asked
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	k.Check(gone, slow, p.ca, signed, now) // does not wait
+	if got := status(p.cert); got != revocation.Good {
+		t.Errorf("another certificate, meanwhile: %s", got)
+	}
+	close(let)
+	waiting.Wait()
+	if n := calls.Load(); n != 3 {
+		t.Errorf("%d calls, want one for each certificate", n)
+	}
+}
+
+func TestOCSP_AResponderThatCannotBeReachedIsLeftAlone(t *testing.T) {
+	p := newPKI(t)
+	other, _ := p.make("other", p.ca, p.caKey, nil)
+	var dials atomic.Int32
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.Config.ConnState = func(c net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			dials.Add(1)
+			c.Close()
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	k := p.checker(revocation.Config{Responders: []revocation.Responder{{URL: s.URL}}})
+	at := func(c *smx509.Certificate, later time.Duration) {
+		k.Check(t.Context(), c, p.ca, signed, now.Add(later))
+	}
+	at(p.cert, 0)
+	n := dials.Load() // net/http may try twice
+	at(other, 0)
+	if dials.Load() != n || n == 0 {
+		t.Errorf("%d connections, then %d: every certificate costs a deadline", n, dials.Load())
+	}
+	at(other, time.Minute)
+	if dials.Load() == n {
+		t.Error("it is never tried again")
 	}
 }
 

@@ -4,8 +4,10 @@
 // Information comes from lists added by hand, which need no network, and from the
 // addresses of the configuration. Addresses inside certificates are never followed,
 // nor are redirections: whoever sends a certificate must not choose whom this machine
-// calls. What was fetched is kept until it is due again, a failure for half a minute,
-// so that a dead responder costs one deadline and not one for every document.
+// calls. What was fetched is kept until it is due again, a failure for half a minute:
+// a responder that cannot be reached costs one deadline and not one for every
+// document, and one that has no good answer about a certificate still is asked about
+// others. All who need the same answer wait for one call; others do not wait for it.
 //
 // Every Status says where it comes from, when that was made and when the next is due.
 // A list that is out of date is believed during the grace period of the Policy, and
@@ -56,6 +58,7 @@ type Status struct {
 	State     State
 	Tolerated bool      // Unknown, and the policy goes on without
 	Since     time.Time // of the revocation, also of one after the time asked about; else zero
+	Reason    Reason    // of that revocation
 	Stale     bool      // the next update was due before now
 
 	Source     string    // SourceCRL, SourceOCSP, or "" when there is none
@@ -66,11 +69,12 @@ type Status struct {
 
 // Text is the status as a sentence in Chinese and in English, freshness included.
 func (s Status) Text() (zh, en string) {
+	whyZH, whyEN := s.Reason.Text()
 	switch {
 	case s.State == Revoked:
-		zh, en = "证书自 "+moment(s.Since)+" 起被吊销", "the certificate has been revoked since "+moment(s.Since)
+		zh, en = "证书自 "+moment(s.Since)+" 起被吊销，"+whyZH, "the certificate has been revoked since "+moment(s.Since)+", "+whyEN
 	case s.State == Good && !s.Since.IsZero():
-		zh, en = "签章时证书有效；此后于 "+moment(s.Since)+" 被吊销", "valid when used; revoked later, on "+moment(s.Since)
+		zh, en = "签章时证书有效；此后于 "+moment(s.Since)+" 被吊销，"+whyZH, "valid when used; revoked later, on "+moment(s.Since)+", "+whyEN
 	case s.State == Good:
 		zh, en = "证书未吊销", "not revoked"
 	case s.Source == "":
@@ -108,6 +112,7 @@ type answer struct {
 	source, from         string
 	unknown              bool      // the responder does not know the certificate
 	since                time.Time // of the revocation, zero when not revoked
+	reason               Reason
 	produced, nextUpdate time.Time
 }
 
@@ -126,7 +131,7 @@ func (a answer) due() time.Time {
 // judge turns an answer into the status at a time.
 func (p Policy) judge(a answer, at, now time.Time) Status {
 	s := Status{
-		State: Good, Since: a.since, Stale: a.due().Before(now),
+		State: Good, Since: a.since, Reason: a.reason, Stale: a.due().Before(now),
 		Source: a.source, From: a.from, ProducedAt: a.produced, NextUpdate: a.nextUpdate,
 	}
 	switch {
@@ -139,7 +144,8 @@ func (p Policy) judge(a answer, at, now time.Time) Status {
 }
 
 // better reports whether s tells more than t: a revocation more than anything, an
-// answer more than none, the newer more than the older.
+// answer more than none, a compromise of the key more than another reason, the newer
+// more than the older.
 func (s Status) better(t Status) bool {
 	rank := map[State]int{Unknown: 0, Good: 1, Revoked: 2}
 	switch {
@@ -147,6 +153,8 @@ func (s Status) better(t Status) bool {
 		return rank[s.State] > rank[t.State]
 	case s.Since.IsZero() != t.Since.IsZero():
 		return t.Since.IsZero()
+	case s.Reason.graver(t.Reason) || t.Reason.graver(s.Reason):
+		return s.Reason.graver(t.Reason)
 	}
 	return s.ProducedAt.After(t.ProducedAt)
 }

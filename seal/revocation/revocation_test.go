@@ -94,6 +94,14 @@ func (p *pki) revokes(at time.Time, extensions ...pkix.Extension) func(*smx509.R
 	}
 }
 
+// revokesFor is revokes with a reason code.
+func (p *pki) revokesFor(at time.Time, code int) func(*smx509.RevocationList) {
+	return func(l *smx509.RevocationList) {
+		p.revokes(at)(l)
+		l.RevokedCertificateEntries[0].ReasonCode = code
+	}
+}
+
 func (p *pki) checker(c revocation.Config, lists ...[]byte) *revocation.Checker {
 	p.t.Helper()
 	k, err := revocation.New(c)
@@ -151,6 +159,52 @@ func TestStatus_IsJudgedAtTheTimeAskedAbout(t *testing.T) {
 				t.Errorf("it does not say where it comes from: %+v", s)
 			}
 		})
+	}
+}
+
+// TestStatus_NamesTheReason of a list's entry and of an OCSP answer alike.
+func TestStatus_NamesTheReason(t *testing.T) {
+	p := newPKI(t)
+	later := signed.Add(time.Minute)
+	for _, tt := range []struct {
+		code               int // -1: none given
+		compromised, sound bool
+		says               string
+	}{
+		{-1, false, false, "no reason given"}, {0, false, false, "no reason given"}, {1, true, false, "key compromise"}, {2, true, false, "compromise of the authority"},
+		{3, false, true, "affiliation changed"}, {4, false, true, "superseded"}, {5, false, true, "cessation"}, {6, false, false, "on hold"},
+		{9, false, true, "privilege withdrawn"}, {10, true, false, "attribute authority"}, {77, false, false, "reason code 77"},
+	} {
+		listed := p.revokes(later)
+		status := statusRevoked(later)
+		if tt.code >= 0 {
+			enum, err := asn1.Marshal(asn1.Enumerated(tt.code))
+			p.ok(err)
+			listed = p.revokesFor(later, tt.code)
+			tagged, err := asn1.Marshal(asn1.RawValue{Class: 2, Tag: 0, IsCompound: true, Bytes: enum})
+			p.ok(err)
+			status.Bytes = append(status.Bytes, tagged...)
+		}
+		url, _ := server(t, func(body []byte) (int, []byte) { return 200, p.respond(body, ocspOrder{status: status}) })
+		for source, k := range map[string]*revocation.Checker{
+			revocation.SourceCRL:  p.checker(revocation.Config{}, p.list(listed)),
+			revocation.SourceOCSP: p.checker(revocation.Config{Responders: []revocation.Responder{{URL: url}}}),
+		} {
+			s := p.check(k)
+			zh, en := s.Text()
+			if s.State != revocation.Good || s.Source != source || s.Reason.Compromised() != tt.compromised || s.Reason.Orderly() != tt.sound || !strings.Contains(en, tt.says) || zh == "" {
+				t.Errorf("reason %d of %s: %+v, %s", tt.code, source, s, en)
+			}
+		}
+	}
+	twice := p.list(func(l *smx509.RevocationList) {
+		p.revokes(later)(l)
+		first := l.RevokedCertificateEntries
+		p.revokesFor(later.Add(time.Hour), 1)(l)
+		l.RevokedCertificateEntries = append(first, l.RevokedCertificateEntries...)
+	})
+	if s := p.check(p.checker(revocation.Config{}, twice)); !s.Since.Equal(later) || !s.Reason.Compromised() {
+		t.Errorf("listed twice: %+v, want the earlier time and the graver reason", s)
 	}
 }
 
