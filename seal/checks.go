@@ -121,6 +121,12 @@ func (v *verification) checkSeal() {
 		zh, en := s.Text()
 		set(Unknown, Text{"制章者证书：" + zh, "the maker's certificate: " + en})
 		return
+	default: // whoever has the maker's key makes seals with any createDate
+		end := certificateEnding(s, "制章者证书", "the maker's certificate")
+		if result := v.judge(end); result != OK {
+			set(result, v.onlyClaimed(end))
+			return
+		}
 	}
 	v.checkState()
 }
@@ -133,14 +139,14 @@ func (v *verification) checkState() {
 		return
 	}
 	state, since := list.At(v.r.ESID, v.at)
-	later, laterSince := list.At(v.r.ESID, v.now)
+	later := list.ending(v.r.ESID, v.now)
 	switch {
 	case state == Revoked:
 		v.r.set(CheckSeal, Fail, say("印章自 %s 起已撤销", "the seal has been revoked since %s", moment(since)))
 	case state == Suspended:
 		v.r.set(CheckSeal, Fail, say("签章时印章处于停用状态（自 %s 起）", "the seal was suspended (since %s) when used", moment(since)))
-	case later != Issued && later != state:
-		v.r.set(CheckSeal, OK, say("签章时印章有效；此后于 %s 停用或撤销", "valid when used; suspended or revoked later, on %s", moment(laterSince)))
+	case !later.since.IsZero(): // check 6 says what that means
+		v.r.set(CheckSeal, OK, say("签章时印章有效；此后", "valid when used; later ").and(later.what))
 	case list.Next.Before(v.now):
 		v.r.set(CheckSeal, OK, say("印章在有效期内且未停用、未撤销；状态表为 %s 的，已过更新时间", "within its validity, neither suspended nor revoked; the status list of %s is out of date", moment(list.Issued)))
 	default:
@@ -215,8 +221,11 @@ func (v *verification) outOfUse() bool {
 }
 
 func (v *verification) checkStamp() {
-	result, reason, _ := v.trust.CheckStamp(v.ctx, v.stamp, v.value, v.at, v.now)
+	result, reason, stamped := v.trust.CheckStamp(v.ctx, v.stamp, v.value, v.at, v.now)
 	v.r.set(CheckStamp, result, reason)
+	if !stamped.IsZero() && (v.proven.IsZero() || stamped.Before(v.proven)) {
+		v.proven = stamped
+	}
 }
 
 // chainFault puts a chain's error into words.

@@ -14,6 +14,7 @@ import (
 
 	"yizheng/seal/pdf"
 	"yizheng/seal/pdf/pdftest"
+	"yizheng/seal/revocation"
 	"yizheng/seal/ses"
 )
 
@@ -196,9 +197,14 @@ func (c *city) otherSeal(change func(*SealOrder)) []byte {
 // crl writes a revocation list of the root that names a certificate.
 func (c *city) crl(cert *smx509.Certificate, at time.Time) {
 	c.t.Helper()
+	c.crlFor(cert, at, revocation.Unspecified)
+}
+
+func (c *city) crlFor(cert *smx509.Certificate, at time.Time, why revocation.Reason) {
+	c.t.Helper()
 	der, err := smx509.CreateRevocationList(nil, &smx509.RevocationList{
 		Number: big.NewInt(1), ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(24 * time.Hour),
-		RevokedCertificateEntries: []smx509.RevocationListEntry{{SerialNumber: cert.SerialNumber, RevocationTime: at}},
+		RevokedCertificateEntries: []smx509.RevocationListEntry{{SerialNumber: cert.SerialNumber, RevocationTime: at, ReasonCode: int(why)}},
 	}, c.root.Cert, c.root.Key.SM2())
 	c.ok(err)
 	c.write("crl/root.crl", der)

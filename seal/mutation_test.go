@@ -57,6 +57,7 @@ func classes() []class {
 		{"universal forgery", "signatures without what makes them one (USF)", forgeryMutations},
 		{"signature wrapping", "the signed bytes moved or kept beside others (SWA)", wrappingMutations},
 		{"trust and status", "what the verifier knows of roots, makers, revocation and the state of the seal", trustMutations},
+		{"backdating", "signing times before the end of a key that others had, or may have had, which nobody but the signer vouches for", backdatingMutations},
 		{"time stamp", "tokens that say nothing of this signature", stampMutations},
 	}
 }

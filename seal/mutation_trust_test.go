@@ -8,6 +8,7 @@ import (
 
 	"github.com/emmansun/gmsm/smx509"
 
+	"yizheng/seal/revocation"
 	"yizheng/seal/tsp/tsptest"
 )
 
@@ -24,13 +25,13 @@ func trustMutations(w *workshop) []mutation {
 	state, cert := []int{CheckSeal, CheckTime}, []int{CheckCertificate, CheckTime}
 	nobody := []int{CheckCertificate, CheckSeal}
 	return []mutation{
-		with("seal suspended an hour before", state, events(Event{esid, Suspended, before})),
-		with("seal suspended at that second", state, events(Event{esid, Suspended, signed})),
-		with("seal suspended when used, resumed later", state, events(Event{esid, Suspended, before}, Event{esid, Issued, signed.Add(time.Hour)})),
-		with("seal revoked an hour before", state, events(Event{esid, Revoked, before})),
-		with("seal revoked at that second", state, events(Event{esid, Revoked, signed})),
-		with("seal revoked, then said to be issued", state, events(Event{esid, Revoked, before}, Event{esid, Issued, before})),
-		with("seal suspended twice, resumed in between", state, events(Event{esid, Suspended, born}, Event{esid, Issued, born.Add(time.Hour)}, Event{esid, Suspended, before})),
+		with("seal suspended an hour before", state, events(Event{esid, Suspended, before, ""})),
+		with("seal suspended at that second", state, events(Event{esid, Suspended, signed, ""})),
+		with("seal suspended when used, resumed later", state, events(Event{esid, Suspended, before, ""}, Event{esid, Issued, signed.Add(time.Hour), ""})),
+		with("seal revoked an hour before", state, events(Event{esid, Revoked, before, ""})),
+		with("seal revoked at that second", state, events(Event{esid, Revoked, signed, ""})),
+		with("seal revoked, then said to be issued", state, events(Event{esid, Revoked, before, ""}, Event{esid, Issued, before, ""})),
+		with("seal suspended twice, resumed in between", state, events(Event{esid, Suspended, born, ""}, Event{esid, Issued, born.Add(time.Hour), ""}, Event{esid, Suspended, before, ""})),
 		with("certificate revoked an hour before", cert, revoked(w.holder.Cert, before)),
 		with("certificate revoked at that second", cert, revoked(w.holder.Cert, signed)),
 		with("maker revoked before it made the seal", []int{CheckSeal}, revoked(w.maker.Cert, born)),
@@ -53,11 +54,59 @@ func trustMutations(w *workshop) []mutation {
 	}
 }
 
-func stampMutations(w *workshop) []mutation {
-	value := parseDER(w.t, w.der).at(atValue...).content[1:]
-	stamped := func(token []byte) []byte {
-		return w.fill(edited(w.t, w.der, nil, addKid(&node{tag: 0xa0, kids: []*node{{tag: 3, content: append([]byte{0}, token...)}}})))
+// stamped is the document with a time stamp.
+func (w *workshop) stamped(token []byte) []byte {
+	w.t.Helper()
+	return w.fill(edited(w.t, w.der, nil, addKid(&node{tag: 0xa0, kids: []*node{{tag: 3, content: append([]byte{0}, token...)}}})))
+}
+
+// signature is the value that a time stamp is of.
+func (w *workshop) signature() []byte {
+	w.t.Helper()
+	return parseDER(w.t, w.der).at(atValue...).content[1:]
+}
+
+// backdatingMutations claim a time before the end of a key that others had, or that
+// ended nobody says why.
+func backdatingMutations(w *workshop) []mutation {
+	after := signed.Add(time.Minute)
+	a := tsptest.New(w.t)
+	a.GenTime = func() time.Time { return after.Add(time.Minute) }
+	late := w.stamped(a.Stamp(w.signature()))
+	a.GenTime = func() time.Time { return signed }
+	foreign := w.stamped(a.Stamp(w.signature()))
+	revoked := func(cert *smx509.Certificate, why revocation.Reason) *Trust {
+		return w.trustWith(func(c *city) { c.crlFor(cert, after, why) })
 	}
+	listed := func(state State, why Reason) *Trust {
+		return w.trustWith(func(c *city) { c.statusList(Event{esid, state, after, why}) })
+	}
+	at, seal := []int{CheckTime}, []int{CheckSeal}
+	return []mutation{
+		{name: "certificate revoked later, key compromise", file: w.good, trust: revoked(w.holder.Cert, revocation.KeyCompromise), fails: at},
+		{name: "certificate revoked later, compromise of the authority", file: w.good, trust: revoked(w.holder.Cert, revocation.CACompromise), fails: at},
+		{name: "certificate revoked later, no reason given", file: w.good, trust: revoked(w.holder.Cert, revocation.Unspecified), fails: at, unknown: true},
+		{name: "certificate on hold later", file: w.good, trust: revoked(w.holder.Cert, revocation.CertificateHold), fails: at, unknown: true},
+		{name: "seal revoked later, lost", file: w.good, trust: listed(Revoked, "LOST"), fails: at},
+		{name: "seal revoked later, key compromise", file: w.good, trust: listed(Revoked, "COMPROMISED"), fails: at},
+		{name: "seal revoked later, no reason given", file: w.good, trust: listed(Revoked, ""), fails: at, unknown: true},
+		{name: "seal revoked later, a reason not known", file: w.good, trust: listed(Revoked, "OTHER"), fails: at, unknown: true},
+		{name: "seal reported lost later", file: w.good, trust: listed(Suspended, "LOST"), fails: at, unknown: true},
+		{name: "seal reported lost later, then revoked as retired", file: w.good, fails: at, unknown: true, trust: w.trustWith(func(c *city) {
+			c.statusList(Event{esid, Suspended, after, "LOST"}, Event{esid, Revoked, after.Add(time.Hour), "RETIRED"})
+		})},
+		{name: "maker revoked later, key compromise", file: w.good, trust: revoked(w.maker.Cert, revocation.KeyCompromise), fails: seal},
+		{name: "maker revoked later, no reason given", file: w.good, trust: revoked(w.maker.Cert, revocation.Unspecified), fails: seal, unknown: true},
+		{name: "key compromise, time stamp after it", file: late, fails: at, trust: w.trustWith(func(c *city) {
+			c.trustAuthority(a)
+			c.crlFor(w.holder.Cert, after, revocation.KeyCompromise)
+		})},
+		{name: "key compromise, time stamp of a stranger", file: foreign, trust: revoked(w.holder.Cert, revocation.KeyCompromise), fails: []int{CheckTime, CheckStamp}},
+	}
+}
+
+func stampMutations(w *workshop) []mutation {
+	value, stamped := w.signature(), w.stamped
 	a := tsptest.New(w.t)
 	at := func(t time.Time, over []byte) []byte {
 		a.GenTime = func() time.Time { return t }

@@ -49,7 +49,7 @@ func TestSign_RefusesASealThatMustNotBeUsed(t *testing.T) {
 		{"suspended here", func(c *city) {
 			c.ok(os.WriteFile(filepath.Join(c.dir, "mz", statusName), []byte(`{"state":"suspended","since":"2026-02-01T00:00:00Z"}`), 0o600))
 		}, signed, ErrSealNotValid, "suspended"},
-		{"revoked by the maker's list", func(c *city) { c.statusList(Event{esid, Revoked, born}) }, signed, ErrSealNotValid, "status list says revoked"},
+		{"revoked by the maker's list", func(c *city) { c.statusList(Event{esid, Revoked, born, ""}) }, signed, ErrSealNotValid, "status list says revoked"},
 		{"certificate revoked", func(c *city) { c.crl(c.holder.Cert, born) }, signed, ErrSealNotValid, "revoked since"},
 		{"unknown", func(c *city) { c.ok(os.RemoveAll(filepath.Join(c.dir, "mz"))) }, signed, ErrUnknownSeal, "mz"},
 	} {
@@ -256,9 +256,9 @@ func TestSignStatusList_RefusesWhatItCouldNotRead(t *testing.T) {
 	c := newCity(t)
 	for name, l := range map[string]StatusList{
 		"without next":     {Issued: signed},
-		"out of order":     {Issued: signed, Next: now, Events: []Event{{esid, Revoked, now}, {esid, Issued, signed}}},
-		"unknown state":    {Issued: signed, Next: now, Events: []Event{{esid, "lost", now}}},
-		"event of no seal": {Issued: signed, Next: now, Events: []Event{{"", Revoked, now}}},
+		"out of order":     {Issued: signed, Next: now, Events: []Event{{esid, Revoked, now, ""}, {esid, Issued, signed, ""}}},
+		"unknown state":    {Issued: signed, Next: now, Events: []Event{{esid, "lost", now, ""}}},
+		"event of no seal": {Issued: signed, Next: now, Events: []Event{{"", Revoked, now, ""}}},
 	} {
 		if _, err := SignStatusList(c.maker, l); err == nil {
 			t.Errorf("%s: accepted", name)

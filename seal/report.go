@@ -90,6 +90,11 @@ type Report struct {
 	ValidUntil  string    `json:"validUntil,omitempty"` // last day the document may be used, 2026-06-30; its own statement
 	Expired     bool      `json:"expired,omitempty"`    // that day is over; says nothing against its authenticity
 
+	// Unproven: certificate, seal or maker ended later for a reason that makes the mere
+	// claim of an earlier signing time worth nothing, and nobody proves it. See
+	// VerifyWitnessed.
+	Unproven bool `json:"unproven,omitempty"`
+
 	seed []byte
 }
 

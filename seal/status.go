@@ -24,12 +24,17 @@ const (
 	Revoked   State = "revoked"
 )
 
+// Reason is why the state of a seal changed: a code of the register of seals, "" when
+// none is given.
+type Reason string
+
 // Event is one change of a seal's state. At is in UTC; a resumption is an Event
 // with State Issued.
 type Event struct {
-	ESID  string    `json:"esid"`
-	State State     `json:"state"`
-	At    time.Time `json:"at"`
+	ESID   string    `json:"esid"`
+	State  State     `json:"state"`
+	At     time.Time `json:"at"`
+	Reason Reason    `json:"reason,omitempty"`
 }
 
 // StatusList is what a seal maker publishes about the seals it made: every change
@@ -46,7 +51,7 @@ type Event struct {
 // seal/life) it is the number of its last step, whose digest is Head: so a list
 // also shows when a register has lost its end.
 type StatusList struct {
-	V      int       `json:"v"` // 1
+	V      int       `json:"v"` // 2; 1 is read, and gives no reasons
 	Number uint64    `json:"number,omitempty"`
 	Head   string    `json:"head,omitempty"`
 	Issued time.Time `json:"issued"`
@@ -83,7 +88,7 @@ func (l *StatusList) newer(old *StatusList) bool {
 
 // SignStatusList returns the file of a list, signed by the maker.
 func SignStatusList(maker Credential, l StatusList) ([]byte, error) {
-	l.V = 1
+	l.V = 2
 	if err := l.check(); err != nil {
 		return nil, err
 	}
@@ -136,8 +141,8 @@ func parseStatusList(raw []byte) (*StatusList, *smx509.Certificate, error) {
 }
 
 func (l *StatusList) check() error {
-	if l.V != 1 || l.Issued.IsZero() || !l.Issued.Before(l.Next) {
-		return errors.New("seal: status list: version 1 with a time of issue and a later next list expected")
+	if l.V != 1 && l.V != 2 || l.Issued.IsZero() || !l.Issued.Before(l.Next) {
+		return errors.New("seal: status list: version 1 or 2 with a time of issue and a later next list expected")
 	}
 	for _, e := range l.Events {
 		if e.ESID == "" || e.At.IsZero() || !slices.Contains([]State{Issued, Suspended, Revoked}, e.State) {

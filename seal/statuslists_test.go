@@ -25,7 +25,7 @@ func TestReloadStatus_ASuspensionHoldsFromTheNextSignatureOn(t *testing.T) {
 	list(1, born.AddDate(0, 1, 0))
 	c.ok(trust.ReloadStatus())
 	check(nil)
-	list(2, born.AddDate(0, 1, 0), Event{esid, Suspended, born.AddDate(0, 0, 1)})
+	list(2, born.AddDate(0, 1, 0), Event{esid, Suspended, born.AddDate(0, 0, 1), ""})
 	c.ok(trust.ReloadStatus())
 	check(ErrSealNotValid)
 
@@ -44,7 +44,7 @@ func TestReloadStatus_ASuspensionHoldsFromTheNextSignatureOn(t *testing.T) {
 		t.Errorf("a list that is none: %v", err)
 	}
 	check(ErrSealNotValid)
-	list(3, born.AddDate(0, 1, 2), Event{esid, Suspended, born.AddDate(0, 0, 1)}, Event{esid, Issued, born.AddDate(0, 0, 2)})
+	list(3, born.AddDate(0, 1, 2), Event{esid, Suspended, born.AddDate(0, 0, 1), ""}, Event{esid, Issued, born.AddDate(0, 0, 2), ""})
 	c.ok(trust.ReloadStatus())
 	check(nil)
 }

@@ -33,6 +33,7 @@ type verification struct {
 	maker  *smx509.Certificate // nil when it cannot be parsed, or there is no seal
 
 	revoked revocation.Status // of the signer's certificate, after checkCertificate
+	proven  time.Time         // when the document existed, as others than the signer tell; zero if nobody does
 }
 
 // Verify is VerifyContext without a limit of time, for a trust that uses no network.
@@ -47,17 +48,25 @@ func Verify(file []byte, trust *Trust, now time.Time) Report {
 // check is carried out whatever the others found, as far as there is something to
 // judge.
 func VerifyContext(ctx context.Context, file []byte, trust *Trust, now time.Time) Report {
+	return VerifyWitnessed(ctx, file, trust, now, time.Time{})
+}
+
+// VerifyWitnessed is VerifyContext for a document that is known to have existed at a
+// time, as the record of its issue in an audit log shows that the caller trusts; zero
+// means that nothing is known. It is for a document that is Unproven without.
+func VerifyWitnessed(ctx context.Context, file []byte, trust *Trust, now, seen time.Time) Report {
 	if trust == nil {
 		trust = &Trust{}
 	}
-	v := &verification{ctx: ctx, trust: trust, now: now, file: file, r: newReport()}
+	v := &verification{ctx: ctx, trust: trust, now: now, file: file, r: newReport(), proven: seen}
 	if v.read() {
 		v.checkSignature()
 		v.checkList()
 		v.checkCertificate()
-		v.checkTime()
-		v.checkSeal()
 		v.checkStamp()
+		v.checkTime()
+		v.checkBackdating()
+		v.checkSeal()
 	}
 	v.r.conclude()
 	return v.r

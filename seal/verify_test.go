@@ -10,6 +10,7 @@ import (
 	"github.com/emmansun/gmsm/smx509"
 
 	"yizheng/seal/pdf"
+	"yizheng/seal/revocation"
 	"yizheng/seal/ses"
 )
 
@@ -113,30 +114,30 @@ func TestVerify_StatusListAndRevocation(t *testing.T) {
 		{"nothing against the seal", func(c *city) { c.statusList() }, true, CheckSeal, "neither suspended nor revoked"},
 		{"no status list is said", func(c *city) {}, true, CheckSeal, "without a status list"},
 		{"no revocation list is said", func(c *city) {}, true, CheckCertificate, "without a revocation list"},
-		{"suspended before", func(c *city) { c.statusList(Event{esid, Suspended, before}) }, false, CheckSeal, "was suspended"},
-		{"suspended before, by time", func(c *city) { c.statusList(Event{esid, Suspended, before}) }, false, CheckTime, "revocation or suspension"},
-		{"suspended and resumed before", func(c *city) { c.statusList(Event{esid, Suspended, born}, Event{esid, Issued, before}) }, true, CheckSeal, "neither"},
-		{"revoked before", func(c *city) { c.statusList(Event{esid, Revoked, before}, Event{esid, Issued, before}) }, false, CheckSeal, "revoked since"},
-		{"revoked after", func(c *city) { c.statusList(Event{esid, Revoked, after}) }, true, CheckSeal, "revoked later"},
+		{"suspended before", func(c *city) { c.statusList(Event{esid, Suspended, before, ""}) }, false, CheckSeal, "was suspended"},
+		{"suspended before, by time", func(c *city) { c.statusList(Event{esid, Suspended, before, ""}) }, false, CheckTime, "revocation or suspension"},
+		{"suspended and resumed before", func(c *city) { c.statusList(Event{esid, Suspended, born, ""}, Event{esid, Issued, before, ""}) }, true, CheckSeal, "neither"},
+		{"revoked before", func(c *city) { c.statusList(Event{esid, Revoked, before, ""}, Event{esid, Issued, before, ""}) }, false, CheckSeal, "revoked since"},
+		{"revoked after, in good order", func(c *city) { c.statusList(Event{esid, Revoked, after, "RETIRED"}) }, true, CheckSeal, "later the seal was revoked"},
 		{"revoked by a maker that did not make it", func(c *city) {
 			second := c.secondMaker()
-			c.write("seals-status-second.json", c.ok2(SignStatusList(second, StatusList{Issued: now.Add(-time.Hour), Next: now.Add(24 * time.Hour), Events: []Event{{esid, Revoked, before}}})))
+			c.write("seals-status-second.json", c.ok2(SignStatusList(second, StatusList{Issued: now.Add(-time.Hour), Next: now.Add(24 * time.Hour), Events: []Event{{esid, Revoked, before, ""}}})))
 		}, true, CheckSeal, "without a status list of its maker"},
 		{"revoked by its maker, beside a list of another", func(c *city) {
 			second := c.secondMaker()
-			c.statusList(Event{esid, Revoked, before})
+			c.statusList(Event{esid, Revoked, before, ""})
 			c.write("seals-status-second.json", c.ok2(SignStatusList(second, StatusList{Issued: now.Add(-time.Hour), Next: now.Add(24 * time.Hour)})))
 		}, false, CheckSeal, "revoked since"},
 		{"an older list does not undo a newer one", func(c *city) {
-			c.statusList(Event{esid, Revoked, before})
+			c.statusList(Event{esid, Revoked, before, ""})
 			c.write("seals-status-old.json", c.ok2(SignStatusList(c.maker, StatusList{Issued: born, Next: now})))
 		}, false, CheckSeal, "revoked since"},
-		{"another seal revoked", func(c *city) { c.statusList(Event{"other", Revoked, before}) }, true, CheckSeal, "neither"},
+		{"another seal revoked", func(c *city) { c.statusList(Event{"other", Revoked, before, ""}) }, true, CheckSeal, "neither"},
 		{"certificate revoked before", func(c *city) { c.crl(c.holder.Cert, before) }, false, CheckCertificate, "has been revoked since"},
 		{"certificate revoked before, by time", func(c *city) { c.crl(c.holder.Cert, before) }, false, CheckTime, "revocation or suspension"},
-		{"certificate revoked after", func(c *city) { c.crl(c.holder.Cert, after) }, true, CheckCertificate, "revoked later"},
+		{"certificate revoked after, in good order", func(c *city) { c.crlFor(c.holder.Cert, after, revocation.Superseded) }, true, CheckCertificate, "revoked later"},
 		{"maker revoked before it made the seal", func(c *city) { c.crl(c.maker.Cert, born) }, false, CheckSeal, "before the seal was made"},
-		{"maker revoked after it made the seal", func(c *city) { c.crl(c.maker.Cert, before) }, true, CheckSeal, "within its validity"},
+		{"maker revoked after it made the seal, in good order", func(c *city) { c.crlFor(c.maker.Cert, before, revocation.CessationOfOperation) }, true, CheckSeal, "within its validity"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCity(t)

@@ -123,6 +123,7 @@ type gateway struct {
 	auditor *jose.Key
 	custody *custody.Custody
 	persons *staff.Register
+	trust   *seal.Trust
 	api     *document
 }
 
@@ -132,6 +133,13 @@ func start(t *testing.T, answers department) *gateway {
 }
 
 func startWith(t *testing.T, answers department, change func(*web.Server)) *gateway {
+	t.Helper()
+	return startIn(t, answers, func(_, _ string) {}, change)
+}
+
+// startIn lets prepare change the gateway's own copies of the seals and of the trust
+// directory before they are read.
+func startIn(t *testing.T, answers department, prepare func(seals, trusted string), change func(*web.Server)) *gateway {
 	t.Helper()
 	pdftest.WriteFont(t, cityDir)
 	c, err := theCity()
@@ -156,13 +164,16 @@ func startWith(t *testing.T, answers department, change func(*web.Server)) *gate
 	t.Cleanup(func() { must(fonts.Close()) })
 	renderer, err := pdf.NewRenderer(fonts)
 	must(err)
-	trust, err := seal.LoadTrust(c.in("trust"))
+	own := filepath.Join(t.TempDir(), "seals") // tests change their states
+	must(os.CopyFS(own, os.DirFS(c.in("seals"))))
+	trusted := filepath.Join(t.TempDir(), "trust")
+	must(os.CopyFS(trusted, os.DirFS(c.in("trust"))))
+	prepare(own, trusted)
+	g.trust, err = seal.LoadTrust(trusted)
 	must(err)
 	g.persons, err = c.persons()
 	must(err)
-	own := filepath.Join(t.TempDir(), "seals") // tests change their states
-	must(os.CopyFS(own, os.DirFS(c.in("seals"))))
-	g.custody, err = custody.Open(t.Context(), custody.Config{Dir: own, Persons: g.persons, Audit: g.audit, Registry: seal.RegistryOptions{Trust: trust}})
+	g.custody, err = custody.Open(t.Context(), custody.Config{Dir: own, Persons: g.persons, Audit: g.audit, Registry: seal.RegistryOptions{Trust: g.trust}})
 	must(err)
 	key, err := jose.ReadKey(c.in("keys/gateway.key"), "")
 	must(err)
@@ -177,7 +188,7 @@ func startWith(t *testing.T, answers department, change func(*web.Server)) *gate
 	})
 	desk := reading.New(reading.Config{Origin: "gw00.690100.example/audit", Key: key, TokenKeyID: "fleet", TokenKey: token, Catalogue: c.release.Catalogue,
 		Store: st, Audit: g.audit, Pseudonyms: pseudonyms, AllowSimulated: true})
-	g.server, err = web.New(web.Config{Catalogue: c.release.Catalogue, Exchanges: exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: g.persons, Trust: trust, Key: key, Demo: true})
+	g.server, err = web.New(web.Config{Catalogue: c.release.Catalogue, Exchanges: exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: g.persons, Trust: g.trust, Key: key, Demo: true})
 	must(err)
 	change(g.server)
 	g.api = readDocument(t, g.server.OpenAPI())

@@ -19,8 +19,10 @@ type issueRecord struct {
 	State  string `json:"state"` // valid, expired, withdrawn, unknown
 	// Withdrawn is since when, if it is.
 	Withdrawn time.Time `json:"withdrawn,omitzero"`
-	Issued    string    `json:"issued,omitempty"`
-	Until     string    `json:"until,omitempty"`
+	// Recorded is when the log took the record of the issue: the document existed then.
+	Recorded time.Time `json:"recorded,omitzero"`
+	Issued   string    `json:"issued,omitempty"`
+	Until    string    `json:"until,omitempty"`
 	// Matches: the log's salted digest is that of the document shown. Only set when one was.
 	Matches *bool  `json:"matches,omitempty"`
 	Receipt string `json:"receipt,omitempty"` // inclusion proof of the issue leaf
@@ -51,6 +53,7 @@ func (s *Server) lookUp(ctx context.Context, number, digest string) (issueRecord
 		if err != nil {
 			return r, err
 		}
+		r.Recorded = time.UnixMicro(issued.Time).UTC()
 		r.Issued, r.Until, r.Receipt = issued.Date, issued.Valid, string(text)
 	}
 	return r, nil
@@ -81,8 +84,8 @@ func (s *Server) verifyDocument(ctx context.Context, r *request) (reply, error) 
 	}
 	file := r.body
 	defer clear(file)
-	var report seal.Report
-	if err := s.working(ctx, func() { report = seal.Verify(file, s.trust, time.Now()) }); err != nil {
+	report, err := s.examine(ctx, file, time.Time{})
+	if err != nil {
 		return reply{}, err
 	}
 	answer := struct {
@@ -95,6 +98,11 @@ func (s *Server) verifyDocument(ctx context.Context, r *request) (reply, error) 
 			return reply{}, err
 		}
 		answer.Record = &rec
+		if report.Unproven && !rec.Recorded.IsZero() { // by the signer, but our log knows
+			if answer.Report, err = s.examine(ctx, file, rec.Recorded); err != nil {
+				return reply{}, err
+			}
+		}
 	}
 	a, err := jsonReply(http.StatusOK, answer)
 	if answer.Record != nil {
@@ -102,6 +110,18 @@ func (s *Server) verifyDocument(ctx context.Context, r *request) (reply, error) 
 	}
 	return a, err
 }
+
+// examine runs the eight checks; seen is when the document is known to have existed,
+// zero for a stranger's. Calls for fresh revocation end with the deadline.
+func (s *Server) examine(ctx context.Context, file []byte, seen time.Time) (report seal.Report, err error) {
+	ctx, cancel := context.WithTimeout(ctx, examineWithin)
+	defer cancel()
+	err = s.working(ctx, func() { report = seal.VerifyWitnessed(ctx, file, s.trust, time.Now(), seen) })
+	return report, err
+}
+
+// examineWithin bounds how long a verification may take.
+const examineWithin = 10 * time.Second
 
 func (s *Server) verifyDigest(ctx context.Context, r *request) (reply, error) {
 	var in struct {

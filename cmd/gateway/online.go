@@ -15,6 +15,7 @@ type online struct {
 	State     string    `json:"state"` // valid, expired, withdrawn, unknown; unreachable, none
 	Withdrawn time.Time `json:"withdrawn,omitzero"`
 	Matches   *bool     `json:"matches,omitempty"`
+	recorded  time.Time // when its log took the record of the issue; zero if it does not match
 	failure   error     // unreachable: why
 }
 
@@ -40,6 +41,7 @@ func (r *remote) look(ctx context.Context, number string, digest []byte) *online
 			State     string    `json:"state"`
 			Withdrawn time.Time `json:"withdrawn"`
 			Matches   *bool     `json:"matches"`
+			Recorded  time.Time `json:"recorded"`
 		} `json:"record"`
 	}
 	err := r.call(ctx, http.MethodPost, "/v1/verify", ask, &answer)
@@ -52,6 +54,9 @@ func (r *remote) look(ctx context.Context, number string, digest []byte) *online
 		return o
 	}
 	o.State, o.Withdrawn, o.Matches = record.State, record.Withdrawn, record.Matches
+	if o.Matches != nil && *o.Matches {
+		o.recorded = record.Recorded
+	}
 	return o
 }
 

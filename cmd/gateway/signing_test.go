@@ -15,8 +15,8 @@ import (
 // signers are all functions of this package and of package web that sign, and what:
 // each makes or checks the whole of it. None signs a digest that somebody else computed.
 var signers = map[string]string{
-	"seal.go take":             "a step about a seal, made here",
-	"seal.go publish":          "the status list, made here",
+	"sealoffice.go take":       "a step about a seal, made here",
+	"sealstatus.go publish":    "the status list, made here",
 	"sealtest.go testDocument": "a test document, rendered here",
 	"withdraw.go withdraw":     "a statement about a withdrawal, made here",
 	"catalog.go catalogGrant":  "a grant, read and checked",

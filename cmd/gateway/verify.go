@@ -98,6 +98,9 @@ func verifyFile(ctx context.Context, name string, trust *seal.Trust, issuer *rem
 	v := verified{File: name, Report: seal.VerifyContext(checks, b, trust, time.Now())}
 	if issuer != nil {
 		v.Online = issuer.look(ctx, v.Number, exchange.DocumentDigest(v.Seed(), b))
+		if v.Unproven && !v.Online.recorded.IsZero() {
+			v.Report = seal.VerifyWitnessed(checks, b, trust, time.Now(), v.Online.recorded)
+		}
 	}
 	return v, nil
 }

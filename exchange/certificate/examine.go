@@ -2,6 +2,7 @@ package certificate
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
@@ -16,6 +17,9 @@ import (
 // MaxFile is the largest document that is taken from elsewhere, in bytes. In
 // base64 it still fits into an envelope.
 const MaxFile = 7 << 20
+
+// examineWithin bounds the calls for fresh revocation.
+const examineWithin = 10 * time.Second
 
 // Why a document that somebody else has sealed is not taken.
 var (
@@ -59,7 +63,9 @@ func (e *Examiner) Examine(file []byte, c Certificate, want catalog.Seal, signer
 	if len(file) == 0 || len(file) > MaxFile {
 		return seal.Use{}, fmt.Errorf("%w: %d bytes", ErrFile, len(file))
 	}
-	report := seal.Verify(file, e.trust, now)
+	ctx, cancel := context.WithTimeout(context.Background(), examineWithin)
+	defer cancel()
+	report := seal.VerifyContext(ctx, file, e.trust, now)
 	if err := sealedWith(report, want, c.IssuedAt); err != nil {
 		return seal.Use{}, err
 	}

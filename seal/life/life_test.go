@@ -41,7 +41,7 @@ func TestLife_FromApplicationToDestruction(t *testing.T) {
 	usable(true)
 	c.do(r, "applicant", "mz", life.Suspend) // one person, at once
 	usable(false)
-	c.do(r, "applicant", "mz", life.Resume)
+	c.do(r, "applicant", "mz", life.Resume, func(s *life.Step) { s.Reason = life.Found })
 	usable(false)
 	c.do(r, "security-1", "mz", life.Approve)
 	usable(true)
@@ -59,7 +59,7 @@ func TestLife_FromApplicationToDestruction(t *testing.T) {
 	}
 
 	replaced := c.order("6901000000018", 1)
-	c.do(r, "applicant", "mz", life.Replace, ordered(replaced))
+	c.do(r, "applicant", "mz", life.Replace, ordered(replaced), func(s *life.Step) { s.Reason = life.Reorganised })
 	c.do(r, "security-1", "mz", life.Approve)
 	c.do(r, "maker", "mz", life.Make, holding(c.make(c.maker, replaced, 1)))
 	c.place("mz", 1)
@@ -87,9 +87,9 @@ func TestLife_FromApplicationToDestruction(t *testing.T) {
 	l := again.StatusList(jose.KeyID(c.maker.Key.Public()), c.clock.AddDate(0, 0, 7))
 	var told []string
 	for _, e := range l.Events {
-		told = append(told, e.ESID[len(e.ESID)-2:]+" "+string(e.State))
+		told = append(told, e.ESID[len(e.ESID)-2:]+" "+string(e.State)+" "+string(e.Reason))
 	}
-	if got := strings.Join(told, ", "); got != "17 suspended, 17 issued, 17 revoked, 18 revoked" {
+	if got := strings.Join(told, ", "); got != "17 suspended LOST, 17 issued FOUND, 17 revoked REORGANISED, 18 revoked LOST" {
 		t.Errorf("status list: %s", got)
 	}
 	if n, _ := again.Head(); l.Number != n || l.Number == 0 {

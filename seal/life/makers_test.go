@@ -55,3 +55,11 @@ func TestStatusList_OfEveryMakerOfAnEdition(t *testing.T) {
 		t.Error("the register does not know who made its seals")
 	}
 }
+
+func TestReasons_AreKnownToWhoVerifies(t *testing.T) {
+	for _, r := range life.Reasons() {
+		if got := r.Text(); got.ZH == string(r) || got.EN == string(r) {
+			t.Errorf("a verifier does not know %s", r)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
+	"yizheng/seal"
 	"yizheng/seal/ses"
 )
 
@@ -32,7 +33,7 @@ const (
 )
 
 // Reason is why a seal is suspended, revoked and so on: a code, never free text.
-type Reason string
+type Reason = seal.Reason
 
 // Reasons.
 const (

@@ -3,6 +3,7 @@ package life
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"yizheng/identity/staff"
 	"yizheng/seal"
@@ -41,7 +42,7 @@ func (b *book) change(s *Seal, step Step, digest string, p staff.Person) error {
 		}
 	case Suspend:
 		into(Suspended)
-		b.event(s.Current, seal.Suspended, step)
+		b.event(s.Current, seal.Suspended, step.At, step.Reason)
 	case Reject:
 		s.Pending = nil
 		if s.Current == nil {
@@ -65,7 +66,7 @@ func (b *book) change(s *Seal, step Step, digest string, p staff.Person) error {
 		e := *s.Pending.Edition
 		e.Issued = step.At
 		if s.Pending.Action == Replace && s.State != Revoked { // the old one must not be used any more
-			b.event(s.Current, seal.Revoked, step)
+			b.event(s.Current, seal.Revoked, step.At, s.Pending.Reason)
 		}
 		if s.Pending.Action != Renew {
 			into(Issued)
@@ -125,10 +126,10 @@ func (b *book) approve(s *Seal, step Step, p staff.Person, into func(State)) {
 	switch c.Action {
 	case Resume:
 		into(Issued)
-		b.event(s.Current, seal.Issued, step)
+		b.event(s.Current, seal.Issued, step.At, c.Reason)
 	case Revoke:
 		into(Revoked)
-		b.event(s.Current, seal.Revoked, step)
+		b.event(s.Current, seal.Revoked, step.At, c.Reason)
 	case Destroy:
 		into(Destroyed)
 	case Import:
@@ -164,8 +165,8 @@ func made(step Step, c Change) (*Edition, error) {
 }
 
 // event notes a change for the status lists of all who made an edition of the seal.
-func (b *book) event(e *Edition, state seal.State, step Step) {
-	b.events = append(b.events, seal.Event{ESID: e.ESID, State: state, At: step.At})
+func (b *book) event(e *Edition, state seal.State, at time.Time, why Reason) {
+	b.events = append(b.events, seal.Event{ESID: e.ESID, State: state, At: at, Reason: why})
 }
 
 // madeBy notes whose status list tells of an edition, from the moment it exists: the
