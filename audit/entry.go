@@ -50,6 +50,10 @@ const (
 	OpAuditExport Op = "audit.export"
 	OpCitizenView Op = "citizen.view"
 	OpComplaint   Op = "citizen.complaint"
+
+	OpSuperviseRules Op = "supervise.rules" // the rules that hold from here on
+	OpSuperviseCard  Op = "supervise.card"  // a yellow or red card: raised, confirmed, dismissed
+	OpSuperviseOrder Op = "supervise.order" // a supervision order: issued, answered, returned, closed
 )
 
 // essential tells whether an operation is still recorded when the disk is
@@ -57,7 +61,8 @@ const (
 func (op Op) essential() bool {
 	switch op {
 	case OpLogOpen, OpLogStart, OpLogStop, OpLogClose, OpLogRecovered, OpLogChecked, OpLogDamaged, OpClockStep,
-		OpLogin, OpLogout, OpDeny, OpAdmin, OpCatalog, OpSealStep, OpWithdraw, OpKey, OpAlarm:
+		OpLogin, OpLogout, OpDeny, OpAdmin, OpCatalog, OpSealStep, OpWithdraw, OpKey, OpAlarm,
+		OpSuperviseRules, OpSuperviseCard, OpSuperviseOrder:
 		return true
 	}
 	return false
@@ -176,6 +181,7 @@ type Closed struct {
 	After       string            `json:"after,omitempty"`
 	Authority   string            `json:"authority,omitempty"` // who forbade or delayed disclosure
 	Stamp       string            `json:"stamp,omitempty"`     // time of a signature's time stamp (RFC 3339), or "unavailable"
+	Evidence    []string          `json:"evidence,omitempty"`  // supervise.card: the entries it rests on, origin:index
 }
 
 // Entry is one record: its two halves. The log adds the salt.

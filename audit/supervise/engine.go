@@ -1,0 +1,303 @@
+package supervise
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"yizheng/audit"
+)
+
+// Config of an Engine.
+type Config struct {
+	Rules   *Rules
+	Facts   Facts
+	Log     *audit.Log       // read and written
+	Earlier []*audit.Archive // sealed shards before it, oldest first
+	Dir     string           // of the snapshot and the texts; made if missing
+	Scan    time.Duration    // how often the log is looked at; default 2 s
+	Logger  *slog.Logger     // may be nil
+}
+
+// Engine supervises one log. One engine runs for a log, in the process that writes it.
+type Engine struct {
+	cfg   Config
+	log   *slog.Logger
+	texts texts
+
+	mu     sync.Mutex
+	fold   *fold
+	reader *audit.Reader
+	saved  time.Time
+	behind bool // has not read up to the log's end yet
+	full   int  // entries that found no room in a window, as far as they were reported
+}
+
+// Timings.
+const (
+	usualScan = 2 * time.Second
+	saveEvery = time.Minute
+	// settle is for how long an entry may still be on its way to the log under
+	// an earlier time: log time goes on by itself only so far behind the clock.
+	settle = 10 * time.Second
+	// portion is how many entries are read at a time, so that questions get their turn.
+	portion = 4096
+)
+
+// New makes an Engine. Nothing is read before Run.
+func New(c Config) (*Engine, error) {
+	if c.Rules == nil || c.Log == nil || c.Dir == "" {
+		return nil, errors.New("supervise: rules, log and directory are needed")
+	}
+	if c.Scan <= 0 {
+		c.Scan = usualScan
+	}
+	e := &Engine{cfg: c, log: c.Logger, behind: true, saved: time.Now()}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if e.texts, err = openTexts(filepath.Join(c.Dir, "texts")); err != nil {
+		return nil, err
+	}
+	e.fold = newFold(c.Rules, &e.cfg.Facts)
+	if st := e.snapshot(); st != nil {
+		e.fold.resume(st)
+	}
+	return e, nil
+}
+
+// Run reads the log until ctx ends: the earlier shards it has not read yet,
+// then the running one. It never holds up anybody who writes to the log. The
+// error is the log's, or that of a damaged one.
+func (e *Engine) Run(ctx context.Context) error {
+	if err := e.readEarlier(ctx); err != nil {
+		return stopped(ctx, err)
+	}
+	e.mu.Lock()
+	e.reader = e.cfg.Log.NewReader(e.fold.state.Next)
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if err := errors.Join(e.save(), e.reader.Close()); err != nil {
+			e.log.Error("supervision: state not saved", "err", err)
+		}
+		e.reader = nil
+	}()
+	tick := time.NewTicker(e.cfg.Scan)
+	defer tick.Stop()
+	for {
+		if err := e.step(ctx); err != nil {
+			return stopped(ctx, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// stopped is nil if err is only that ctx has ended.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("supervision: %w", err)
+}
+
+// readEarlier reads sealed shards from where the snapshot ends. A snapshot of a
+// log that is not there any more keeps its cards and goes on with the first that is.
+func (e *Engine) readEarlier(ctx context.Context) error {
+	from := 0
+	for i, a := range e.cfg.Earlier {
+		if a.Origin() == e.fold.state.Origin {
+			from = i
+		}
+	}
+	if e.fold.state.Origin == e.cfg.Log.Origin() {
+		return nil
+	}
+	for _, a := range e.cfg.Earlier[from:] {
+		if err := e.readOne(ctx, a); err != nil {
+			return err
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.fold.turn(e.cfg.Log.Origin())
+	return nil
+}
+
+func (e *Engine) readOne(ctx context.Context, a *audit.Archive) error {
+	if e.fold.state.Origin != a.Origin() {
+		e.mu.Lock()
+		e.fold.turn(a.Origin())
+		e.mu.Unlock()
+	}
+	r := a.NewReader(e.fold.state.Next)
+	err := e.portions(ctx, r)
+	return errors.Join(err, r.Close())
+}
+
+// step reads what is new and raises what was found.
+func (e *Engine) step(ctx context.Context) error {
+	before := time.Now()
+	if err := e.portions(ctx, e.reader); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.behind = false
+	e.fold.pass(before.Add(-settle).UnixMicro())
+	if err := e.settleUp(ctx); err != nil {
+		return err
+	}
+	if time.Since(e.saved) < saveEvery {
+		return nil
+	}
+	e.fold.tidy()
+	e.complain()
+	return e.save()
+}
+
+var errPortion = errors.New("enough for now")
+
+// portions reads to the log's end and lets others in between.
+func (e *Engine) portions(ctx context.Context, r *audit.Reader) error {
+	for {
+		e.mu.Lock()
+		more, err := e.read(ctx, r, portion)
+		e.mu.Unlock()
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// read takes up at most limit entries and tells whether there are more.
+func (e *Engine) read(ctx context.Context, r *audit.Reader, limit int) (more bool, err error) {
+	n := 0
+	_, err = r.Next(ctx, func(s audit.Stored) error {
+		if n == limit {
+			return errPortion
+		}
+		n++
+		e.fold.read(&s)
+		return nil
+	})
+	if errors.Is(err, errPortion) {
+		return true, nil
+	}
+	return false, err
+}
+
+// settleUp records what the fold wants recorded, until it has read it all back.
+func (e *Engine) settleUp(ctx context.Context) error {
+	if !e.fold.current() {
+		if err := e.append(ctx, audit.Entry{Open: audit.Open{Op: audit.OpSuperviseRules, Phase: audit.PhaseDone, Disclose: audit.DiscloseNever},
+			Closed: audit.Closed{Object: "supervise.rules", Before: "catalog/" + e.cfg.Facts.Version, Digests: e.fold.own}}); err != nil {
+			return err
+		}
+	}
+	for {
+		open := e.fold.open()
+		if len(open) == 0 {
+			return nil
+		}
+		var batch []audit.Entry
+		for _, c := range open[:min(len(open), 64)] {
+			batch = append(batch, c.entry(Raised))
+		}
+		if err := e.append(ctx, batch...); err != nil {
+			return err
+		}
+	}
+}
+
+// append records entries and reads them back.
+func (e *Engine) append(ctx context.Context, entries ...audit.Entry) error {
+	if _, err := e.cfg.Log.Append(context.WithoutCancel(ctx), entries...); err != nil {
+		return fmt.Errorf("not recorded: %w", err)
+	}
+	_, err := e.read(context.WithoutCancel(ctx), e.reader, 1<<30)
+	return err
+}
+
+// complain says, once for each, that a rule could not count everything.
+func (e *Engine) complain() {
+	sum := 0
+	for _, n := range e.fold.state.Full {
+		sum += n
+	}
+	if sum == e.full {
+		return
+	}
+	e.full = sum
+	e.log.Warn("supervision: a rule counts more groups than there is room for; choose a shorter time or other groups", "rules", len(e.fold.state.Full))
+	if err := e.cfg.Log.AppendAsync(audit.Entry{Open: audit.Open{Op: audit.OpAlarm, Phase: audit.PhaseDone, Outcome: "SUPERVISION_FULL"}}); err != nil {
+		e.log.Error("supervision: alarm not recorded", "err", err)
+	}
+}
+
+const snapshotName = "state.json"
+
+// snapshot reads the last one; nil if there is none of use.
+func (e *Engine) snapshot() *state {
+	raw, err := os.ReadFile(filepath.Join(e.cfg.Dir, snapshotName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	st := newState()
+	if err == nil {
+		err = json.Unmarshal(raw, st)
+	}
+	if err == nil && st.Format != stateFormat {
+		err = fmt.Errorf("format %d", st.Format)
+	}
+	if err == nil && st.Origin == e.cfg.Log.Origin() && st.Next > e.cfg.Log.Head().Size {
+		err = errors.New("ahead of the log")
+	}
+	if err != nil {
+		e.log.Warn("supervision: snapshot not usable, the log is read again", "err", err)
+		return nil
+	}
+	return st
+}
+
+// save writes the snapshot.
+func (e *Engine) save() error {
+	e.saved = time.Now()
+	e.fold.open()
+	raw, err := json.Marshal(e.fold.state)
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	return writeFile(filepath.Join(e.cfg.Dir, snapshotName), raw)
+}
+
+// writeFile replaces a file so that it is either the old or the new one.
+func writeFile(name string, content []byte) error {
+	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(name+".tmp", name)
+	}
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	return nil
+}
