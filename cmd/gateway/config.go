@@ -40,6 +40,8 @@ type Config struct {
 	Connections assembly.Connections `yaml:"connections"`
 	// Kafka leads to the front processors. Without it sources behind fronts are UNREACHABLE.
 	Kafka *KafkaConfig `yaml:"kafka"`
+	// Supervise raises yellow and red cards about the exchange itself. Without it nobody is told.
+	Supervise *SuperviseConfig `yaml:"supervise"`
 
 	dir string
 }
@@ -119,6 +121,12 @@ func (c *Config) resolve() {
 	if k := c.Kafka; k != nil {
 		paths = append(paths, &k.CA, &k.Certificate, &k.Key, &k.BrokerCertificate, &k.BrokerKey)
 	}
+	if s := c.Supervise; s != nil {
+		if s.Dir == "" {
+			s.Dir = filepath.Join(filepath.Dir(c.Audit.Dir), "supervise")
+		}
+		paths = append(paths, &s.Rules, &s.Dir)
+	}
 	if c.Keys.Fleet == "" {
 		c.Keys.Fleet = filepath.Join(filepath.Dir(c.Keys.Gateway), "fleet")
 	}
@@ -148,6 +156,7 @@ func (c *Config) check(path string) error {
 		bad("catalog.administrators", "至少两名安全管理员的公钥", "needs the public keys of at least two security administrators")
 	}
 	c.Seals.Check(bad)
+	c.Supervise.check(bad)
 	errs = append(errs, c.Connections.Check(path))
 	return errors.Join(errs...)
 }

@@ -34,6 +34,8 @@ func TestConfigurationMistakesAreNamedWithTheirPlace(t *testing.T) {
 		{"one administrator only", ", keys/security-2.pub.pem]", "]", "at least two security administrators"},
 		{"form of signatures that does not exist", "  # mode: cms ", "  mode: pades # ", "seals.mode: 须为 ses 或 cms"},
 		{"time stamps without a choice", "  # timestamp: ", "  timestamp: { url: https://tsa.example/ } # ", "seals.timestamp.on_failure: 须为 require"},
+		{"supervision without rules", "  rules: supervise\n", "", "supervise.rules: 缺少此项"},
+		{"supervision once a week", "  # scan: 2s", "  scan: 168h #", "supervise.scan: 须在"},
 		{"connection of no kind", "    sql:\n      driver: pgx\n      dsn_file: keys/housing-fund.dsn\n", "    {}\n", "exactly one of platform and sql"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/index"
+	"yizheng/audit/supervise"
 	"yizheng/catalog"
 	"yizheng/cmd/internal/assembly"
 	"yizheng/cmd/internal/process"
@@ -75,6 +76,8 @@ type gateway struct {
 	brokers   []string     // of the ferry
 	bus       *ferry.Kafka // nil without a ferry
 	asker     *ferry.Asker
+
+	supervision *supervise.Engine // nil without supervise
 }
 
 // open builds everything from the configuration.
@@ -147,6 +150,9 @@ func (g *gateway) open(ctx context.Context) error {
 		return g.exchanges.Close(stop)
 	})
 	g.collectDeferred()
+	if err := g.openSupervision(); err != nil {
+		return err
+	}
 	desk := reading.New(reading.Config{Origin: c.Origin, Key: g.key, TokenKeyID: tokenKeyID, TokenKey: token, Catalogue: g.release.Catalogue,
 		Store: st, Audit: g.audit, Pseudonyms: pseudonyms, AllowSimulated: c.Mode == "demo", Logger: g.log})
 	g.server, err = web.New(web.Config{Catalogue: g.release.Catalogue, Exchanges: g.exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: persons,
@@ -270,6 +276,7 @@ func (g *gateway) serve(ctx context.Context, out io.Writer) error {
 		watching.Go(func() { g.turner.Run(ctx) })
 		watching.Go(func() { g.watchFronts(ctx, out) })
 		watching.Go(func() { g.custody.Watch(ctx) })
+		watching.Go(func() { g.supervised(ctx) })
 		watching.Go(func() { remind(ctx, g.custody.Seals(), g.log) })
 		return g.server.Serve(ctx, l, certificate, clients, 10*time.Second)
 	})

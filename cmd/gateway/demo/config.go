@@ -99,6 +99,7 @@ func (c *City) writeGatewayConfig() error {
 		"fonts":       c.fonts(),
 		"connections": c.connections(""),
 		"kafka":       c.ferryConfig(),
+		"supervise":   m{"rules": absolute(filepath.Join(c.Configs, "supervise")), "dir": "supervise", "scan": "500ms"},
 	})
 }
 
