@@ -80,7 +80,7 @@ func superviseReplay(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	keys, err := keyList(*key)
+	keys, err := auditor.Keys(*key)
 	if err != nil {
 		return err
 	}
