@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/emmansun/gmsm/sm3"
-
 	"yizheng/audit"
 )
 
@@ -41,7 +39,7 @@ func newRecord(origin string, e audit.Stored, closed bool) Record {
 		b = member(b, "salt", e.Salt[:])
 	} else {
 		r.Entry.Closed = audit.Closed{}
-		h := sm3.Sum(append(e.Salt[:], e.ClosedJSON...))
+		h := e.ClosedHash()
 		b = member(b, "closed_sm3", h[:])
 	}
 	r.JSON = append(b, '}')

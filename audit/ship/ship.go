@@ -128,8 +128,7 @@ func (s *Shipper) Status() Status {
 }
 
 // Run ships the shards, oldest first, until ctx ends or, where all are sealed, all
-// is shipped. The last may be running, and is followed to the shards that it
-// turns to. It returns only ErrAhead, an error of its
+// is shipped. The last may be running. It returns only ErrAhead, an error of its
 // own files or the log's, or ctx's.
 func (s *Shipper) Run(ctx context.Context, shards []Shard) error {
 	defer s.release()
@@ -139,24 +138,18 @@ func (s *Shipper) Run(ctx context.Context, shards []Shard) error {
 			at = i
 		}
 	}
-	for ; at < len(shards); at++ {
-		sh := shards[at]
+	for _, sh := range shards[at:] {
 		if sh.Origin != s.cursor.Origin {
 			s.cursor = cursor{Origin: sh.Origin}
 		}
 		if err := s.ship(ctx, sh); err != nil {
 			return fmt.Errorf("audit ship to %s: %w", s.c.Name, err)
 		}
-		if sh.Log != nil { // it has turned to the next one
-			next := sh.Log.Next()
-			shards = append(shards[:len(shards):len(shards)], Shard{Origin: next.Origin(), Log: next})
-		}
 	}
 	return nil
 }
 
-// ship ships one shard: all of a sealed one, a running one until ctx ends or it
-// has turned to the next.
+// ship ships one shard: all of a sealed one, a running one until ctx ends.
 func (s *Shipper) ship(ctx context.Context, sh Shard) error {
 	retry := s.c.Retry
 	for from := s.cursor.Next; ; from = s.cursor.Next - min(s.c.Back, s.cursor.Next) {
@@ -180,8 +173,8 @@ type sendError struct{ error }
 
 func (e *sendError) Unwrap() error { return e.error }
 
-// from ships from an entry on, until the sink fails or, of a shard that is sealed
-// or has turned to the next, to the end. went is called whenever all that was there has been taken.
+// from ships from an entry on, until the sink fails or, of a sealed shard, to the
+// end. went is called whenever all that was there has been taken.
 func (s *Shipper) from(ctx context.Context, sh Shard, from uint64, went func()) error {
 	b := &batch{s: s, ctx: ctx, shard: sh}
 	if sh.Log == nil {
@@ -212,9 +205,6 @@ func (s *Shipper) from(ctx context.Context, sh Shard, from uint64, went func()) 
 			return err
 		}
 		went()
-		if sh.Log.Next() != nil && s.cursor.Next == sh.Log.Head().Size {
-			return nil
-		}
 		if !wait(ctx, s.c.Every) {
 			return ctx.Err()
 		}

@@ -233,22 +233,6 @@ func TestQuartersAreShippedOneAfterAnother(t *testing.T) {
 	}
 }
 
-func TestALogIsFollowedToTheShardThatItTurnsTo(t *testing.T) {
-	k, sink := newKey(t), &shelf{}
-	old := openShard(t, k, t.TempDir(), "2026q4", 3)
-	running(t, newShipper(t, t.TempDir(), sink, nil), old)
-	next, err := old.Log.Turn(func(previous []byte) (*audit.Log, error) {
-		return audit.OpenLog(t.Context(), audit.Config{Dir: t.TempDir(), Origin: "gw1.example.gov.cn/audit/2027q1", Signer: k, SegmentSize: 64 << 10, MinFree: 1, Previous: previous})
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	grow(t, old.Log, 4) // goes to the new one
-	eventually(t, "both shards", func() bool {
-		return slices.Equal(sink.indexes(old.Origin), upTo(old.Log.Head().Size)) && slices.Equal(sink.indexes(next.Origin()), upTo(next.Head().Size))
-	})
-}
-
 func TestALogThatIsShorterThanItsCopyIsSaid(t *testing.T) {
 	k, dir := newKey(t), t.TempDir()
 	sh := openShard(t, k, t.TempDir(), "2026q4", 40)

@@ -94,6 +94,8 @@ func auditCommand(ctx context.Context, args []string, out io.Writer) error {
 		{"index", auditIndex},
 		{"copies", auditCopies},
 		{"schema", auditSchema},
+		{"handover", auditHandover},
+		{"handover-verify", auditHandoverVerify},
 	}
 	var names []string
 	for _, c := range commands {

@@ -91,7 +91,7 @@ func (c *SealsConfig) Options(passphrase string) (o seal.RegistryOptions, done f
 		return o, done, fmt.Errorf("seal trust: %w", err)
 	}
 	if c.Timestamp != nil {
-		client, err := c.Timestamp.client()
+		client, err := c.Timestamp.Client()
 		if err != nil {
 			return o, done, fmt.Errorf("seals.timestamp: %w", err)
 		}
@@ -125,7 +125,8 @@ func (c *RevocationConfig) options() (o revocation.Config, err error) {
 	return o, nil
 }
 
-func (c *TimestampConfig) client() (*tsp.Client, error) {
+// Client asks the authority. Close it.
+func (c *TimestampConfig) Client() (*tsp.Client, error) {
 	policy, err := parseOID(c.Policy)
 	if err != nil {
 		return nil, fmt.Errorf("policy: %q is not an object identifier", c.Policy)
