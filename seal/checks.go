@@ -1,9 +1,11 @@
 package seal
 
 import (
+	"crypto/ecdsa"
 	"errors"
 	"time"
 
+	"github.com/emmansun/gmsm/sm2"
 	"github.com/emmansun/gmsm/smx509"
 
 	"yizheng/seal/revocation"
@@ -60,6 +62,18 @@ func (t *Trust) makerSigned(s *ses.Seal, maker *smx509.Certificate) error {
 		t.seals.keep(s.Raw, maker)
 	}
 	return nil
+}
+
+// sealSigned checks the signature of who used a seal. Up to the end of the seal it
+// is over the same bytes as others of that seal, and SM3 has been there before.
+func (t *Trust) sealSigned(cert *smx509.Certificate, s *ses.Signature) bool {
+	public, ok := cert.PublicKey.(*ecdsa.PublicKey)
+	if !ok || !sm2.IsSM2PublicKey(public) {
+		return false
+	}
+	beginning, rest := splitBehind(s.Seal.Raw, s.RawTBS)
+	sum, err := t.begun.Digest(public, beginning, rest)
+	return err == nil && sm2.VerifyASN1(public, sum, s.Signature)
 }
 
 // noSeal is the reason of the checks that judge a seal when there is none.

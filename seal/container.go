@@ -41,7 +41,7 @@ var (
 )
 
 // openSES reads a SES_Signature and the zeros behind it.
-func openSES(contents []byte) (*container, error) {
+func (t *Trust) openSES(contents []byte) (*container, error) {
 	sig, err := ses.ParseSignature(contents)
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func openSES(contents []byte) (*container, error) {
 			switch {
 			case !sig.Algorithm.Equal(ses.OIDSM2WithSM3):
 				return errAlgorithm
-			case !verifySM2(cert, sig.RawTBS, sig.Signature):
+			case !t.sealSigned(cert, sig):
 				return errValue
 			}
 			return nil

@@ -232,11 +232,14 @@ func (r *Registry) signSES(ctx context.Context, h *held, d *pdf.Draft, use *Use)
 	return ses.MarshalSignature(tbs, h.cert.Raw, value, token)
 }
 
-// begins splits what is signed with the seal, or holds its signature, behind the
+// begins is splitBehind the seal.
+func (h *held) begins(b []byte) (beginning, rest []byte) { return splitBehind(h.seal.Raw, b) }
+
+// splitBehind splits what is signed with a seal, or holds its signature, behind the
 // seal's own bytes: up to there it is the same for all documents but for lengths.
-func (h *held) begins(b []byte) (beginning, rest []byte) {
-	n := len(h.seal.Raw)
-	if i := bytes.Index(b[:min(len(b), n+64)], h.seal.Raw); i >= 0 {
+func splitBehind(seal, b []byte) (beginning, rest []byte) {
+	n := len(seal)
+	if i := bytes.Index(b[:min(len(b), n+64)], seal); i >= 0 {
 		n += i
 		return b[:n], b[n:]
 	}

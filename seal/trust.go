@@ -47,9 +47,9 @@ type Trust struct {
 	seals  recent[*smx509.Certificate]
 	kids   recent[string]
 
-	// How documents of one kind begin, as far as they are the same. The digest of
-	// each goes on from there.
-	kinds keystore.Beginnings
+	// How documents of one kind begin, as far as they are the same, and what is
+	// signed with one seal. The digest of each goes on from there.
+	kinds, begun keystore.Beginnings
 }
 
 // TrustOptions of OpenTrust. The zero value uses no network.

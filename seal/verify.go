@@ -101,7 +101,7 @@ func (v *verification) read() bool {
 	if isCMS(v.field.Contents) {
 		v.container, err = openCMS(v.field, v.file)
 	} else {
-		v.container, err = openSES(v.field.Contents)
+		v.container, err = v.trust.openSES(v.field.Contents)
 	}
 	if err != nil {
 		v.r.set(CheckFormat, Fail, say("%s 容器中不是电子签章数据（%v）", "the %s container holds no electronic seal signature (%v)", v.field.SubFilter, err))

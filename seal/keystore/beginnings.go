@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"crypto/ecdsa"
 	"crypto/rand"
 	"encoding"
 	"fmt"
@@ -20,8 +21,11 @@ type Beginnings struct {
 	states map[string][]byte
 }
 
-// maxBeginnings bounds the memory: a seal has a handful, since they hold lengths.
-const maxBeginnings = 64
+// maxBeginnings bounds the memory: a seal has a handful, since they hold lengths, and
+// a city some hundred kinds of documents.
+const maxBeginnings = 256
+
+var userID = []byte("1234567812345678")
 
 // Sum is SM3 over beginning ‖ rest, the parts of rest one after the other.
 func (b *Beginnings) Sum(beginning []byte, rest ...[]byte) ([]byte, error) {
@@ -48,6 +52,16 @@ func (b *Beginnings) Sum(beginning []byte, rest ...[]byte) ([]byte, error) {
 	return h.Sum(nil), nil
 }
 
+// Digest is what SM2 signs of the message beginning ‖ rest: SM3 over Z ‖ message with
+// the user id 1234567812345678 (GB/T 32918.2).
+func (b *Beginnings) Digest(public *ecdsa.PublicKey, beginning, rest []byte) ([]byte, error) {
+	z, err := sm2.CalculateZA(public, userID)
+	if err != nil {
+		return nil, fmt.Errorf("keystore: %w", err)
+	}
+	return b.Sum(append(z, beginning...), rest)
+}
+
 func (b *Beginnings) remember(beginning, state []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -64,7 +78,7 @@ type begun struct {
 }
 
 func newBegun(key *sm2.PrivateKey) (*begun, error) {
-	z, err := sm2.CalculateZA(&key.PublicKey, []byte("1234567812345678"))
+	z, err := sm2.CalculateZA(&key.PublicKey, userID)
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}

@@ -86,7 +86,7 @@ func (f *File) private() (dict, bool) {
 }
 
 // maxCommon bounds Common, for those who remember beginnings.
-const maxCommon = 256 << 10
+const maxCommon = 128 << 10
 
 // Common returns how many bytes at the beginning of a certificate of this package do
 // not depend on whom it is about: fonts, frame and seal picture of its kind, as far as
