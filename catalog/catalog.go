@@ -276,6 +276,19 @@ type Proof struct {
 	Body        string          `json:"body" yaml:"body"`          // opening sentence with placeholders, see the package comment
 	Validity    Validity        `json:"validity" yaml:"validity"`
 	Notes       []string        `json:"notes,omitempty" yaml:"notes,optional"` // printed below the table, with placeholders
+	// SealPosition is where the seal is drawn; without it over issuer and date.
+	SealPosition SealPosition `json:"seal_position,omitzero" yaml:"seal_position,optional"`
+}
+
+// SealPosition is where the middle of a document's seal lies on A4 paper.
+type SealPosition struct {
+	Page string `json:"page,omitempty" yaml:"page,optional"` // last (default) or first
+	// Anchor is what x and y are measured from: issuer (default; to the right and down
+	// of the usual place), or a corner of the paper, from which they go inwards:
+	// top-left, top-right, bottom-left, bottom-right.
+	Anchor string `json:"anchor,omitempty" yaml:"anchor,optional"`
+	X      int    `json:"x,omitempty" yaml:"x,optional"` // mm
+	Y      int    `json:"y,omitempty" yaml:"y,optional"` // mm
 }
 
 // IssuerRule chooses the issuer's seal: Seal, unless By names a field of the first record whose value is in Map.

@@ -51,6 +51,7 @@
 //	    cardinality: {max: 120}
 //	    level: A                            # trust level of the document
 //	    schema: schemas/SI-01.json          # JSON Schema 2020-12 of one record
+//	    seal_position: {page: last, anchor: issuer, x: 0, y: -5}   # mm; optional, see SealPosition
 //	    fields: [{name: base, label: 缴费基数, type: money}]
 //	    body: 兹证明{name}的参保缴费情况如下，数据截至{time}：
 //	    validity: {months: 3, wording: 三个月内有效，可扫码验真}

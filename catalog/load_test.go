@@ -80,6 +80,13 @@ func TestLoadNamesFileAndLineOfEveryMistake(t *testing.T) {
 
 		{"seal hosted at a front that is not there", edit{main, "name: 示例市大数据局}\nsources:", "name: 示例市大数据局, front: f}\nsources:"}, "catalogue.yaml:21:63:", "front f is not there"},
 		{"hosted seal and several sources", edit{main, "name: 示例市大数据局}\nsources:", "name: 示例市大数据局, front: f}\nfronts: [{id: f, department: \"12690100006900149D\", key: keys/ss.pub.pem}]\nsources:"}, "catalogue.yaml:65:5:", "must have one source, not 2"},
+		{"seal beyond the edge of the paper", edit{main, "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n", "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n    seal_position: {anchor: bottom-right, x: 20, y: 60}\n"}, "catalogue.yaml:78:", "x must be 21 to 189 mm"},
+		{"seal below the foot of the paper", edit{main, "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n", "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n    seal_position: {anchor: top-left, x: 40, y: 277}\n"}, "catalogue.yaml:78:", "would not lie on A4 paper"},
+		{"seal too far from the issuer", edit{main, "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n", "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n    seal_position: {y: 26}\n"}, "catalogue.yaml:78:", "from the issuer"},
+		{"seal at a corner, without offsets", edit{main, "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n", "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n    seal_position: {anchor: top-left}\n"}, "catalogue.yaml:78:", "would not lie on A4 paper"},
+		{"seal at the issuer of the first page", edit{main, "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n", "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n    seal_position: {page: first}\n"}, "catalogue.yaml:78:", "the issuer stands on the last page"},
+		{"seal on a page in between", edit{main, "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n", "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n    seal_position: {page: \"2\", anchor: top-left, x: 40, y: 40}\n"}, "catalogue.yaml:78:", "must be last or first"},
+		{"seal in the middle", edit{main, "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n", "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n    seal_position: {anchor: centre}\n"}, "catalogue.yaml:78:", "must be issuer, top-left"},
 		{"identifier of a seal with a space", edit{main, "name: 示例市大数据局}\nsources:", "name: 示例市大数据局, esid: \"6901 01\"}\nsources:"}, "catalogue.yaml:21:", "not an identifier of a seal"},
 		{"identifier of another seal", edit{main, "name: 示例市大数据局}\nsources:", "name: 示例市大数据局, esid: ss}\nsources:"}, "catalogue.yaml:21:", "the same identifier as that of ss"},
 		{"duplicate id", edit{main, "{id: bd,", "{id: ss,"}, "catalogue.yaml:21:6:", "ss is used twice"},
@@ -389,6 +396,17 @@ func TestHostedSealNeedsItsSourceBehindThatFront(t *testing.T) {
 	for _, want := range []string{"the source of SI-01 must be behind that front", "SI-01 的数据源须在同一前置机之后"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said: %v", want, err)
+		}
+	}
+}
+
+func TestSealPositionsOnThePaperAreTaken(t *testing.T) {
+	const validity = "    validity: {months: 3, wording: 三个月内有效，可扫码验真}\n"
+	for _, position := range []string{"{}", "{x: -115, y: 25}", "{page: last, anchor: issuer, x: 20, y: -25}",
+		"{page: first, anchor: bottom-right, x: 21, y: 21}", "{anchor: top-left, x: 189, y: 276}"} {
+		c := mustLoad(t, edit{main, validity, validity + "    seal_position: " + position + "\n"})
+		if p, _ := c.Proof("SI-01"); (position == "{}") != (p.SealPosition == SealPosition{}) {
+			t.Errorf("%s: %+v", position, p.SealPosition)
 		}
 	}
 }

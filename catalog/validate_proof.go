@@ -35,9 +35,40 @@ func (k *checker) proof(path string, p Proof) {
 	k.fields(path, p)
 	k.issuer(path+".issuer", p)
 	k.validity(path+".validity", p.Validity)
+	k.sealPosition(path+".seal_position", p.SealPosition)
 	k.wording(path+".body", p.Body)
 	for i, note := range p.Notes {
 		k.wording(fmt.Sprintf("%s.notes[%d]", path, i), note)
+	}
+}
+
+// A seal of the usual 42 mm must lie on A4 paper as a whole. Where the issuer stands
+// depends on how much is above, so that little room is certain around that place.
+const (
+	paperWidth, paperHeight = 210, 297 // mm
+	sealRadius              = 21
+	sealLeft, sealRight     = 115, 20 // how far from the usual place
+	sealUpDown              = 25
+)
+
+func (k *checker) sealPosition(path string, p SealPosition) {
+	corner := slices.Contains([]string{"top-left", "top-right", "bottom-left", "bottom-right"}, p.Anchor)
+	issuer := p.Anchor == "" || p.Anchor == "issuer"
+	inside := p.X >= sealRadius && p.X <= paperWidth-sealRadius && p.Y >= sealRadius && p.Y <= paperHeight-sealRadius
+	near := p.X >= -sealLeft && p.X <= sealRight && p.Y >= -sealUpDown && p.Y <= sealUpDown
+	switch {
+	case !corner && !issuer:
+		k.bad(path+".anchor", "应为 issuer、top-left、top-right、bottom-left 或 bottom-right", "must be issuer, top-left, top-right, bottom-left or bottom-right")
+	case p.Page != "" && p.Page != "last" && p.Page != "first":
+		k.bad(path+".page", "应为 last 或 first", "must be last or first")
+	case issuer && p.Page == "first":
+		k.bad(path+".page", "落款在末页；首页盖章须以页角（如 bottom-right）定位", "the issuer stands on the last page; on the first measure from a corner, such as bottom-right")
+	case corner && !inside:
+		k.bad(path, "印章会超出 A4 纸：距页角 x 须在 %d–%d 毫米，y 须在 %d–%d 毫米", "the seal would not lie on A4 paper: from the corner x must be %d to %d mm, y %d to %d mm",
+			sealRadius, paperWidth-sealRadius, sealRadius, paperHeight-sealRadius)
+	case issuer && !near:
+		k.bad(path, "印章会超出 A4 纸：相对落款 x 须在 %d–%d 毫米，y 须在 %d–%d 毫米", "the seal would not lie on A4 paper: from the issuer x must be %d to %d mm, y %d to %d mm",
+			-sealLeft, sealRight, -sealUpDown, sealUpDown)
 	}
 }
 

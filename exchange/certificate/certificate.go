@@ -78,7 +78,7 @@ func (c Certificate) Document(qr string) pdf.Document {
 		Body: fill.Replace(c.Proof.Body), Conclusion: fill.Replace(c.Proof.Validity.Wording),
 		Purpose: c.Purpose, ItemName: c.Item, Watermark: watermark(c.Proof.Level, c.Issuer, c.Until()),
 		Authenticity: authenticityText(c.Authenticity), Seed: c.Seed, Receipt: c.Receipt, QR: qr,
-		Together: []string{c.Name},
+		Together: []string{c.Name}, SealAt: sealAt(c.Proof.SealPosition),
 	}
 	for _, n := range c.Proof.Notes {
 		d.Notes = append(d.Notes, fill.Replace(n))
@@ -87,6 +87,14 @@ func (c Certificate) Document(qr string) pdf.Document {
 	d.Template = c.fixedText()
 	c.answer(&d)
 	return d
+}
+
+func sealAt(p catalog.SealPosition) pdf.SealPlace {
+	at := pdf.SealPlace{First: p.Page == "first", Anchor: pdf.Anchor(p.Anchor), X: float64(p.X), Y: float64(p.Y)}
+	if p.Anchor == "issuer" {
+		at.Anchor = pdf.AnchorIssuer
+	}
+	return at
 }
 
 // caution is what a reader must not overlook, one line each.

@@ -212,3 +212,36 @@ func TestEmbeddedFilesComeOutAsTheyWere(t *testing.T) {
 		}
 	}
 }
+
+// The red of the seal is looked for where the document wants it, on the page itself.
+func TestTheSealIsDrawnOnThePageAndAtThePlaceWanted(t *testing.T) {
+	d := insuranceDocument(40)
+	for _, at := range []SealPlace{{First: true, Anchor: AnchorTopLeft, X: 45, Y: 60}, {Anchor: AnchorBottomLeft, X: 100, Y: 150}} {
+		d.SealAt = at
+		path := renderTo(t, d)
+		base := filepath.Join(t.TempDir(), "page")
+		execute(t, "pdftoppm", "-r", "72", "-png", path, base)
+		pages, _ := filepath.Glob(base + "-*.png")
+		for i, name := range pages {
+			raw, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page, err := png.Decode(bytes.NewReader(raw))
+			if err != nil {
+				t.Fatal(err)
+			}
+			x, y := int(at.X*mm), int(at.Y*mm)
+			if at.Anchor == AnchorBottomLeft {
+				y = page.Bounds().Dy() - y
+			}
+			r, g, _, _ := page.At(x, y).RGBA() // the ring has a dot in its middle
+			if red, want := r > 2*g, at.First && i == 0 || !at.First && i == len(pages)-1; len(pages) < 2 || red != want {
+				t.Errorf("%+v: page %d of %d is red there: %t", at, i+1, len(pages), red)
+			}
+		}
+		if to := os.Getenv("PICTURES"); to != "" {
+			execute(t, "pdftoppm", "-r", "50", "-png", path, filepath.Join(to, "place-"+string(at.Anchor)))
+		}
+	}
+}

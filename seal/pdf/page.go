@@ -105,7 +105,10 @@ func (l *layout) closing() {
 	const issuerSize, issuerHeight = 13.0, 26.0
 	issuer := wrap(l.shape(oneLine(d.Issuer)), issuerSize, 250, 0)
 	signed := float64(len(issuer)+1) * issuerHeight
-	block := max(signed, sealH)
+	block := signed
+	if d.SealAt.Anchor == AnchorIssuer {
+		block = max(block, sealH)
+	}
 	if d.QR != "" {
 		block = max(block, qrSize+16)
 	}
@@ -132,7 +135,7 @@ func (l *layout) closing() {
 		l.centred(line, center, issuerSize, issuerHeight)
 	}
 	l.centred(l.shape(dateText(d.IssuedAt)), center, issuerSize, issuerHeight)
-	l.seal = [4]float64{center - sealW/2, middle - sealH/2, center + sealW/2, middle + sealH/2}
+	l.placeSeal(center, middle)
 	if d.QR != "" {
 		l.qr(left, middle+(qrSize+16)/2)
 	}

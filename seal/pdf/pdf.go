@@ -121,9 +121,10 @@ type Document struct {
 
 	Attachments []Attachment // embedded byte for byte
 
-	SealPicture Picture // drawn over issuer and date at its true size
-	SealName    string  // alternative text of the seal
-	Signer      string  // /Name of the signature dictionary
+	SealPicture Picture   // drawn over issuer and date at its true size
+	SealAt      SealPlace // where else it is drawn
+	SealName    string    // alternative text of the seal
+	Signer      string    // /Name of the signature dictionary
 }
 
 // SignatureSlot says what kind of signature a Draft is to hold.

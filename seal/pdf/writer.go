@@ -110,18 +110,18 @@ func write(l *layout, slot SignatureSlot) (*Draft, error) {
 	}
 	w.resources(l, fontRefs)
 	firstPage := w.next
-	last := 0
+	sealed := firstPage + 2*l.sealPage()
 	for _, p := range l.pages {
-		last = w.number()
-		w.begin(last)
+		page := w.number()
+		w.begin(page)
 		annots := ""
-		if !l.unsealed && last == firstPage+2*(len(l.pages)-1) {
+		if !l.unsealed && page == sealed {
 			annots = fmt.Sprintf("/Annots[%d 0 R]", objField)
 		}
 		w.printf("<</Type/Page/Parent %d 0 R/MediaBox[0 0 %.2f %.2f]/Resources %d 0 R/Contents %d 0 R%s>>",
 			objPages, pageWidth, pageHeight, objResources, w.number(), annots)
 		w.end()
-		w.stream(last+1, "", p.b)
+		w.stream(page+1, "", p.b)
 	}
 	w.begin(objPages)
 	w.printf("<</Type/Pages/Count %d/Kids[", len(l.pages))
@@ -142,7 +142,7 @@ func write(l *layout, slot SignatureSlot) (*Draft, error) {
 		draft.b = w.take()
 		return draft, nil
 	}
-	w.field(l, last)
+	w.field(l, sealed)
 	rangeAt := w.signature(l.doc, slot)
 	draft.cut = len(w.b) - len(">>>\nendobj\n") // where the digits will stand
 	w.finish(l.doc)
@@ -215,7 +215,7 @@ func (w *writer) catalog(l *layout, more string) {
 	w.end()
 }
 
-// field writes the signature field, which is its own widget, on the last page.
+// field writes the signature field, which is its own widget, on the page of the seal.
 func (w *writer) field(l *layout, page int) {
 	alt := ""
 	if l.doc.SealName != "" {
