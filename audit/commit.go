@@ -130,6 +130,9 @@ func (l *Log) commit(requests []*request) (*batch, error) {
 	l.prev = head.digest()
 	l.tiles.addBatch(b)
 	l.head.Store(&b.head)
+	if l.replica != nil {
+		l.replica.woken()
+	}
 	return b, nil
 }
 

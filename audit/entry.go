@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Version of the entry format, written as "v" in every open half.
@@ -66,6 +67,10 @@ func (op Op) essential() bool {
 		return true
 	}
 	return false
+}
+
+func essential(entries []Entry) bool {
+	return !slices.ContainsFunc(entries, func(e Entry) bool { return !e.Open.Op.essential() })
 }
 
 // A Phase tells where in an operation an entry stands.

@@ -36,6 +36,12 @@ type Config struct {
 	// Previous is the final checkpoint of the shard before this one, if any.
 	// It is used when the shard is created.
 	Previous []byte
+	// Replica, if set, has to have an entry before Append returns. While it does
+	// not follow, the log is held (see Hold), and what is still taken is
+	// acknowledged without it. What it missed is brought to it from the segments.
+	Replica Replica
+	// ReplicaOptional lets everything go on without the replica while it does not follow.
+	ReplicaOptional bool
 	// Now replaces the clock in tests.
 	Now func() time.Time
 	// Logger gets failures and recoveries; never an entry. Default: discarded.
@@ -104,7 +110,9 @@ type Log struct {
 	carry    *request
 
 	published published
-	behind    *behind // what is still to be read again; nil if everything was read
+	replica   *replicator // nil: none
+	copied    bool        // it is a replica itself, whose frames come from elsewhere
+	behind    *behind     // what is still to be read again; nil if everything was read
 
 	mu     sync.RWMutex // writers hold it for reading while they enqueue
 	ending error        // ErrClosed or ErrSealed: nothing is taken any more
@@ -153,7 +161,7 @@ type result struct {
 // Append records entries, next to each other in one batch, and returns when
 // they are durable and under a signed head. On any error the caller must
 // release nothing: ErrPoisoned, ErrOverloaded, ErrDiskLow, ErrClosed,
-// ErrSealed, ErrEntry, or the context's error. After a timeout the entries
+// ErrSealed, ErrHeld, ErrReplica, ErrEntry, or the context's error. After a timeout the entries
 // may still become durable, which is harmless: a record without an answer.
 //
 // A Prev that the log does not reach is of the shard before, and left out.
@@ -187,6 +195,11 @@ func (l *Log) appendHere(ctx context.Context, entries []Entry) ([]Receipt, error
 	case res := <-r.done:
 		if res.err != nil {
 			return nil, res.err
+		}
+		if l.replica != nil {
+			if err := l.replica.wait(ctx, res.batch.head.Size, essential(entries), timer.C); err != nil {
+				return nil, err
+			}
 		}
 		return res.batch.receipts(res.first, len(entries))
 	case <-timer.C:
@@ -428,6 +441,9 @@ func (l *Log) finish(why error, last Entry) {
 		r.last, r.done = true, make(chan result, 1)
 		l.queue <- r
 		<-l.ended
+		if l.replica != nil && l.Err() == nil {
+			l.replica.drain(l.Head().Size)
+		}
 		l.closeErr = errors.Join(l.stop(), l.Err())
 	})
 }

@@ -24,8 +24,22 @@ func OpenLog(ctx context.Context, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	l, err := newLog(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.start(ctx); err != nil {
+		return nil, errors.Join(err, l.lock.Close())
+	}
+	return l, nil
+}
+
+// newLog makes the directories and opens the lock file.
+func newLog(cfg Config) (*Log, error) {
 	l := &Log{cfg: cfg, failed: make(chan struct{}), quit: make(chan struct{}), ended: make(chan struct{}),
-		queue: make(chan *request, cfg.QueueLen)}
+		queue: make(chan *request, cfg.QueueLen), tiles: newTileStore(cfg),
+		wal: newWAL(cfg.files, filepath.Join(cfg.Dir, nameWAL), cfg.SegmentSize)}
+	var err error
 	if l.keyHash, err = noteKeyHash(cfg.Origin, cfg.Signer.Public()); err != nil {
 		return nil, err
 	}
@@ -37,9 +51,6 @@ func OpenLog(ctx context.Context, cfg Config) (*Log, error) {
 	if l.lock, err = cfg.files.Open(filepath.Join(cfg.Dir, nameLock), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, fmt.Errorf("audit: opening LOCK: %w", err)
 	}
-	if err := l.start(ctx); err != nil {
-		return nil, errors.Join(err, l.lock.Close())
-	}
 	return l, nil
 }
 
@@ -48,14 +59,15 @@ func (l *Log) start(ctx context.Context) error {
 	if err := l.lock.Lock(); err != nil {
 		return fmt.Errorf("audit: locking %s: %w", l.cfg.Dir, err)
 	}
-	l.wal = newWAL(l.cfg.files, filepath.Join(l.cfg.Dir, nameWAL), l.cfg.SegmentSize)
-	l.tiles = newTileStore(l.cfg)
 	first, err := l.load(ctx)
 	if err != nil {
 		return errors.Join(err, l.wal.close())
 	}
 	if err := l.check(); err != nil {
 		return errors.Join(fmt.Errorf("audit: %w", err), l.wal.close(), l.published.file.Close())
+	}
+	if l.cfg.Replica != nil {
+		l.replica = newReplicator(l)
 	}
 	go l.commits()
 	l.wg.Go(func() { l.wal.spares(l.quit, l.spareFailed) })
@@ -71,6 +83,9 @@ func (l *Log) start(ctx context.Context) error {
 	}
 	l.wg.Go(l.publishes)
 	l.wg.Go(l.watches)
+	if l.replica != nil && err == nil {
+		l.replica.begins()
+	}
 	if l.behind != nil && err == nil {
 		l.wg.Go(l.recheck)
 	}
@@ -105,7 +120,6 @@ func (l *Log) load(ctx context.Context) ([]Entry, error) {
 // create makes a new shard. log.json comes last: until it is there, the
 // directory is not a log, and whatever was made is made again.
 func (l *Log) create() ([]Entry, error) {
-	fsys, dir := l.cfg.files, l.cfg.Dir
 	if err := l.refuseRemains(); err != nil {
 		return nil, err
 	}
@@ -118,31 +132,36 @@ func (l *Log) create() ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := l.createWith(note, now); err != nil {
+		return nil, err
+	}
+	return []Entry{{Open: Open{Op: OpLogOpen, Previous: string(l.cfg.Previous)}}}, nil
+}
+
+func (l *Log) createWith(note []byte, now int64) error {
+	fsys, dir := l.cfg.files, l.cfg.Dir
 	for _, name := range []string{segmentName(0), spareName} {
 		if err := l.wal.create(name); err != nil {
-			return nil, fmt.Errorf("audit: making segment: %w", err)
+			return fmt.Errorf("audit: making segment: %w", err)
 		}
 	}
 	for _, d := range []string{filepath.Dir(dir), dir} { // log.json must not outlive what it speaks for
 		if err := fsys.SyncDir(d); err != nil {
-			return nil, fmt.Errorf("audit: making directory: %w", err)
+			return fmt.Errorf("audit: making directory: %w", err)
 		}
 	}
 	if err := writeWhole(fsys, filepath.Join(dir, nameMeta), note); err != nil {
-		return nil, fmt.Errorf("audit: writing log.json: %w", err)
+		return fmt.Errorf("audit: writing log.json: %w", err)
 	}
 	if err := fsys.SyncDir(dir); err != nil {
-		return nil, fmt.Errorf("audit: writing log.json: %w", err)
+		return fmt.Errorf("audit: writing log.json: %w", err)
 	}
 	l.prev, l.lastTime = metaDigest(note), max(now, minTime)
 	l.wal.ready <- struct{}{}
 	if err := l.wal.open(segmentName(0), 0); err != nil {
-		return nil, fmt.Errorf("audit: opening segment: %w", err)
+		return fmt.Errorf("audit: opening segment: %w", err)
 	}
-	if err := l.openCheckpoints(0, 0); err != nil {
-		return nil, err
-	}
-	return []Entry{{Open: Open{Op: OpLogOpen, Previous: string(l.cfg.Previous)}}}, nil
+	return l.openCheckpoints(0, 0)
 }
 
 // refuseRemains makes sure that a directory without log.json never was a log.

@@ -52,7 +52,7 @@ func (r *recovery) run(ctx context.Context) ([]Entry, error) {
 	if r.chain.last.Size < r.largest || len(r.known) > 0 {
 		return nil, r.damage(r.chain.last.Size, fmt.Errorf("heads up to size %d were published", r.largest))
 	}
-	if r.used && r.largest == 0 { // nobody could append before the first head was published
+	if r.used && r.largest == 0 && !r.l.copied { // nobody could append before the first head was published
 		return nil, fmt.Errorf("%w: heads/last and checkpoint are missing", ErrDamaged)
 	}
 	if r.lastOp == OpLogClose {
@@ -261,7 +261,7 @@ func (r *recovery) checkLastSignature() error {
 }
 
 // quarantineTail moves a torn tail aside. The bytes are copied, synced, and
-// only then cleared.
+// only then cleared. Of a replica they are only cleared: they come again.
 func (r *recovery) quarantineTail(name string, seg []byte, off int64, cause error) error {
 	rest := seg[off:]
 	extent := frameSize(maxBody)
@@ -295,6 +295,9 @@ func (r *recovery) quarantineTail(name string, seg []byte, off int64, cause erro
 // quarantine writes a copy that no later recovery overwrites.
 func (r *recovery) quarantine(name string, content []byte) error {
 	fsys, dir := r.l.cfg.files, filepath.Join(r.l.cfg.Dir, nameQuarantine)
+	if r.l.copied {
+		return nil
+	}
 	for base, n := name, 2; ; n++ {
 		old, err := fsys.ReadFile(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
