@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"yizheng/audit"
 	"yizheng/exchange"
 	"yizheng/exchange/reading"
 	"yizheng/exchange/store"
@@ -53,8 +54,18 @@ var statuses = map[exchange.Reason]int{
 	exchange.ReasonUnavailable:    http.StatusServiceUnavailable,
 }
 
+// held says that the log takes no business now (audit.Log.Hold): for too long
+// nobody outside has seen it, or got a copy, as the configuration demands.
+func held() *problem {
+	return newProblem(http.StatusServiceUnavailable, "AUDIT_HELD", "", "审计日志长时间未获见证或未送达，已暂停办理业务，未放行任何结果；请联系系统管理员，恢复后重试",
+		"for too long nobody outside has witnessed or received the audit log: no business is taken and nothing was released; tell the system administrator, try again once it is mended")
+}
+
 // asProblem turns any error into what a caller may know; internals stay inside.
 func asProblem(err error) *problem {
+	if errors.Is(err, audit.ErrHeld) {
+		return held()
+	}
 	var p *problem
 	if errors.As(err, &p) {
 		return p

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/witness"
 	"yizheng/catalog"
 	"yizheng/cmd/internal/assembly"
 	"yizheng/cmd/internal/process"
@@ -75,6 +76,7 @@ type agent struct {
 
 	audit  *audit.Log
 	turner *assembly.Turner
+	keeper *witness.Keeper // nil without witnesses
 	server *ferry.Server
 	gap    <-chan error // what ended the spool; nil without one
 }
@@ -162,6 +164,9 @@ func (a *agent) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 		return nil, err
 	}
 	a.OnClose(copies.Close)
+	if a.keeper, err = assembly.OpenKeeper(ctx, c, a.audit, a.log); err != nil {
+		return nil, err
+	}
 	if err := a.recordInspection(ctx); err != nil {
 		return nil, err
 	}
@@ -281,16 +286,22 @@ func (a *agent) serve(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(out, string(line))
-	err = assembly.RunRecorded(ctx, a.audit, a.gap, func(ctx context.Context) error {
-		var turning sync.WaitGroup
-		defer turning.Wait()
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		turning.Go(func() { a.turner.Run(ctx) })
-		return a.server.Run(ctx)
-	})
+	err = assembly.RunRecorded(ctx, a.audit, a.gap, a.run)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
+}
+
+// run answers; meanwhile the log is shown to its witnesses, and turns with the quarter.
+func (a *agent) run(ctx context.Context) error {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watching.Go(func() { a.turner.Run(ctx) })
+	if a.keeper != nil {
+		watching.Go(func() { a.keeper.Run(ctx) })
+	}
+	return a.server.Run(ctx)
 }

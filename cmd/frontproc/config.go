@@ -80,8 +80,8 @@ func readConfig(path string) (*Config, error) {
 func (c *Config) check(path string) error {
 	f := faults{file: path}
 	f.mode(c.Mode)
-	f.missing(map[string]string{"front": c.Front, "key": c.Key, "catalog.releases": c.Catalog.Releases,
-		"audit.dir": c.Audit.Dir, "audit.key": c.Audit.Key, "audit.pseudonyms": c.Audit.Pseudonyms})
+	f.missing(map[string]string{"front": c.Front, "key": c.Key, "catalog.releases": c.Catalog.Releases})
+	c.Audit.Check(f.add)
 	if len(c.Gateways) == 0 {
 		f.add("gateways", "至少一个", "needs at least one")
 	}

@@ -13,6 +13,7 @@ func (c *Config) strict() error {
 	s.Secrets(c.Passphrase)
 	s.Connections(c.Connections)
 	s.Log(c.Audit.Dir)
+	s.StrictWitnesses(c.Audit.Witnesses)
 	c.Kafka.strict(&s)
 	c.Spool.strict(&s, c.Reads != "")
 	return s.Err()

@@ -146,8 +146,7 @@ func (c *Config) check(path string) error {
 	}
 	for key, v := range map[string]string{"listen": c.Listen, "origin": c.Origin, "tls.certificate": c.TLS.Certificate, "tls.key": c.TLS.Key,
 		"tls.client_ca": c.TLS.ClientCA, "keys.gateway": c.Keys.Gateway, "keys.token": c.Keys.Token, "keys.store": c.Keys.Store,
-		"catalog.releases": c.Catalog.Releases, "seals.dir": c.Seals.Dir, "seals.trust": c.Seals.Trust, "audit.dir": c.Audit.Dir,
-		"audit.key": c.Audit.Key, "audit.pseudonyms": c.Audit.Pseudonyms, "store.driver": c.Store.Driver, "fonts.body": c.Fonts.Body} {
+		"catalog.releases": c.Catalog.Releases, "seals.dir": c.Seals.Dir, "seals.trust": c.Seals.Trust, "store.driver": c.Store.Driver, "fonts.body": c.Fonts.Body} {
 		if v == "" {
 			bad(key, "缺少此项", "is missing")
 		}
@@ -157,6 +156,7 @@ func (c *Config) check(path string) error {
 	}
 	c.Seals.Check(bad)
 	c.Supervise.check(bad)
+	c.Audit.Check(bad)
 	errs = append(errs, c.Connections.Check(path))
 	return errors.Join(errs...)
 }

@@ -36,6 +36,7 @@ func commands() []command {
 		{"bundle", "把一件事的盖章 PDF 原样装进一个带清单的文件 / sealed PDFs, untouched, in one file with a list", bundle},
 		{"audit", "verify、prove、export、index：审计日志离线工具 / offline tools of the audit log", auditCommand},
 		{"supervise", "rules check、replay：电子监察 / supervision of the exchange itself", superviseCommand},
+		{"witness", "见证其他部门网关的审计日志 / cosign checkpoints of other departments' audit logs", runWitness},
 		{"catalog", "check、diff、sign、publish：目录 / the catalogue", catalogCommand},
 		{"seal", "apply、approve、make、issue、suspend……：印章管理 / look after the seals", sealCommand},
 		{"keys", "new、root、maker、holder：密钥与试用证书 / keys, and certificates for trials", keysCommand},

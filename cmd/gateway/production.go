@@ -44,6 +44,7 @@ func (c *Config) strict() error {
 		s.Bad("kafka.embedded", "内置消息代理仅供单机演示", "the embedded broker is for one machine only")
 	}
 	s.Log(c.Audit.Dir)
+	s.StrictWitnesses(c.Audit.Witnesses)
 	return s.Err()
 }
 

@@ -20,6 +20,7 @@ import (
 	"yizheng/audit"
 	"yizheng/audit/index"
 	"yizheng/audit/supervise"
+	"yizheng/audit/witness"
 	"yizheng/catalog"
 	"yizheng/cmd/internal/assembly"
 	"yizheng/cmd/internal/process"
@@ -68,7 +69,8 @@ type gateway struct {
 	release   *catalog.Release
 	audit     *audit.Log
 	turner    *assembly.Turner
-	index     *index.Shards // nil if nothing is indexed
+	index     *index.Shards   // nil if nothing is indexed
+	keeper    *witness.Keeper // nil without witnesses
 	custody   *custody.Custody
 	earlier   []*audit.Archive
 	exchanges *exchange.Service
@@ -190,6 +192,9 @@ func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 		return nil, err
 	}
 	g.OnClose(copies.Close)
+	if g.keeper, err = assembly.OpenKeeper(ctx, c, g.audit, g.log); err != nil {
+		return nil, err
+	}
 	p, err := audit.OpenPseudonyms(c.Pseudonyms)
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
@@ -277,6 +282,9 @@ func (g *gateway) serve(ctx context.Context, out io.Writer) error {
 		watching.Go(func() { g.watchFronts(ctx, out) })
 		watching.Go(func() { g.custody.Watch(ctx) })
 		watching.Go(func() { g.supervised(ctx) })
+		if g.keeper != nil {
+			watching.Go(func() { g.keeper.Run(ctx) })
+		}
 		watching.Go(func() { remind(ctx, g.custody.Seals(), g.log) })
 		return g.server.Serve(ctx, l, certificate, clients, 10*time.Second)
 	})

@@ -57,6 +57,27 @@ type AuditConfig struct {
 	// dir with "-ship" behind it.
 	Ship    []SinkConfig `yaml:"ship"`
 	ShipDir string       `yaml:"ship_dir"`
+	// Witnesses cosign the log's checkpoints. A checkpoint counts as witnessed
+	// when Need of them have (default: all). When entries have gone without for
+	// MaxUnwitnessed (default 4h), or more than MaxUnwitnessedEntries of them
+	// (default: any number), no business is taken any more until they are seen.
+	Witnesses             []WitnessConfig `yaml:"witnesses"`
+	Need                  int             `yaml:"need"`
+	MaxUnwitnessed        time.Duration   `yaml:"max_unwitnessed"`
+	MaxUnwitnessedEntries uint64          `yaml:"max_unwitnessed_entries"`
+	// Witnessed is the file with the last witnessed checkpoint. Default: dir with
+	// "-witnessed" behind it.
+	Witnessed string `yaml:"witnessed"`
+}
+
+// Check notes every missing or contradictory setting.
+func (c *AuditConfig) Check(bad func(key, zh, en string)) {
+	for key, v := range map[string]string{"audit.dir": c.Dir, "audit.key": c.Key, "audit.pseudonyms": c.Pseudonyms} {
+		if v == "" {
+			bad(key, "缺少此项", "is missing")
+		}
+	}
+	c.checkWitnesses(bad)
 }
 
 // Paths are those that Resolve is for. Call it when the file has been read.
@@ -64,7 +85,14 @@ func (c *AuditConfig) Paths() []*string {
 	if c.ShipDir == "" && c.Dir != "" {
 		c.ShipDir = filepath.Clean(c.Dir) + "-ship"
 	}
-	paths := []*string{&c.Dir, &c.Key, &c.Pseudonyms, &c.ShipDir}
+	if c.Witnessed == "" && c.Dir != "" {
+		c.Witnessed = filepath.Clean(c.Dir) + "-witnessed"
+	}
+	paths := []*string{&c.Dir, &c.Key, &c.Pseudonyms, &c.ShipDir, &c.Witnessed}
+	for i := range c.Witnesses {
+		w := &c.Witnesses[i]
+		paths = append(paths, &w.Key, &w.CA, &w.Certificate, &w.TLSKey)
+	}
 	for i := range c.Ship {
 		paths = append(paths, c.Ship[i].Paths()...)
 	}
