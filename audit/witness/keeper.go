@@ -39,7 +39,8 @@ type KeeperConfig struct {
 	MaxUnwitnessed time.Duration
 	// MaxEntries is how many may. Default: any number.
 	MaxEntries uint64
-	// Every is the time between two heads shown. Default 10 s.
+	// Every is the time between two heads shown. Default 10 s, or a quarter of
+	// MaxUnwitnessed if that is less.
 	Every time.Duration
 	// File gets the last witnessed checkpoint, for auditors and for the next
 	// start: entries do not become younger by a restart.
@@ -79,7 +80,7 @@ func NewKeeper(c KeeperConfig) (*Keeper, error) {
 		c.MaxUnwitnessed = 4 * time.Hour
 	}
 	if c.Every <= 0 {
-		c.Every = 10 * time.Second
+		c.Every = min(10*time.Second, c.MaxUnwitnessed/4)
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -167,7 +168,7 @@ func WitnessedAt(head audit.SignedHead, by []audit.WitnessKey, need int) (time.T
 	return times[need-1], nil
 }
 
-// Run shows heads until ctx ends.
+// Run shows heads until ctx ends, and then the last one.
 func (k *Keeper) Run(ctx context.Context) {
 	tick := time.NewTicker(k.Every)
 	defer tick.Stop()
@@ -175,6 +176,9 @@ func (k *Keeper) Run(ctx context.Context) {
 		k.round(ctx)
 		select {
 		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+			defer cancel()
+			k.round(last)
 			return
 		case <-tick.C:
 		}

@@ -241,7 +241,7 @@ func TestDemoStops(t *testing.T) {
 			r.until(tt.after)
 			if tt.after == "Ctrl-C" {
 				c := demoCatalogue(t)
-				want := 5 + len(c.Fronts) + 2*len(setup.FrontsBehindGap(c)) // itself, province, gateway, two read agents; relay and device of each gap
+				want := 6 + len(c.Fronts) + 2*len(setup.FrontsBehindGap(c)) // itself, province, witness, gateway, two read agents; relay and device of each gap
 				if n := len(childrenOf(t, dir)); n != want {
 					t.Errorf("%d processes while serving, want %d", n, want)
 				}

@@ -1,5 +1,5 @@
 // Package demo runs a whole city on one machine: the provincial platform, the
-// city's own databases, a gateway with a broker in it, the front processors
+// city's own databases, the audit office's witness, a gateway with a broker in it, the front processors
 // behind that broker, those behind a gap with its boundary device and relay,
 // and two read agents, each a process of its own as in a real city, with sample
 // keys and fictional people. Which there are follows from the catalogue. It
@@ -42,7 +42,9 @@ type City struct {
 	URL       string // the gateway's
 	Release   uint64 // number of the catalogue release
 	catalogue *catalog.Catalogue
-	Brokers   string          // addresses of the gateway's broker, comma separated
+	Brokers   string // addresses of the gateway's broker, comma separated
+	began     time.Time
+	witness   string          // address of the audit office's witness
 	province  string          // address of the provincial platform
 	closed    string          // an address where nobody listens
 	locked    *os.File        // holds the state directory
@@ -62,7 +64,7 @@ type agent struct {
 
 // Start sets up what is missing and starts every process. Stop the city in any case.
 func Start(ctx context.Context, p Places) (*City, error) {
-	c := &City{Places: p, agents: make(map[string]*agent), up: make(map[catalog.FrontID]bool)}
+	c := &City{Places: p, agents: make(map[string]*agent), up: make(map[catalog.FrontID]bool), began: time.Now()}
 	if err := c.lock(); err != nil {
 		return c, err
 	}
@@ -70,11 +72,11 @@ func Start(ctx context.Context, p Places) (*City, error) {
 		return c, err
 	}
 	o := setup.Options{Dir: p.State, Catalog: filepath.Join(p.Configs, "catalog"), Font: c.fonts().Body,
-		Hosts: []string{"localhost", "127.0.0.1"}, Now: time.Now()}
+		Hosts: []string{"localhost", "127.0.0.1"}, Now: c.began}
 	if err := c.prepare(o); err != nil {
 		return c, err
 	}
-	for _, step := range []func(context.Context) error{c.startProvince, c.prepareCluster, c.startGateway, c.startRelays, c.startDevices, c.startFronts, c.startAgents, c.awaitFronts} {
+	for _, step := range []func(context.Context) error{c.startWitness, c.startProvince, c.prepareCluster, c.startGateway, c.startRelays, c.startDevices, c.startFronts, c.startAgents, c.awaitFronts} {
 		c.stage++
 		if err := step(ctx); err != nil {
 			return c, err

@@ -14,6 +14,8 @@ import (
 	"yizheng/catalog"
 )
 
+const origin = "gw00.690100.example/audit" // the gateway's
+
 const requester = "690100-gateway" // our number on the provincial platform
 
 // workstation is a window with a simulated reader.
@@ -86,7 +88,7 @@ func (c *City) platform(addr string) m {
 
 func (c *City) writeGatewayConfig() error {
 	return c.writeYAML("gateway.yaml", m{
-		"mode": "demo", "listen": c.Listen, "slot": "00", "origin": "gw00.690100.example/audit",
+		"mode": "demo", "listen": c.Listen, "slot": "00", "origin": origin,
 		"tls":  m{"certificate": "keys/tls/gateway.crt", "key": "keys/tls/gateway.key", "client_ca": "keys/tls/ca.crt"},
 		"keys": m{"gateway": "keys/gateway.key", "token": "keys/token.key", "store": "keys/store.key"},
 		"catalog": m{"releases": "releases",
@@ -94,7 +96,7 @@ func (c *City) writeGatewayConfig() error {
 		"administrators": []m{{"name": "security-1", "role": "security", "key": "keys/admins/security-1.pub.pem", "certificate": "keys/tls/admin-security-1.crt"},
 			{"name": "security-2", "role": "security", "key": "keys/admins/security-2.pub.pem", "certificate": "keys/tls/admin-security-2.crt"}},
 		"seals":       m{"dir": "seals", "trust": "trust"},
-		"audit":       m{"dir": "audit", "key": "keys/audit.key", "pseudonyms": "pseudonyms"},
+		"audit":       m{"dir": "audit", "key": "keys/audit.key", "pseudonyms": "pseudonyms", "witnesses": c.witnesses()},
 		"store":       c.storeConfig(),
 		"fonts":       c.fonts(),
 		"connections": c.connections(""),

@@ -56,7 +56,7 @@ func Run(ctx context.Context, o Options, w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "城市已启动：省平台、网关、前置机 ×%d（网闸后 %d）、读卡代理 ×%d（目录发布 %d，%s）\n",
+	fmt.Fprintf(w, "城市已启动：省平台、网关、见证、前置机 ×%d（网闸后 %d）、读卡代理 ×%d（目录发布 %d，%s）\n",
 		len(cat.Fronts), len(setup.FrontsBehindGap(cat)), len(workstations), city.Release, round(time.Since(began)))
 	ok, err := exchangeOnce(ctx, city, c, o.Out, w)
 	if err != nil {
@@ -268,6 +268,7 @@ func save(out string, r exchange.Result) error {
 // verifyLogs runs the offline auditor over the closed logs: the gateway's, and each front processor's own.
 func (c *City) verifyLogs(ctx context.Context, w io.Writer) bool {
 	good := c.verifyLog(ctx, w, "审计日志", "audit", "keys/audit.pub.pem")
+	good = c.verifyWitnessed(ctx, w) && good
 	for _, f := range c.catalogue.Fronts {
 		own := "fronts/" + string(f.ID)
 		good = c.verifyLog(ctx, w, "前置机 "+string(f.ID)+" 的审计日志", own+"/audit", own+"/audit-key.pub.pem") && good

@@ -139,6 +139,10 @@ func IssueClient(o Options, base, name string) error {
 	return ca.issue(base, name, nil)
 }
 
+// KeyPair makes base.key and base.pub.pem, SM2, if they are missing: of a part of
+// the demo city that a real one has elsewhere.
+func KeyPair(o Options, base string) error { return keyPair(o, base) }
+
 // IssueServer makes a server certificate for a simulator of the demo city.
 func IssueServer(o Options, base, name string) error {
 	ca, err := openCA(o)
