@@ -19,11 +19,17 @@ type Beginnings struct {
 
 	mu     sync.RWMutex
 	states map[string][]byte
+	size   int // bytes of memory of states, about
 }
 
-// maxBeginnings bounds the memory: a seal has a handful, since they hold lengths, and
-// a city some hundred kinds of documents.
-const maxBeginnings = 256
+// The memory is bounded, since strangers' documents are verified too: a seal has
+// a handful of beginnings, which hold lengths, and a city some hundred kinds of
+// documents.
+const (
+	maxBeginning  = 128 << 10 // bytes of one
+	maxBeginnings = 16 << 20  // bytes of all
+	stateSize     = 512       // bytes of a state and its place in the map, about
+)
 
 var userID = []byte("1234567812345678")
 
@@ -63,10 +69,17 @@ func (b *Beginnings) Digest(public *ecdsa.PublicKey, beginning, rest []byte) ([]
 }
 
 func (b *Beginnings) remember(beginning, state []byte) {
+	if len(beginning) > maxBeginning {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.states == nil || len(b.states) >= maxBeginnings {
-		b.states = make(map[string][]byte)
+	if b.states[string(beginning)] != nil {
+		return
+	}
+	size := len(beginning) + stateSize
+	if b.size += size; b.states == nil || b.size > maxBeginnings {
+		b.states, b.size = make(map[string][]byte), size
 	}
 	b.states[string(beginning)] = state
 }

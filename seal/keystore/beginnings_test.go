@@ -24,7 +24,7 @@ func TestMessagesThatBeginAlikeAreSignedAsAnyOther(t *testing.T) {
 	var wg sync.WaitGroup
 	for worker := range 4 {
 		wg.Go(func() {
-			for n := range 100 { // more beginnings than are remembered
+			for n := range 100 {
 				beginning := bytes.Repeat([]byte{byte(n)}, n*7)
 				rest := fmt.Appendf(nil, "rest %d of %d", n, worker)
 				sig, err := key.SignBegun(beginning, rest)
@@ -35,6 +35,33 @@ func TestMessagesThatBeginAlikeAreSignedAsAnyOther(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Strangers' documents are verified too, and each may begin as it likes.
+func TestBeginningsTakeABoundedAmountOfMemory(t *testing.T) {
+	var b Beginnings
+	for n := range 140 { // more than there is room for
+		beginning := bytes.Repeat([]byte{byte(n), byte(n >> 8)}, maxBeginning/2)
+		for _, long := range [][]byte{beginning, append(beginning, 1)} {
+			sum, err := b.Sum(long, []byte("rest"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n%50 > 0 {
+				continue
+			}
+			if want := sm3.Sum(append(bytes.Clone(long), "rest"...)); !bytes.Equal(sum, want[:]) {
+				t.Fatalf("beginning %d of %d bytes: %x, want %x", n, len(long), sum, want)
+			}
+		}
+		held := 0
+		for beginning := range b.states {
+			held += len(beginning) + stateSize
+		}
+		if held > maxBeginnings || held != b.size || len(b.states) == 0 {
+			t.Fatalf("after %d: %d bytes in %d beginnings, counted %d", n, held, len(b.states), b.size)
+		}
+	}
 }
 
 func TestSumIsThatOfTheWholeMessage(t *testing.T) {

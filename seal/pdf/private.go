@@ -85,8 +85,8 @@ func (f *File) private() (dict, bool) {
 	return d, ok
 }
 
-// maxCommon bounds Common, for those who remember beginnings.
-const maxCommon = 128 << 10
+// maxCommon bounds Common: who remembers beginnings remembers none that are longer.
+const maxCommon = 100 << 10
 
 // Common returns how many bytes at the beginning of a certificate of this package do
 // not depend on whom it is about: fonts, frame and seal picture of its kind, as far as
