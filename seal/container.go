@@ -116,14 +116,14 @@ func cmsSignedBy(m *cms.Message, cert *smx509.Certificate, field pdf.Signature, 
 	if !m.DigestAlgorithm.Equal(der.OIDSM3) {
 		return errAlgorithm
 	}
-	before, after, err := field.Covered(file)
-	if err == nil {
-		err = m.Verify(before, after)
-	}
-	if err != nil && m.Attributes != nil && !errors.Is(err, cms.ErrCertificate) && der.CheckSignature(cert, m.Algorithm, m.DigestAlgorithm, m.Attributes, m.Signature) {
+	if m.Attributes != nil {
+		if m.VerifyAttributes(cert) != nil {
+			return errValue
+		}
 		return nil
 	}
-	if err != nil {
+	before, after, err := field.Covered(file)
+	if err != nil || m.Verify(before, after) != nil {
 		return errValue
 	}
 	return nil

@@ -23,20 +23,33 @@ func (m *Message) Verify(content ...[]byte) error {
 	if err != nil {
 		return malformed("the signer's certificate cannot be parsed")
 	}
-	signed := m.Attributes
-	if signed == nil {
-		signed = bytes.Join(content, nil)
-	} else if err := m.checkAttributes(content); err != nil {
-		return err
+	if m.Attributes != nil {
+		if err := m.checkDigest(content); err != nil {
+			return err
+		}
+		return m.VerifyAttributes(cert)
 	}
-	if !der.CheckSignature(cert, m.Algorithm, m.DigestAlgorithm, signed, m.Signature) {
+	if !der.CheckSignature(cert, m.Algorithm, m.DigestAlgorithm, bytes.Join(content, nil), m.Signature) {
 		return ErrSignature
 	}
 	return nil
 }
 
-// checkAttributes holds content and certificate to the digests in the signed attributes.
-func (m *Message) checkAttributes(content [][]byte) error {
+// VerifyAttributes is Verify of a message with signed attributes for who has compared
+// Digest with the content's: it does not go over the content. cert is the signer's.
+// It returns ErrCertificate or ErrSignature.
+func (m *Message) VerifyAttributes(cert *smx509.Certificate) error {
+	if m.Named != nil && !m.Named.names(m.Cert) {
+		return ErrCertificate
+	}
+	if m.Attributes == nil || !der.CheckSignature(cert, m.Algorithm, m.DigestAlgorithm, m.Attributes, m.Signature) {
+		return ErrSignature
+	}
+	return nil
+}
+
+// checkDigest holds content to the digest in the signed attributes.
+func (m *Message) checkDigest(content [][]byte) error {
 	h := der.NewHash(m.DigestAlgorithm)
 	if h == nil {
 		return malformed("digest algorithm not known here")
@@ -46,9 +59,6 @@ func (m *Message) checkAttributes(content [][]byte) error {
 	}
 	if !bytes.Equal(h.Sum(nil), m.Digest) {
 		return ErrDigest
-	}
-	if m.Named != nil && !m.Named.names(m.Cert) {
-		return ErrCertificate
 	}
 	return nil
 }
