@@ -95,6 +95,9 @@ type Report struct {
 	// VerifyWitnessed.
 	Unproven bool `json:"unproven,omitempty"`
 
+	// Unsealed: nobody has signed the file.
+	Unsealed bool `json:"-"`
+
 	seed []byte
 }
 

@@ -80,11 +80,15 @@ func (v *verification) read() bool {
 		v.field, err = f.Signature()
 		v.describeFile(f)
 		v.common = f.Common()
+		if errors.Is(err, pdf.ErrByteRange) && f.Encrypted() { // after signing, so nothing is where it was
+			err = pdf.ErrEncrypted
+		}
 	}
 	// With these there is a signature, but not over this whole file.
 	incomplete := errors.Is(err, pdf.ErrByteRange) || errors.Is(err, pdf.ErrRevision)
 	switch {
 	case errors.Is(err, pdf.ErrNoSignature):
+		v.r.Unsealed = true
 		v.r.set(CheckFormat, Fail, say("文件中没有电子签章", "the file has no signature"))
 	case errors.Is(err, pdf.ErrManySignatures):
 		v.r.set(CheckFormat, Fail, say("文件中有多个签章，本核验只支持一个", "the file has more than one signature, which is not supported"))

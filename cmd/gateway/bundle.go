@@ -8,17 +8,20 @@ import (
 	"path/filepath"
 	"time"
 
+	"yizheng/seal"
 	"yizheng/seal/pdf"
 )
 
 // bundle puts a matter's sealed documents into one file to print or to hand over:
-// a cover that lists them, and each embedded untouched. The gateway cannot do it:
-// results are encrypted to whoever asked.
-func bundle(_ context.Context, args []string, out io.Writer) error {
-	f := flags("bundle", "-o FILE [-matter TEXT] PDF...", "gateway bundle -o 清单.pdf -matter 公共租赁住房资格确认 out/*.pdf")
+// a cover that lists them with what came of verifying each, and each embedded
+// untouched. The file is written whatever came of it; the exit code is 1 if a seal did
+// not verify. The gateway cannot do it: results are encrypted to whoever asked.
+func bundle(ctx context.Context, args []string, out io.Writer) error {
+	f := flags("bundle", "-o FILE -trust DIR [-matter TEXT] PDF...", "gateway bundle -o 清单.pdf -trust var/demo/trust -matter 公共租赁住房资格确认 out/*.pdf")
 	target := f.String("o", "", "写到哪个文件 / file to write")
 	matter := f.String("matter", "—", "办理事项 / the matter")
 	by := f.String("by", "经办窗口", "由谁汇总 / who assembles it")
+	trustDir := f.String("trust", "var/demo/trust", "核验所用的信任目录 / trust directory to verify with")
 	fonts := f.String("fonts", "/usr/share/fonts/truetype", "字体目录 / directory of the fonts")
 	if err := parse(f, args, 1, 200); err != nil {
 		return err
@@ -27,7 +30,11 @@ func bundle(_ context.Context, args []string, out io.Writer) error {
 		f.Usage()
 		return errUsage
 	}
-	cover, err := printOrder(f.Args(), *matter, *by, time.Now())
+	trust, err := openTrust(*trustDir, "")
+	if err != nil {
+		return err
+	}
+	cover, seals, err := printOrder(ctx, f.Args(), trust, *matter, *by, time.Now())
 	if err != nil {
 		return err
 	}
@@ -49,34 +56,59 @@ func bundle(_ context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "已写 / written: %s（%d 份 / documents）\n", *target, len(cover.Attachments))
+	good := true
+	for i, s := range seals {
+		fmt.Fprintf(out, "  %s：电子印章 / seal: %s %s\n", f.Arg(i), s.text.ZH, s.text.EN)
+		good = good && s.result != seal.Fail && s.result != seal.Unknown
+	}
+	if !good {
+		return errNo
+	}
 	return nil
 }
 
-// printOrder is the cover, with a row for each file.
-func printOrder(paths []string, matter, by string, now time.Time) (pdf.Document, error) {
+// printOrder is the cover, with a row for each file; it verifies each.
+func printOrder(ctx context.Context, paths []string, trust *seal.Trust, matter, by string, now time.Time) (d pdf.Document, seals []sealFound, err error) {
 	t := pdf.Table{Columns: []pdf.Column{{Label: "序号", Align: pdf.AlignCenter}, {Label: "材料"}, {Label: "签章"}, {Label: "编号"}, {Label: "电子印章", Align: pdf.AlignCenter}}}
-	d := pdf.Document{
+	d = pdf.Document{
 		Title: "证明材料清单", Issuer: by, Number: now.Format("20060102-150405"), IssuedAt: now, ItemName: matter,
-		Body: fmt.Sprintf("下列材料共%d份，作为附件原样嵌入本文件，未作改动。每份的真伪以其自身的电子印章为准，取出后可单独核验。本清单不盖章。", len(paths)),
+		Body: fmt.Sprintf("下列材料共%d份，作为附件原样嵌入本文件，未作改动。“电子印章”一栏为汇总时核验的结果；每份的真伪以其自身的电子印章为准，取出后可单独核验。本清单不盖章。", len(paths)),
 	}
 	for i, path := range paths {
-		file, err := os.ReadFile(path)
+		v, file, err := verifyFile(ctx, path, trust, nil)
 		if err != nil {
-			return d, err
+			return d, nil, err
 		}
 		about, err := pdf.ReadAbout(file)
 		if err != nil {
-			return d, fmt.Errorf("%s: %w", path, err)
+			return d, nil, fmt.Errorf("%s: %w", path, err)
 		}
-		sealed := "无"
-		if about.Sealed {
-			sealed = "有"
-		}
-		t.Rows = append(t.Rows, []string{fmt.Sprint(i + 1), orDash(about.Title), orDash(about.Signer), orDash(about.Number), sealed})
+		found := sealIn(v.Report)
+		seals = append(seals, found)
+		t.Rows = append(t.Rows, []string{fmt.Sprint(i + 1), orDash(about.Title), orDash(about.Signer), orDash(about.Number), found.text.ZH})
 		d.Attachments = append(d.Attachments, pdf.Attachment{Name: fmt.Sprintf("%02d-%s", i+1, filepath.Base(path)), Description: about.Title, File: file})
 	}
 	d.Tables = []pdf.Table{t}
-	return d, nil
+	return d, seals, nil
+}
+
+// sealFound is what a list says of the seal of one file.
+type sealFound struct {
+	result seal.Result
+	text   seal.Text
+}
+
+// sealIn sums a report up: ok, fail, absent, or unknown for a file that cannot be judged.
+func sealIn(r seal.Report) sealFound {
+	switch {
+	case r.Overall:
+		return sealFound{seal.OK, seal.Text{ZH: "核验通过", EN: "ok"}}
+	case r.Unsealed, r.Checks[r.Stopped-1].Result == seal.Absent: // or signed without a seal
+		return sealFound{seal.Absent, seal.Text{ZH: "无", EN: "absent"}}
+	case r.Checks[r.Stopped-1].Result == seal.Unknown:
+		return sealFound{seal.Unknown, seal.Text{ZH: "无法核验", EN: "unknown"}}
+	}
+	return sealFound{seal.Fail, seal.Text{ZH: "核验不通过", EN: "FAIL"}}
 }
 
 func orDash(s string) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"fmt"
@@ -125,14 +126,35 @@ func sealImport(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if *file == "" || *holder == "" {
+		f.Usage()
+		return errUsage
+	}
 	step := o.register.Next(f.Arg(0), life.Import)
-	if step.ESeal, err = os.ReadFile(*file); err != nil {
+	if step.ESeal, err = readSeal(*file); err != nil {
 		return err
 	}
 	if step.Holder, err = readCertificate(*holder); err != nil {
-		return err
+		return fmt.Errorf("-holder %s: 读不出签章证书 / not the holder's certificate: %w", *holder, err)
+	}
+	if _, err := seal.Inspect(step.ESeal, step.Holder, o.trust); err != nil {
+		return fmt.Errorf("-seal %s: 这枚印章不能导入：格式须合 GB/T 38540 或 GM/T 0031，制章者须在信任目录 makers 中，证书须在其列表中 / cannot be imported: it has to keep its standard, be made by a maker in the trust directory, and list the certificate: %w", *file, err)
 	}
 	return f.take(ctx, o, out, step, nil)
+}
+
+// readSeal reads a SESeal in DER, and says what else people give for one.
+func readSeal(file string) ([]byte, error) {
+	b, err := readFile(file, maxSeal)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("-seal: %w", err)
+	case bytes.HasPrefix(b, []byte("-----BEGIN")), bytes.HasPrefix(b, []byte("MI")): // 30 82 in base64
+		return nil, fmt.Errorf("-seal %s: 是文本（PEM 或 base64），请先转换为 DER / PEM or base64, give it in DER", file)
+	case bytes.HasPrefix(b, []byte("%PDF")):
+		return nil, fmt.Errorf("-seal %s: 是 PDF 文件，要的是印章本身（*.esl，DER） / a PDF; give the seal itself, in DER", file)
+	}
+	return b, nil
 }
 
 // sealMake makes the seal that was approved, and nothing else.

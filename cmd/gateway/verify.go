@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"yizheng/exchange"
@@ -14,14 +12,18 @@ import (
 	"yizheng/seal/revocation"
 )
 
-// maxDocument bounds what is read into memory.
-const maxDocument = 256 << 20
-
 // verified is one line of JSON; docs/protocol/seal.md describes it.
 type verified struct {
 	File string `json:"file"`
 	seal.Report
 	Online *online `json:"online,omitempty"` // with -online only
+}
+
+// unread is the line of JSON for a file that could not be read.
+type unread struct {
+	File    string `json:"file"`
+	Overall bool   `json:"overall"` // false
+	Error   string `json:"error"`
 }
 
 func (v verified) good() bool { return v.Overall && (v.Online == nil || !v.Online.bad()) }
@@ -44,13 +46,9 @@ func verify(ctx context.Context, args []string, out io.Writer) error {
 		f.Usage()
 		return errUsage
 	}
-	o := seal.TrustOptions{Revocation: revocation.Config{Policy: revocation.Policy{Grace: 7 * 24 * time.Hour}}}
-	if *crl != "" {
-		o.Revocation.CRLs, o.Revocation.Required = []string{*crl}, true
-	}
-	trust, err := seal.OpenTrust(*trustDir, o)
+	trust, err := openTrust(*trustDir, *crl)
 	if err != nil {
-		return fmt.Errorf("信任目录不可用，请用 -trust 指定 / trust directory: %w", err)
+		return err
 	}
 	var issuer *remote
 	if *gateway != "" {
@@ -60,12 +58,14 @@ func verify(ctx context.Context, args []string, out io.Writer) error {
 	}
 	good := true
 	for _, name := range files {
-		v, err := verifyFile(ctx, name, trust, issuer)
-		if err != nil {
-			return err
+		v, _, err := verifyFile(ctx, name, trust, issuer)
+		good = good && err == nil && v.good()
+		if err != nil { // the others can be verified all the same
+			err = printUnread(out, name, err, *asJSON)
+		} else {
+			err = printReport(out, v, *asJSON, *lang)
 		}
-		good = good && v.good()
-		if err := printReport(out, v, *asJSON, *lang); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -73,6 +73,19 @@ func verify(ctx context.Context, args []string, out io.Writer) error {
 		return errNo
 	}
 	return nil
+}
+
+// openTrust opens a trust directory for use offline, but for the list at crl if that is not "".
+func openTrust(dir, crl string) (*seal.Trust, error) {
+	o := seal.TrustOptions{Revocation: revocation.Config{Policy: revocation.Policy{Grace: 7 * 24 * time.Hour}}}
+	if crl != "" {
+		o.Revocation.CRLs, o.Revocation.Required = []string{crl}, true
+	}
+	trust, err := seal.OpenTrust(dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("信任目录不可用，请用 -trust 指定 / trust directory: %w", err)
+	}
+	return trust, nil
 }
 
 func printReport(out io.Writer, v verified, asJSON bool, lang string) error {
@@ -87,43 +100,29 @@ func printReport(out io.Writer, v verified, asJSON bool, lang string) error {
 	return err
 }
 
+// printUnread says why a file could not be read.
+func printUnread(out io.Writer, name string, why error, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(out).Encode(unread{name, false, why.Error()})
+	}
+	_, err := fmt.Fprintf(out, "%s\n%v\n", name, why)
+	return err
+}
+
 // verifyFile gives the network, if it is used at all, ten seconds. issuer is nil without -online.
-func verifyFile(ctx context.Context, name string, trust *seal.Trust, issuer *remote) (verified, error) {
-	b, err := readDocument(name)
-	if err != nil {
-		return verified{}, err
+// It returns the file besides.
+func verifyFile(ctx context.Context, name string, trust *seal.Trust, issuer *remote) (v verified, b []byte, err error) {
+	if b, err = readDocument(name); err != nil {
+		return verified{}, nil, err
 	}
 	checks, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	v := verified{File: name, Report: seal.VerifyContext(checks, b, trust, time.Now())}
+	v = verified{File: name, Report: seal.VerifyContext(checks, b, trust, time.Now())}
 	if issuer != nil {
 		v.Online = issuer.look(ctx, v.Number, exchange.DocumentDigest(v.Seed(), b))
 		if v.Unproven && !v.Online.recorded.IsZero() {
 			v.Report = seal.VerifyWitnessed(checks, b, trust, time.Now(), v.Online.recorded)
 		}
 	}
-	return v, nil
-}
-
-func readDocument(name string) ([]byte, error) {
-	// Opening a pipe or a device could wait for ever.
-	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("不是普通文件 / not a regular file: %s", name)
-	}
-	file, err := os.Open(name)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("没有这个文件 / no such file: %s", name)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("读不了文件 / cannot read: %w", err)
-	}
-	defer file.Close() // only read
-	b, err := io.ReadAll(io.LimitReader(file, maxDocument+1))
-	if err != nil {
-		return nil, fmt.Errorf("读不了文件 / cannot read: %w", err)
-	}
-	if len(b) > maxDocument {
-		return nil, fmt.Errorf("文件超过 %d MiB / larger than that: %s", maxDocument>>20, name)
-	}
-	return b, nil
+	return v, b, nil
 }

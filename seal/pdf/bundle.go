@@ -86,7 +86,6 @@ type About struct {
 	Title  string // of the document information
 	Number string // certificate number, "" in files of other programs
 	Signer string // /Name of its signature, or else what its field is called, such as the seal's name
-	Sealed bool   // it has one signature that covers the whole file
 }
 
 // ReadAbout reads a file's own words for a list such as that of a print order. It
@@ -100,8 +99,8 @@ func ReadAbout(pdf []byte) (About, error) {
 	if p, err := f.Private(); err == nil {
 		a.Number = p.Number
 	}
-	s, err := f.Signature()
-	a.Signer, a.Sealed = s.Name, err == nil
+	s, _ := f.Signature() // one that is not whole has a name too
+	a.Signer = s.Name
 	if fields, _ := f.resolve(f.dict(f.catalog()["AcroForm"])["Fields"]).(array); a.Signer == "" && len(fields) == 1 {
 		a.Signer = textOf(f.dict(fields[0])["TU"])
 	}

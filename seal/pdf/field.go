@@ -46,9 +46,13 @@ func (f *File) stands(number int) bool {
 	return f.numbers[number]
 }
 
+// Encrypted reports whether the file's newest trailer says that it is encrypted. A
+// signature of before covers other bytes then, and Signature says so.
+func (f *File) Encrypted() bool { return errors.Is(f.broken, ErrEncrypted) }
+
 // damage tells why the file cannot be read as a viewer does.
 func (f *File) damage() error {
-	if errors.Is(f.broken, ErrEncrypted) {
+	if f.Encrypted() {
 		return ErrEncrypted
 	}
 	return fmt.Errorf("%w: %w", ErrStructure, f.broken)
