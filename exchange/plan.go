@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -73,12 +74,9 @@ func (s *Service) identify(who Principal, req Request) ([]*subject, error) {
 	var subjects []*subject
 	for i, t := range req.Subjects {
 		where := fmt.Sprintf("subjects[%d]", i)
-		claims, err := identity.OpenSubject(s.tokenKey, t.Token, s.now())
-		if errors.Is(err, identity.ErrExpiredToken) {
-			return nil, refuse(ReasonToken, where+".token", "读卡凭据已过期，请重新刷证", "subject token expired; read the card again")
-		}
+		claims, err := s.openToken(t.Token, where+".token")
 		if err != nil {
-			return nil, refuse(ReasonToken, where+".token", "读卡凭据无效，请重新刷证", "subject token not valid; read the card again")
+			return nil, err
 		}
 		if err := bound(who, req, t.Role, claims, where); err != nil {
 			return nil, err
@@ -95,6 +93,31 @@ func (s *Service) identify(who Principal, req Request) ([]*subject, error) {
 		subjects = append(subjects, &subject{role: t.Role, claims: claims})
 	}
 	return subjects, nil
+}
+
+func (s *Service) openToken(token, where string) (identity.SubjectClaims, error) {
+	claims, err := identity.OpenSubject(s.tokenKey, token, s.now())
+	switch {
+	case errors.Is(err, identity.ErrExpiredToken):
+		return claims, refuse(ReasonToken, where, "读卡凭据已过期，请重新刷证", "subject token expired; read the card again")
+	case err != nil:
+		return claims, refuse(ReasonToken, where, "读卡凭据无效，请重新刷证", "subject token not valid; read the card again")
+	}
+	return claims, nil
+}
+
+// Resident is the person of a live subject token that was minted for who brings
+// it, whatever the matter: for the person's own questions, which it does not
+// spend. A refusal is recorded.
+func (s *Service) Resident(ctx context.Context, who Principal, token string) (identity.Person, error) {
+	claims, err := s.openToken(token, "subject")
+	if err == nil {
+		err = bound(who, Request{Item: catalog.ItemCode(claims.Item), Case: claims.Case, Purpose: claims.Purpose}, catalog.Role(claims.Role), claims, "subject")
+	}
+	if err != nil {
+		return identity.Person{}, s.recordRefusal(ctx, who, Request{}, err)
+	}
+	return claims.Person, nil
 }
 
 // bound holds a token to the caller, operator, workstation, item, case, purpose and role it was minted for.

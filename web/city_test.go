@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/index"
+	"yizheng/audit/search"
 	"yizheng/catalog"
 	"yizheng/cmd/gateway/setup"
 	"yizheng/exchange"
@@ -84,10 +86,11 @@ func (c *city) admin(name string) (*jose.Key, error) {
 	return jose.ReadKey(c.in("keys/admins/"+name+".key"), "")
 }
 
-// persons are the two security administrators that set-up makes.
+// persons are those that set-up makes: who administers, who audits, who approves.
 func (c *city) persons() (*staff.Register, error) {
 	var list []staff.Person
-	for _, name := range []string{"security-1", "security-2"} {
+	for name, role := range map[string]staff.Role{"security-1": staff.Security, "security-2": staff.Security, "audit": staff.Auditor,
+		"approver-1": staff.Approver, "approver-2": staff.Approver} {
 		k, err := c.admin(name)
 		if err != nil {
 			return nil, err
@@ -96,7 +99,7 @@ func (c *city) persons() (*staff.Register, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, staff.Person{Name: name, Role: staff.Security, Key: k.Public(), Certificate: catalog.KeyDigest(pair.Leaf.RawSubjectPublicKeyInfo)})
+		list = append(list, staff.Person{Name: name, Role: role, Key: k.Public(), Certificate: catalog.KeyDigest(pair.Leaf.RawSubjectPublicKeyInfo)})
 	}
 	return staff.NewRegister(list)
 }
@@ -124,6 +127,7 @@ type gateway struct {
 	custody *custody.Custody
 	persons *staff.Register
 	trust   *seal.Trust
+	search  *search.Service
 	api     *document
 }
 
@@ -149,7 +153,7 @@ func startIn(t *testing.T, answers department, prepare func(seals, trusted strin
 	g.auditor, err = jose.ReadKey(c.in("keys/audit.key"), "")
 	must(err)
 	must(os.Mkdir(g.logs, 0o700))
-	g.audit, err = audit.OpenLog(t.Context(), audit.Config{Dir: g.logs, Origin: "gw00.690100.example/audit", Signer: g.auditor, SegmentSize: 4 << 20})
+	g.audit, err = audit.OpenLog(t.Context(), audit.Config{Dir: g.logs, Origin: audit.ShardOrigin("gw00.690100.example/audit", time.Now()), Signer: g.auditor, SegmentSize: 4 << 20})
 	must(err)
 	t.Cleanup(func() { _ = g.audit.Close() }) // a poisoned log says so again
 	private := filepath.Join(t.TempDir(), "pseudonyms")
@@ -188,12 +192,37 @@ func startIn(t *testing.T, answers department, prepare func(seals, trusted strin
 	})
 	desk := reading.New(reading.Config{Origin: "gw00.690100.example/audit", Key: key, TokenKeyID: "fleet", TokenKey: token, Catalogue: c.release.Catalogue,
 		Store: st, Audit: g.audit, Pseudonyms: pseudonyms, AllowSimulated: true})
-	g.server, err = web.New(web.Config{Catalogue: c.release.Catalogue, Exchanges: exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: g.persons, Trust: g.trust, Key: key, Demo: true})
+	g.search, err = g.openSearch(key, pseudonyms)
+	must(err)
+	g.server, err = web.New(web.Config{Catalogue: c.release.Catalogue, Exchanges: exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: g.persons,
+		Search: g.search, Peers: map[string]string{g.digest("clerk-02"): "gw01"}, Trust: g.trust, Key: key, Demo: true})
 	must(err)
 	change(g.server)
 	g.api = readDocument(t, g.server.OpenAPI())
 	g.serve()
 	return g
+}
+
+// openSearch indexes the log and lets it be searched.
+func (g *gateway) openSearch(key *jose.Key, pseudonyms *audit.Pseudonyms) (*search.Service, error) {
+	logs := index.NewShards(index.ShardsConfig{Dir: filepath.Join(g.t.TempDir(), "index"), Every: 5 * time.Millisecond})
+	g.t.Cleanup(func() { ok(g.t, logs.Close()) })
+	logs.Add(g.audit)
+	for logs.State()[0].Err != nil {
+		if err := g.t.Context().Err(); err != nil {
+			return nil, err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return search.New(search.Config{Node: search.Node{Log: g.audit, Logs: logs}, Origin: "gw00.690100.example/audit", Key: key, Persons: g.persons,
+		Pseudonyms: pseudonyms, Front: func(string) string { return "" }}), nil
+}
+
+// digest is that of a client's certificate.
+func (g *gateway) digest(name string) string {
+	pair, err := tls.LoadX509KeyPair(g.in("keys/tls/"+name+".crt"), g.in("keys/tls/"+name+".key"))
+	ok(g.t, err)
+	return catalog.KeyDigest(pair.Leaf.RawSubjectPublicKeyInfo)
 }
 
 // serve runs the real listener, with its timeouts and TLS settings.

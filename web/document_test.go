@@ -261,7 +261,7 @@ func TestProblemCodesAndDocumentAreTheSameSet(t *testing.T) {
 		documented[code.(string)] = false
 	}
 	said := regexp.MustCompile(`(?:newProblem\(http\.\w+, |refuse\(http\.\w+, |= )"([A-Z]+(?:_[A-Z]+)*)"|fail\(ctx, r, "([A-Z_]+)"|errReading\{"([A-Z_]+)"|return "(REFUSED)"|Code: "([A-Z_]+)"`)
-	for _, pattern := range []string{".", "../exchange/reading"} {
+	for _, pattern := range []string{".", "../exchange/reading", "../audit/search"} {
 		entries, err := os.ReadDir(pattern)
 		ok(t, err)
 		for _, e := range entries {

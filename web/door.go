@@ -10,6 +10,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/catalog"
+	"yizheng/identity/staff"
 )
 
 const sessionHeader = "Yizheng-Session"
@@ -83,12 +84,18 @@ func (s *Server) admit(rt route, r *request) error {
 		r.ws = w.ID
 		return nil
 	}
-	if rt.door == administrator {
-		p, ok := s.persons.ByCertificate(r.who.Certificate, time.Now())
-		if !ok || !p.Role.Administers() {
+	if rt.door == peer {
+		if r.peer = s.peers[r.who.Certificate]; r.peer == "" {
 			return s.unknownCertificate(r)
 		}
-		r.who.Operator = catalog.OperatorID(p.Name)
+		return nil
+	}
+	if rt.door == administrator || rt.door == auditor || rt.door == approver {
+		p, ok := s.persons.ByCertificate(r.who.Certificate, time.Now())
+		if !ok || !rt.door.opens(p.Role) {
+			return s.unknownCertificate(r)
+		}
+		r.who.Operator, r.role = catalog.OperatorID(p.Name), string(p.Role)
 		return nil
 	}
 	o, ok := s.operator(r)
@@ -97,6 +104,18 @@ func (s *Server) admit(rt route, r *request) error {
 	}
 	r.who.Operator, r.who.Caller = o.ID, o.Caller
 	return s.session(rt, r)
+}
+
+// opens tells which roles a door is for. Nobody who administers sees the audit log.
+func (d door) opens(role staff.Role) bool {
+	switch d {
+	case auditor:
+		return role == staff.Auditor
+	case approver:
+		return role == staff.Approver || role == staff.Auditor
+	default:
+		return role.Administers()
+	}
 }
 
 // session takes over the session the request names, if it is a live one of the operator.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"yizheng/audit"
+	"yizheng/audit/search"
 	"yizheng/exchange"
 	"yizheng/exchange/reading"
 	"yizheng/exchange/store"
@@ -81,6 +82,10 @@ func asProblem(err error) *problem {
 	var d *reading.Refusal
 	if errors.As(err, &d) {
 		return newProblem(d.Status, d.Code, d.Where, d.Chinese, d.English)
+	}
+	var q *search.Refusal
+	if errors.As(err, &q) {
+		return newProblem(q.Status, q.Code, q.Where, q.Chinese, q.English)
 	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):

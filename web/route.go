@@ -23,6 +23,9 @@ const (
 	desk                      // clerk with a session whose workstation is paired
 	agent                     // a registered read agent's certificate
 	administrator             // the certificate of a person who administers seals and withdrawals
+	auditor                   // of a person who searches the audit log
+	approver                  // of a person who decides about looking for somebody in it: an approver, or another auditor
+	peer                      // of another node on the roster of logs
 )
 
 // class says how a route's use gets into the audit log. Every route has one; a
@@ -52,6 +55,8 @@ type request struct {
 	*http.Request
 	number string // request number, printed in problems
 	who    exchange.Principal
+	role   string                // of an administrator, auditor or approver
+	peer   string                // of another node: its name
 	ws     catalog.WorkstationID // for agents
 	params gin.Params
 	body   []byte // whole, at most the route's limit

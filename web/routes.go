@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/search"
 )
 
 const (
@@ -51,5 +52,18 @@ func (s *Server) routes() []route {
 		{post, "/v1/admin/certificates/:number/withdraw", administrator, inside, "", 16 * kib, quick, s.withdraw},
 
 		{get, "/v1/audit/checkpoint", anyone, nothing, "", 0, quick, s.checkpoint},
+		{post, "/v1/audit/search", auditor, inside, "", 64 * kib, time.Minute, s.searchAudit},
+		{get, "/v1/audit/exchanges/:no", auditor, inside, "", 0, time.Minute, s.auditPath},
+		{post, "/v1/audit/applications", auditor, inside, "", 16 * kib, quick, s.applyForSubjects},
+		{get, "/v1/audit/applications", approver, recorded, audit.OpAdmin, 0, quick, s.listApplications},
+		{get, "/v1/audit/applications/:id", approver, recorded, audit.OpAdmin, 0, quick, s.showApplication},
+		{post, "/v1/audit/applications/:id/decisions", approver, inside, "", 16 * kib, quick, s.decideApplication},
+		{post, "/v1/audit/applications/:id/ticket", auditor, inside, "", 0, quick, s.issueTicket},
+		{post, search.PeerPath, peer, inside, "", 64 * kib, time.Minute, s.answerPeer},
+
+		{post, "/v1/citizen/findUsage", desk, inside, "", 80 * kib, time.Minute, s.findUsage},
+		{get, "/v1/citizen/usagePeriod", clerk, nothing, "", 0, quick, s.usagePeriod},
+		{get, "/v1/citizen/heartbeat", clerk, nothing, "", 0, quick, s.heartbeat},
+		{post, "/v1/citizen/complaints", desk, inside, "", 80 * kib, quick, s.complain},
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"yizheng/audit"
+	"yizheng/audit/search"
 	"yizheng/catalog"
 	"yizheng/exchange"
 	"yizheng/exchange/custody"
@@ -40,7 +41,9 @@ type Config struct {
 	Desk      *reading.Desk
 	Audit     *audit.Log
 	Custody   *custody.Custody
-	Persons   *staff.Register // who administers; nil: nobody may
+	Persons   *staff.Register   // who administers; nil: nobody may
+	Search    *search.Service   // nil: the log is not indexed here, and nobody can search it
+	Peers     map[string]string // other nodes that may ask for log entries: certificate digest to name
 	Trust     *seal.Trust
 	Key       *jose.Key // its public half is told to agents
 	Demo      bool      // shows the last exchange on the start page
@@ -55,6 +58,8 @@ type Server struct {
 	audit     *audit.Log
 	custody   *custody.Custody
 	persons   *staff.Register
+	search    *search.Service
+	peers     map[string]string
 	trust     *seal.Trust
 	key       *jose.Key
 	demo      bool
@@ -80,7 +85,7 @@ var usual = times{body: 60 * time.Second, answer: 200 * time.Second, event: 10 *
 
 // New makes a Server.
 func New(c Config) (*Server, error) {
-	s := &Server{catalogue: c.Catalogue, exchanges: c.Exchanges, desk: c.Desk, audit: c.Audit, custody: c.Custody, persons: c.Persons, trust: c.Trust,
+	s := &Server{catalogue: c.Catalogue, exchanges: c.Exchanges, desk: c.Desk, audit: c.Audit, custody: c.Custody, persons: c.Persons, search: c.Search, peers: c.Peers, trust: c.Trust,
 		key: c.Key, demo: c.Demo, log: c.Logger, limits: newLimits(), origins: http.NewCrossOriginProtection(), times: usual, closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

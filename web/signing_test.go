@@ -26,6 +26,12 @@ var bodies = map[string]bool{
 	"POST /v1/verify":                               false,
 	"POST /v1/admin/seals/{id}/steps":               false, // a person's statement, signed already
 	"POST /v1/admin/certificates/{number}/withdraw": false, // likewise
+	"POST /v1/audit/search":                         false,
+	"POST /v1/audit/applications":                   false, // likewise
+	"POST /v1/audit/applications/{id}/decisions":    false, // likewise
+	"POST /v1/audit/peer/search":                    false,
+	"POST /v1/citizen/findUsage":                    false,
+	"POST /v1/citizen/complaints":                   false,
 }
 
 // lookups are the fields that may hold a digest: it is compared, not signed.

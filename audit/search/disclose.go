@@ -156,7 +156,7 @@ func (s *Service) disclosed(ctx context.Context, q index.Query, sizes map[string
 		if f.next == nil {
 			return shown, shards, nil
 		}
-		q.BeforeShard, q.Before = f.next.Shard, f.next.Index
+		q.BeforeShard, q.Before = f.next.Quarter, f.next.Index
 	}
 	return nil, nil, refuse(http.StatusUnprocessableEntity, "INVALID_REQUEST", "periodStart", "期间内条目过多，请缩短期间", "the period holds too many entries; make it shorter")
 }

@@ -152,7 +152,7 @@ func (s *Service) everywhere(ctx context.Context, who Who, ask Ask) (Answer, err
 	}
 	own.Logs[0].More = own.Next != nil
 	all := append([]said{{own.Logs[0], own.Rows}}, s.askOthers(ctx, who, PeerAsk{Filter: ask.Filter, Limit: ask.query().Limit, By: who.Actor})...)
-	a := Answer{Complete: true}
+	a := Answer{Complete: true, Rows: []Row{}}
 	var older bool
 	for _, one := range all {
 		a.Logs, a.Rows = append(a.Logs, one.log), append(a.Rows, one.rows...)

@@ -48,8 +48,8 @@ type Ask struct {
 
 // Position is a place in a gateway's log: a quarter, and an entry of it.
 type Position struct {
-	Shard string `json:"shard"`
-	Index uint64 `json:"index"`
+	Quarter string `json:"quarter"` // 2026q4
+	Index   uint64 `json:"index"`
 }
 
 const defaultLimit = 100
@@ -130,7 +130,7 @@ func (a Ask) query() index.Query {
 		q.Limit = defaultLimit
 	}
 	if a.Before != nil {
-		q.BeforeShard, q.Before = a.Before.Shard, a.Before.Index
+		q.BeforeShard, q.Before = a.Before.Quarter, a.Before.Index
 	}
 	return q
 }

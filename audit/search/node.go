@@ -97,7 +97,7 @@ func (n Node) find(ctx context.Context, q index.Query, sizes map[string]uint64) 
 		f.shards = append(f.shards, sh)
 	}
 	if res.Next != nil {
-		f.next = &Position{Shard: res.Next.Shard, Index: res.Next.Index}
+		f.next = &Position{Quarter: res.Next.Shard, Index: res.Next.Index}
 	}
 	return f, nil
 }
@@ -155,23 +155,22 @@ func (w Who) mark(e audit.Entry) audit.Entry {
 	return e
 }
 
-// Outcomes of a search in its record.
-const (
-	outcomeWhole   = "COMPLETE"
-	outcomePartial = "INCOMPLETE"
-)
+// outcome of a search in its record.
+func outcome(whole bool) string {
+	if whole {
+		return "COMPLETE"
+	}
+	return "INCOMPLETE"
+}
 
 // done makes the outcome durable: how many entries are about to be shown. The
 // error is that of the question, or that of the log; either way nothing may leave.
 func (r *record) done(ctx context.Context, hits int, whole bool, cause error) error {
 	e := r.entry
-	e.Open.Phase, e.Open.Outcome, e.Open.Prev = audit.PhaseDone, outcomeWhole, &r.intent.Index
+	e.Open.Phase, e.Open.Outcome, e.Open.Prev = audit.PhaseDone, outcome(whole), &r.intent.Index
 	e.Closed.Rows = &hits
-	switch {
-	case cause != nil:
+	if cause != nil {
 		e.Open.Phase, e.Open.Outcome, e.Closed.Rows = audit.PhaseFailed, codeOf(cause), nil
-	case !whole:
-		e.Open.Outcome = outcomePartial
 	}
 	if _, err := r.log.Append(context.WithoutCancel(ctx), e); err != nil {
 		return errors.Join(unavailable(err), cause)

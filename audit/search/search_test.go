@@ -70,7 +70,7 @@ func TestSearch_SaysWhatItDoesNotCover(t *testing.T) {
 	if a.Complete || len(a.Rows) != 1 || a.Logs[0].State != Behind || !strings.Contains(a.Logs[0].Chinese, "结果不完整") {
 		t.Errorf("complete %v: %+v", a.Complete, a.Logs)
 	}
-	if got := o.last(audit.OpAuditSearch).Open.Outcome; got != outcomePartial {
+	if got := o.last(audit.OpAuditSearch).Open.Outcome; got != outcome(false) {
 		t.Errorf("recorded as %s", got)
 	}
 }
@@ -85,7 +85,7 @@ func TestSearch_RefusesWhatIsNoCode(t *testing.T) {
 		"words":                         {Filter: Filter{Item: "two words"}},
 		"a period backwards":            {Filter: Filter{From: now, To: now.Add(-time.Hour)}},
 		"too many":                      {Limit: 1001},
-		"everywhere by position":        {Everywhere: true, Before: &Position{Shard: "2026q4"}},
+		"everywhere by position":        {Everywhere: true, Before: &Position{Quarter: "2026q4"}},
 		"a ticket and a filter":         {Ticket: "x", Filter: Filter{Item: "PRH"}},
 	} {
 		_, err := o.Search(t.Context(), as("auditor-1"), ask)

@@ -7,7 +7,7 @@
 //
 //	keys/gateway.key, audit.key          SM2, PEM PKCS#8 (encrypted with a passphrase); *.pub.pem beside them
 //	keys/token.key, store.key            raw secrets
-//	keys/admins/                         system, security-1, security-2, audit
+//	keys/admins/                         system, security-1, security-2, audit, approver-1, approver-2
 //	keys/departments/, agents/, fronts/, tls/  what the catalogue refers to by ${keys}/…
 //	seals/<id>/                          one directory a seal, for seal.OpenRegistry
 //	seals/journal.jws                    the register of seals (package seal/life)
@@ -45,8 +45,9 @@ type Options struct {
 	Now        time.Time
 }
 
-// Administrators are the three separate roles; security has two keys because a release needs two.
-var administrators = []string{"system", "security-1", "security-2", "audit"}
+// Administrators are the three separate roles; security has two keys because a release
+// needs two. Who looks for a person in the audit log needs two approvers.
+var administrators = []string{"system", "security-1", "security-2", "audit", "approver-1", "approver-2"}
 
 // Make makes what is missing.
 func Make(o Options) error {
@@ -134,7 +135,7 @@ func makeCatalogueKeys(o Options) error {
 	if err := ca.issue("keys/tls/gateway", "gateway", o.Hosts); err != nil {
 		return err
 	}
-	for _, name := range []string{"security-1", "security-2"} {
+	for _, name := range administrators[1:] { // the system's administrator has no call to make
 		if err := ca.issue("keys/tls/admin-"+name, name, nil); err != nil {
 			return err
 		}
