@@ -44,7 +44,7 @@ func demoCanaries(t *testing.T) []canary {
 // place is somewhere that a city writes to.
 type place struct {
 	name string
-	look func(*search) error
+	look func(*hunt) error
 	// plant puts a text where the city could have left one, and undoes that. What
 	// look finds of it is reported under a name that begins with at.
 	plant func(text string) (undo func() error, err error)
@@ -66,9 +66,9 @@ func (all places) clean(t *testing.T) {
 	t.Logf("searched %d files and names, %d bytes", s.files, s.bytes)
 }
 
-func (all places) search(t *testing.T) *search {
+func (all places) search(t *testing.T) *hunt {
 	t.Helper()
-	s, err := newSearch(demoCanaries(t))
+	s, err := newHunt(demoCanaries(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func noCanary(t *testing.T, home string) {
 
 // cityFiles are all files below home but the documents that were handed over.
 func cityFiles(home string) place {
-	return place{name: "the city's files", look: func(s *search) error { return s.tree(home, "out") },
+	return place{name: "the city's files", look: func(s *hunt) error { return s.tree(home, "out") },
 		plant: file(home, "state/planted"), at: "state/planted"}
 }
 

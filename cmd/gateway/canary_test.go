@@ -145,8 +145,8 @@ func (h hit) String() string {
 	return fmt.Sprintf("%s offset %d: %s of %s in %s", h.file, h.offset, h.pattern.canary.what, h.pattern.canary.who, h.pattern.form)
 }
 
-// search looks for all patterns at once; patterns by their first four bytes.
-type search struct {
+// hunt looks for all patterns at once; patterns by their first four bytes.
+type hunt struct {
 	first [1 << 16]bool
 	rest  map[[4]byte][]pattern
 	ever  []hit
@@ -154,8 +154,8 @@ type search struct {
 	bytes int64
 }
 
-func newSearch(canaries []canary) (*search, error) {
-	s := &search{rest: make(map[[4]byte][]pattern)}
+func newHunt(canaries []canary) (*hunt, error) {
+	s := &hunt{rest: make(map[[4]byte][]pattern)}
 	for _, c := range canaries {
 		if utf8.RuneCountInString(c.value) < 2 {
 			return nil, fmt.Errorf("%s of %s is too short to be searched for", c.what, c.who)
@@ -177,7 +177,7 @@ func newSearch(canaries []canary) (*search, error) {
 }
 
 // look searches one file's bytes.
-func (s *search) look(file string, b []byte) {
+func (s *hunt) look(file string, b []byte) {
 	s.files, s.bytes = s.files+1, s.bytes+int64(len(b))
 	for i := 0; i+4 <= len(b); i++ {
 		if !s.first[binary.LittleEndian.Uint16(b[i:])] {
@@ -193,7 +193,7 @@ func (s *search) look(file string, b []byte) {
 
 // hits are what counts of what was found: of what chance could have written, a
 // pattern that stands in two different surroundings, or any three.
-func (s *search) hits() []hit {
+func (s *hunt) hits() []hit {
 	var sure, chance []hit
 	for _, h := range s.ever {
 		if h.pattern.chance() {
@@ -227,12 +227,12 @@ func byDesign(hits []hit) bool {
 
 // tree searches every file below dir, and the names of all files and
 // directories, but not what lies below a top-level name in except.
-func (s *search) tree(dir string, except ...string) error {
+func (s *hunt) tree(dir string, except ...string) error {
 	return s.treeNamed("", dir, except...)
 }
 
 // treeNamed puts a name before those of the files that it reports.
-func (s *search) treeNamed(prefix, dir string, except ...string) error {
+func (s *hunt) treeNamed(prefix, dir string, except ...string) error {
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) { // gone since it was listed
@@ -268,7 +268,7 @@ func testCanaries() []canary {
 
 // The search finds each form of each value, wherever it stands in a file.
 func TestCanarySearchFindsWhatIsPlanted(t *testing.T) {
-	s, err := newSearch(testCanaries())
+	s, err := newHunt(testCanaries())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +331,7 @@ func TestCanarySearchLooksAtNamesAndSubdirectories(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "out", "李𬸚.pdf"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s, err := newSearch(testCanaries())
+	s, err := newHunt(testCanaries())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +352,7 @@ func TestCanarySearchFindsNothingElsewhere(t *testing.T) {
 
 func searchTree(t *testing.T, dir string) []hit {
 	t.Helper()
-	s, err := newSearch(testCanaries())
+	s, err := newHunt(testCanaries())
 	if err != nil {
 		t.Fatal(err)
 	}

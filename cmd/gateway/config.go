@@ -31,6 +31,7 @@ type Config struct {
 	Catalog assembly.CatalogConfig `yaml:"catalog"`
 	Seals   assembly.SealsConfig   `yaml:"seals"`
 	Audit   assembly.AuditConfig   `yaml:"audit"`
+	Search  SearchConfig           `yaml:"search"`
 	Store   StoreConfig            `yaml:"store"`
 	Fonts   assembly.FontsConfig   `yaml:"fonts"`
 	// Administrators look after seals and withdraw documents, two at a time. Without
@@ -108,6 +109,7 @@ func (c *Config) resolve() {
 		&c.Keys.Fleet, &c.Keys.Passphrase, &c.Catalog.Releases,
 		&c.Store.DSNFile, &c.Store.RedisURL}
 	paths = append(append(paths, c.Audit.Paths()...), c.Seals.Paths()...)
+	paths = append(paths, c.Search.paths()...)
 	for i := range c.Catalog.Administrators {
 		paths = append(paths, &c.Catalog.Administrators[i])
 	}
@@ -157,6 +159,7 @@ func (c *Config) check(path string) error {
 	c.Seals.Check(bad)
 	c.Supervise.check(bad)
 	c.Audit.Check(bad)
+	c.Search.check(bad)
 	errs = append(errs, c.Connections.Check(path))
 	return errors.Join(errs...)
 }

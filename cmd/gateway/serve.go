@@ -157,7 +157,16 @@ func (g *gateway) open(ctx context.Context) error {
 	}
 	desk := reading.New(reading.Config{Origin: c.Origin, Key: g.key, TokenKeyID: tokenKeyID, TokenKey: token, Catalogue: g.release.Catalogue,
 		Store: st, Audit: g.audit, Pseudonyms: pseudonyms, AllowSimulated: c.Mode == "demo", Logger: g.log})
+	searches, err := g.openSearch(persons, pseudonyms)
+	if err != nil {
+		return err
+	}
+	peers, err := c.Search.peers()
+	if err != nil {
+		return err
+	}
 	g.server, err = web.New(web.Config{Catalogue: g.release.Catalogue, Exchanges: g.exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: persons,
+		Search: searches, Peers: peers,
 		Trust: registry.Trust, Key: g.key, Demo: c.Mode == "demo", Logger: g.log})
 	return err
 }

@@ -80,7 +80,7 @@ func TestRealServices(t *testing.T) {
 
 // kafkaPlace is all that the broker writes: records, indexes, its own log.
 func (s *realServices) kafkaPlace(t *testing.T) place {
-	return place{name: "Kafka's topics", at: "kafka/" + ferry.TopicDeadLetter, look: func(into *search) error {
+	return place{name: "Kafka's topics", at: "kafka/" + ferry.TopicDeadLetter, look: func(into *hunt) error {
 		if records, _ := filepath.Glob(filepath.Join(s.kafkaLogs, "xg.re[qp].*", "*.log")); len(records) < 4 {
 			return fmt.Errorf("%d files of records in %s: this is not where the broker keeps them", len(records), s.kafkaLogs)
 		}
@@ -98,7 +98,7 @@ func (s *realServices) kafkaPlace(t *testing.T) place {
 
 // postgresPlace is a dump of the whole database, and the server's files.
 func (s *realServices) postgresPlace(t *testing.T) place {
-	dump := func(into *search) error {
+	dump := func(into *hunt) error {
 		cmd := exec.CommandContext(t.Context(), filepath.Join(os.Getenv("YIZHENG_TEST_POSTGRES_BIN"), "pg_dump"), "--dbname="+s.dsn)
 		out, err := cmd.Output()
 		if err != nil {
@@ -131,7 +131,7 @@ func (s *realServices) postgresPlace(t *testing.T) place {
 func (s *realServices) redisPlace(t *testing.T) place {
 	client := redis.NewClient(&redis.Options{Addr: s.address})
 	t.Cleanup(func() { _ = client.Close() })
-	return place{name: "Redis", at: "redis planted", look: func(into *search) error {
+	return place{name: "Redis", at: "redis planted", look: func(into *hunt) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		keys := client.Scan(ctx, 0, "", 1000).Iterator()

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"yizheng/audit"
+	"yizheng/audit/search"
+	"yizheng/catalog"
+	"yizheng/cmd/internal/assembly"
+	"yizheng/identity/staff"
+)
+
+// SearchConfig of searches in the audit log, which auditors and residents make.
+type SearchConfig struct {
+	// Roster lists every log that has to be asked about an exchange, signed by two
+	// security administrators (gateway audit roster). Without it there is this one.
+	Roster string `yaml:"roster"`
+	// CA, Certificate and Key are for asking the logs on the roster: roots of their
+	// certificates, and this gateway's own client certificate. PEM.
+	CA          string `yaml:"ca"`
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	// Peers are the nodes that may ask this one for an auditor of theirs.
+	Peers []PeerConfig `yaml:"peers"`
+	// DisclosureDelay is how long after it an entry is shown to the resident it is
+	// about, unless it says otherwise itself. Default: 24h.
+	DisclosureDelay time.Duration `yaml:"disclosure_delay"`
+}
+
+// PeerConfig is a node that may ask.
+type PeerConfig struct {
+	Name        string `yaml:"name"`
+	Certificate string `yaml:"certificate"` // PEM of its client certificate
+}
+
+func (c *SearchConfig) paths() []*string {
+	list := []*string{&c.Roster, &c.CA, &c.Certificate, &c.Key}
+	for i := range c.Peers {
+		list = append(list, &c.Peers[i].Certificate)
+	}
+	return list
+}
+
+func (c *SearchConfig) check(bad func(key, zh, en string)) {
+	if (c.Certificate == "") != (c.Key == "") {
+		bad("search.certificate, search.key", "须成对给出", "are given together or not at all")
+	}
+	for _, p := range c.Peers {
+		if p.Name == "" || p.Certificate == "" {
+			bad("search.peers", "每项须有 name 与 certificate", "each needs name and certificate")
+		}
+	}
+	if c.DisclosureDelay < 0 {
+		bad("search.disclosure_delay", "不可为负", "must not be negative")
+	}
+}
+
+// openSearch lets the log be searched. Nil if it is not indexed.
+func (g *gateway) openSearch(persons *staff.Register, pseudonyms *audit.Pseudonyms) (*search.Service, error) {
+	if g.index == nil {
+		return nil, nil
+	}
+	c := search.Config{Node: search.Node{Log: g.audit, Logs: g.index}, Origin: g.config.Origin, Key: g.key, Persons: persons,
+		Pseudonyms: pseudonyms, Delay: g.config.Search.DisclosureDelay,
+		Front: func(source string) string {
+			s, _ := g.release.Catalogue.Source(catalog.SourceID(source))
+			return string(s.Front)
+		},
+		Department: func(id string) string {
+			d, _ := g.release.Catalogue.Department(catalog.DepartmentID(id))
+			return d.Name
+		}}
+	var err error
+	if c.Roster, err = g.config.Search.roster(g.config.Origin, persons); err != nil {
+		return nil, err
+	}
+	if c.Peers, err = g.config.Search.client(); err != nil {
+		return nil, err
+	}
+	return search.New(c), nil
+}
+
+func (c *SearchConfig) roster(origin string, persons *staff.Register) (*search.Roster, error) {
+	if c.Roster == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(c.Roster)
+	if err != nil {
+		return nil, fmt.Errorf("search.roster: %w", err)
+	}
+	r, _, err := search.OpenRoster(data, persons)
+	if err != nil {
+		return nil, fmt.Errorf("search.roster: %s: %w", c.Roster, err)
+	}
+	if !slices.ContainsFunc(r.Logs, func(l search.Listed) bool { return l.Origin == origin }) {
+		return nil, fmt.Errorf("search.roster: %s: 名册中没有本网关的日志 %s / does not list this gateway's own log", c.Roster, origin)
+	}
+	return &r, nil
+}
+
+// client asks the other logs: with this gateway's certificate, without redirects or proxies.
+func (c *SearchConfig) client() (*http.Client, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	var err error
+	if t.RootCAs, err = assembly.CertPool(c.CA); err != nil {
+		return nil, fmt.Errorf("search.ca: %w", err)
+	}
+	if c.Certificate != "" {
+		own, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+		if err != nil {
+			return nil, fmt.Errorf("search.certificate: %w", err)
+		}
+		t.Certificates = []tls.Certificate{own}
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: t, IdleConnTimeout: time.Minute},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
+}
+
+// peers are the nodes that may ask, by the digest of their certificates.
+func (c *SearchConfig) peers() (map[string]string, error) {
+	peers := make(map[string]string)
+	for _, p := range c.Peers {
+		digest, err := certificateDigest(p.Certificate)
+		if err == nil && peers[digest] != "" {
+			err = errors.New("证书重复 / certificate given twice")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("search.peers: %s: %w", p.Name, err)
+		}
+		peers[digest] = p.Name
+	}
+	return peers, nil
+}
