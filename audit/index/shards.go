@@ -69,6 +69,7 @@ func NewShards(c ShardsConfig) *Shards {
 	}
 	s := &Shards{cfg: c}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.wg.Go(s.watch)
 	return s
 }
 
@@ -100,6 +101,26 @@ func (s *Shards) Close() error {
 }
 
 var errNotYet = errors.New("audit index: not open yet")
+
+// watch says once a minute which indexes lack what the log held a minute ago.
+func (s *Shards) watch() {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	before := make(map[string]uint64)
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, st := range s.State() {
+			if size := before[st.Origin]; st.Indexed < size {
+				s.cfg.Logger.Warn("audit index: behind its log", "origin", st.Origin, "indexed", st.Indexed, "size", st.Size)
+			}
+			before[st.Origin] = st.Size
+		}
+	}
+}
 
 // keep follows a shard until Close, whatever happens to its index.
 func (s *Shards) keep(sh *shard) {

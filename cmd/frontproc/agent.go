@@ -98,6 +98,9 @@ func (a *agent) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := assembly.RecordStart(ctx, a.audit, c.Front, release, c.file); err != nil {
+		return err
+	}
 	sources, err := a.openSources(ctx, c.ownSources(release.Catalogue))
 	if err != nil {
 		return err

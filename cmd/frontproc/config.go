@@ -43,6 +43,8 @@ type Config struct {
 	DeferredAge time.Duration `yaml:"deferred_age"`
 	// Connections are the department's own systems.
 	Connections assembly.Connections `yaml:"connections"`
+
+	file string
 }
 
 // GatewayConfig is one gateway that may ask.
@@ -52,7 +54,7 @@ type GatewayConfig struct {
 }
 
 func readConfig(path string) (*Config, error) {
-	c := &Config{}
+	c := &Config{file: path}
 	if err := decode(path, c); err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ type Config struct {
 	// Supervise raises yellow and red cards about the exchange itself. Without it nobody is told.
 	Supervise *SuperviseConfig `yaml:"supervise"`
 
-	dir string
+	file, dir string
 }
 
 // TLSConfig of the listener.
@@ -98,7 +98,7 @@ func readConfig(path string) (*Config, error) {
 	if err := yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(c); err != nil {
 		return nil, fmt.Errorf("configuration %s: 配置有误，请按提示修改 / not valid, see below\n%s", path, yaml.FormatError(err, false, true))
 	}
-	c.dir = filepath.Dir(path)
+	c.file, c.dir = path, filepath.Dir(path)
 	c.resolve()
 	return c, c.check(path)
 }

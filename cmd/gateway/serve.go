@@ -204,6 +204,9 @@ func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	if g.keeper, err = assembly.OpenKeeper(ctx, c, g.audit, g.log); err != nil {
 		return nil, err
 	}
+	if err := assembly.RecordStart(ctx, g.audit, g.config.Slot, g.release, g.config.file); err != nil {
+		return nil, err
+	}
 	p, err := audit.OpenPseudonyms(c.Pseudonyms)
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
