@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"testing/fstest"
 )
 
@@ -247,6 +248,33 @@ func (c *crashFiles) save(root, dir string) error {
 		}
 	}
 	return nil
+}
+
+// load puts the files of a real directory below root, all durable.
+func (c *crashFiles) load(t testing.TB, dir, root string) {
+	t.Helper()
+	if err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := filepath.Join(root, strings.TrimPrefix(path, dir))
+		if e.IsDir() {
+			c.names[name] = &inode{dir: true}
+			c.durable[name] = c.names[name]
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		c.put(name, b)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// put makes a file durable with this content.
+func (c *crashFiles) put(name string, content []byte) {
+	n := &inode{data: content, durable: slices.Clone(content)}
+	c.names[name], c.durable[name] = n, n
 }
 
 type crashFile struct {

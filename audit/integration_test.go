@@ -9,11 +9,28 @@ import (
 	"testing"
 )
 
-// Every byte is flipped, zeros as well.
 const (
-	flipStep  = 1
-	flipZeros = 1
+	leastPlaces  = 12_000
+	truncateStep = 1
+	writtenStep  = 1
+	tornSeeds    = 10_000
 )
+
+// flipMasks: every bit of every byte, or one bit where everything around is
+// zero, or every other value.
+func flipMasks(at int, zeros, every bool) []byte {
+	if every {
+		all := make([]byte, 255)
+		for i := range all {
+			all[i] = byte(i + 1)
+		}
+		return all
+	}
+	if zeros {
+		return []byte{1 << (at % 8)}
+	}
+	return []byte{1, 2, 4, 8, 16, 32, 64, 128}
+}
 
 // TestVectorsAgreeWithPython has the vectors recomputed, signatures
 // included, by a program that shares nothing with ours.

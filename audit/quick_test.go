@@ -2,9 +2,18 @@
 
 package audit
 
-// The quick tier flips every third byte, and fewer where everything is zero;
-// the integration tier flips every one.
+// The quick tier takes samples; the integration tier leaves nothing out.
 const (
-	flipStep  = 3
-	flipZeros = 61
+	leastPlaces  = 900
+	truncateStep = 61
+	writtenStep  = 41
+	tornSeeds    = 100
 )
+
+// flipMasks: one bit of every fifth byte, and of fewer where everything is zero.
+func flipMasks(at int, zeros, _ bool) []byte {
+	if at%5 != 0 || zeros && at%61 != 0 {
+		return nil
+	}
+	return []byte{1 << (at % 8)}
+}

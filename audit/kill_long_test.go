@@ -1,0 +1,7 @@
+//go:build long
+
+package audit
+
+import "testing"
+
+func TestProcessKilledAThousandTimesLosesNothing(t *testing.T) { killCycles(t, 1000) }
