@@ -194,6 +194,25 @@ func (c *crashFiles) SyncDir(name string) error {
 	return nil
 }
 
+func (c *crashFiles) SyncAll(dir string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.step()
+	c.pending = slices.DeleteFunc(c.pending, func(ch change) bool {
+		if ch.dir != dir && !strings.HasPrefix(ch.dir, dir+"/") {
+			return false
+		}
+		apply(c.durable, ch)
+		return true
+	})
+	for name, n := range c.names {
+		if strings.HasPrefix(name, dir+"/") {
+			n.durable, n.dirty = slices.Clone(n.data), nil
+		}
+	}
+	return nil
+}
+
 func (c *crashFiles) ReadFile(name string) ([]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

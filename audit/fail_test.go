@@ -67,6 +67,13 @@ func (f *faulty) SyncDir(name string) error {
 	return f.osFiles.SyncDir(name)
 }
 
+func (f *faulty) SyncAll(dir string) error {
+	if err := f.step(dir); err != nil {
+		return err
+	}
+	return f.osFiles.SyncAll(dir)
+}
+
 func (f *faulty) Free(name string) (int64, error) {
 	if n := f.free.Load(); n != 0 {
 		return n, nil
@@ -278,6 +285,51 @@ func TestSpareSegmentIsTriedAgainOnlyWhenTheDiskIsFull(t *testing.T) {
 	if l.spareFailed(errInjected) || !errors.Is(l.Err(), errInjected) {
 		t.Error("another failure must stop it")
 	}
+}
+
+// A log that is closed while it had no room for its spare segment is whole if
+// there is room at the end, and else says that it is not.
+func TestLogClosedOnAFullDiskIsWholeOrSaysSo(t *testing.T) {
+	for name, room := range map[string]bool{"room again": true, "no room": false} {
+		t.Run(name, func(t *testing.T) {
+			dir, key := t.TempDir(), newKey(t)
+			fsys := &noRoom{}
+			cfg := testConfig(dir, key)
+			cfg.SegmentSize, cfg.files = 4<<10, fsys
+			l := openTest(t, cfg)
+			fsys.full.Store(true)
+			for fsys.refused.Load() == 0 { // until a segment is full, and the next spare fails
+				if _, err := l.Append(context.Background(), Entry{Open: Open{Op: OpLogin}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fsys.full.Store(!room)
+			err := l.Close()
+			if room {
+				if err != nil {
+					t.Fatal(err)
+				}
+				verifyTest(t, dir, key, VerifyOptions{})
+			} else if !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("closed: %v", err)
+			}
+		})
+	}
+}
+
+// noRoom is a file system on which no spare segment finds room.
+type noRoom struct {
+	osFiles
+	full    atomic.Bool
+	refused atomic.Int64
+}
+
+func (f *noRoom) Open(name string, flag int, perm os.FileMode) (file, error) {
+	if f.full.Load() && flag&os.O_CREATE != 0 && filepath.Base(name) == spareName+".tmp" {
+		f.refused.Add(1)
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOSPC}
+	}
+	return f.osFiles.Open(name, flag, perm)
 }
 
 func TestTimesGrowEvenIfTheClockGoesBack(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // files is what the log asks of a file system. Tests put another one in its
@@ -17,6 +19,7 @@ type files interface {
 	Remove(name string) error
 	Mkdir(name string) error // with parents; no error if it exists
 	SyncDir(name string) error
+	SyncAll(dir string) error // everything written below dir
 	ReadFile(name string) ([]byte, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
 	Free(name string) (int64, error) // bytes free to this user
@@ -77,6 +80,19 @@ func (osFiles) SyncDir(name string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// SyncAll is syncfs(2): it also waits for what others have written to the same
+// file system, so it is for the end of a shard only.
+func (osFiles) SyncAll(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err = unix.Syncfs(int(d.Fd())); err != nil {
+		err = &fs.PathError{Op: "syncfs", Path: dir, Err: err}
+	}
+	return errors.Join(err, d.Close())
 }
 
 func (osFiles) Free(name string) (int64, error) {

@@ -14,6 +14,7 @@ const (
 	truncateStep = 1
 	writtenStep  = 1
 	tornSeeds    = 10_000
+	modelRuns    = 400
 )
 
 // flipMasks: every bit of every byte, or one bit where everything around is

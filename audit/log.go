@@ -445,6 +445,9 @@ func (l *Log) finish(why error, last Entry) {
 			l.replica.drain(l.Head().Size)
 		}
 		l.closeErr = errors.Join(l.stop(), l.Err())
+		if l.closeErr == nil && why == ErrSealed { // nobody will write its derived files again
+			l.closeErr = l.cfg.files.SyncAll(l.cfg.Dir)
+		}
 	})
 }
 
@@ -453,7 +456,7 @@ func (l *Log) stop() error {
 	close(l.wal.want)
 	close(l.quit)
 	l.wg.Wait()
-	err := errors.Join(l.wal.close(), l.lock.Close())
+	err := errors.Join(l.wal.unmade, l.wal.close(), l.lock.Close())
 	if err != nil {
 		return fmt.Errorf("audit: closing %s: %w", filepath.Base(l.cfg.Dir), err)
 	}

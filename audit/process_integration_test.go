@@ -97,6 +97,7 @@ type writer struct {
 	key    testKey
 	acked  map[uint64]Hash
 	closed bool // it said that it closed the log in good order
+	killed bool
 }
 
 func newWriter(t *testing.T) *writer {

@@ -8,6 +8,7 @@ const (
 	truncateStep = 61
 	writtenStep  = 41
 	tornSeeds    = 100
+	modelRuns    = 12
 )
 
 // flipMasks: one bit of every fifth byte, and of fewer where everything is zero.

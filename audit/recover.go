@@ -376,7 +376,7 @@ func (r *recovery) finishSealed(count uint64, good int64) error {
 			return fmt.Errorf("audit: writing %s: %w", f.name, err)
 		}
 	}
-	return errors.Join(fsys.SyncDir(dir), fsys.SyncDir(filepath.Join(dir, filepath.Dir(nameLastHead))))
+	return fsys.SyncAll(dir)
 }
 
 // prepareSpare keeps an existing spare if it is whole, and makes one if a

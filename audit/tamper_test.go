@@ -241,7 +241,7 @@ func TestTamperingIsFound(t *testing.T) {
 			return seg
 		}), "signature"},
 		{"every head signed by another key, checkpoints too", func(dir string) {
-			segment(func(seg []byte) []byte { return resign(t, seg, rogue) })(dir)
+			segment(func(seg []byte) []byte { return resignAll(t, seg, rogue) })(dir)
 			r, err := VerifyDir(context.Background(), dir, VerifyOptions{Keys: keysOf(key)})
 			if err == nil || len(r.Problems) < r.Frames {
 				t.Errorf("%d frames, but only %v", r.Frames, r.Problems)
@@ -334,8 +334,8 @@ func TestTamperingIsFound(t *testing.T) {
 	}
 }
 
-// resign replaces the signatures of all frames, and chains them anew.
-func resign(t *testing.T, seg []byte, key testKey) []byte {
+// resignAll replaces the signatures of all frames, and chains them anew.
+func resignAll(t *testing.T, seg []byte, key testKey) []byte {
 	t.Helper()
 	out := make([]byte, 0, len(seg))
 	for off := int64(0); ; {

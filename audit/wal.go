@@ -28,6 +28,8 @@ type wal struct {
 
 	want  chan struct{} // a spare is to be made
 	ready chan struct{} // a spare is there
+
+	unmade error // why there is none at the end; set by spares
 }
 
 func newWAL(fsys files, dir string, size int64) *wal {
@@ -118,7 +120,8 @@ func (w *wal) check() error {
 
 // spares makes a spare whenever one is wanted, until want is closed. While the
 // disk is full it tries again every second (nobody was told of anything in
-// that file); any other failure ends it, by failed returning false.
+// that file), and once more at the end, so that a closed log is whole; any
+// other failure ends it, by failed returning false.
 func (w *wal) spares(quit <-chan struct{}, failed func(error) (again bool)) {
 	for range w.want {
 		for {
@@ -132,6 +135,9 @@ func (w *wal) spares(quit <-chan struct{}, failed func(error) (again bool)) {
 			}
 			select {
 			case <-quit:
+				if w.unmade = w.create(spareName); w.unmade != nil {
+					w.unmade = fmt.Errorf("spare segment: %w", w.unmade)
+				}
 				return
 			case <-time.After(time.Second):
 			}
