@@ -141,8 +141,12 @@ func (i *issuance) issue(b *testing.B, d pdf.Document) []byte {
 // cannot be avoided and beside fpdf drawing the same text, in one run.
 func BenchmarkIssuePage(b *testing.B) {
 	i := newIssuance(b)
-	var page float64 // seconds
-	b.Run("page", func(b *testing.B) { page = i.run(b, i.documents(someNames)) })
+	var limit, page float64 // seconds
+	b.Run("limit", func(b *testing.B) { limit = i.limit(b, i.documents(someNames)) })
+	b.Run("page", func(b *testing.B) {
+		page = i.run(b, i.documents(someNames))
+		b.ReportMetric(page/limit, "x-limit")
+	})
 	b.Run("rare name", func(b *testing.B) { b.ReportMetric(i.run(b, i.documents(rareNames))/page, "x-page") })
 	b.Run("no QR code", func(b *testing.B) {
 		bare := i.documents(someNames)
@@ -151,7 +155,6 @@ func BenchmarkIssuePage(b *testing.B) {
 		}
 		b.ReportMetric(i.run(b, bare)/page, "x-page")
 	})
-	b.Run("limit", func(b *testing.B) { b.ReportMetric(i.limit(b, i.documents(someNames))/page, "x-page") })
 	b.Run("fpdf", func(b *testing.B) { b.ReportMetric(i.fpdf(b, i.documents(someNames))/page, "x-page") })
 }
 
@@ -172,7 +175,6 @@ func BenchmarkVerifyPage(b *testing.B) {
 				b.Fatalf("%+v", r.Checks)
 			}
 		})
-		b.ReportMetric(1/each, "documents/s")
 		b.ReportMetric(each/raw, "x-raw")
 	})
 }
@@ -211,7 +213,6 @@ func (i *issuance) run(b *testing.B, docs []pdf.Document) float64 {
 	})
 	runtime.ReadMemStats(&after)
 	slices.Sort(times)
-	b.ReportMetric(1/each, "documents/s")
 	b.ReportMetric(float64(times[len(times)/2].Nanoseconds()), "p50-ns")
 	b.ReportMetric(float64(times[len(times)*99/100].Nanoseconds()), "p99-ns")
 	b.ReportMetric(float64(size)/float64(b.N), "file-B")

@@ -5,7 +5,8 @@
 //	go test -run '^$' -bench . ./... | go run ./deploy/dev/benchjson
 //
 // With -table it writes instead, for people, how the ways of the ferry compare
-// with asking a department directly.
+// with asking a department directly, and what sealing and verifying a page cost
+// beside the cryptography in them.
 //
 // Input without a single benchmark is an error, so that an empty run is not
 // taken for a fast one.
@@ -24,7 +25,7 @@ import (
 )
 
 func main() {
-	forPeople := flag.Bool("table", false, "write the ferry's table, not JSON")
+	forPeople := flag.Bool("table", false, "write tables of ferry and seal, not JSON")
 	flag.Parse()
 	r, err := parse(os.Stdin)
 	switch {

@@ -22,14 +22,25 @@ var inFlight = []string{"1", "64", "256", "2048"}
 // cpus is what go test appends to a name when there is more than one.
 var cpus = regexp.MustCompile(`-\d+$`)
 
-// table compares the ways of the ferry with asking directly, for the same
-// number of questions in flight, as far as this run has measured them. It
-// writes nothing if the run has no direct way to compare with.
+// table writes for people what a run has measured of the ferry and of the seal.
 func table(out io.Writer, r run) error {
-	measured := make(map[string]map[string]float64)
+	measured := make(figures)
 	for _, b := range r.Benchmarks {
 		measured[cpus.ReplaceAllString(b.Name, "")] = b.Values
 	}
+	if err := ferryTable(out, measured); err != nil {
+		return err
+	}
+	return sealTable(out, measured)
+}
+
+// figures are the values of each benchmark, by its name without the processors.
+type figures map[string]map[string]float64
+
+// ferryTable compares the ways of the ferry with asking directly, for the same
+// number of questions in flight, as far as this run has measured them. It
+// writes nothing if the run has no direct way to compare with.
+func ferryTable(out io.Writer, measured figures) error {
 	if measured[ways[0].prefix+"1"] == nil {
 		return nil
 	}
