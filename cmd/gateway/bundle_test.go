@@ -16,7 +16,7 @@ import (
 func TestBundle_SaysWhatCameOfVerifyingEach(t *testing.T) {
 	d := newSealDesk(t)
 	d.issued()
-	d.seal(0, "test", "", "-out", d.path("good.pdf"), "mz")
+	d.seal(0, "test", "applicant", "-out", d.path("good.pdf"), "mz")
 	good := d.read("good.pdf")
 	d.ok(os.WriteFile(d.path("changed.pdf"), bytes.Replace(good, []byte("/Lang(zh-CN)"), []byte("/Lang(zh-TW)"), 1), 0o600))
 	d.ok(os.WriteFile(d.path("appended.pdf"), append(bytes.Clone(good), "\n%%EOF\n"...), 0o600))

@@ -32,8 +32,8 @@ func sealCommand(ctx context.Context, args []string, out io.Writer) error {
 		{"revoke", "申请撤销 / ask to revoke it", sealStep(life.Revoke)},
 		{"destroy", "申请销毁私钥 / ask to destroy its key", sealStep(life.Destroy)},
 		{"status", "各印章状态；-publish 发布状态表 / states; publish a status list", sealStatus},
-		{"test", "接入检测：试盖一份测试文书并做八项核验 / seal a test document and run the eight checks", sealTest},
-		{"log", "登记簿：谁在何时办了什么 / the register: who did what, when", sealLog},
+		{"test", "接入检测（登记在案）：试盖一份测试文书并做八项核验 / on record, seal a test document and run the eight checks", sealTest},
+		{"log", "登记簿：谁在何时办了什么；-seal 每次使用 / the register: who did what, when; -seal: every use", sealLog},
 	}
 	if len(args) > 0 {
 		for _, c := range subs {

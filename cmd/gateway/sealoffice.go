@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"errors"
 	"flag"
 	"fmt"
@@ -96,22 +97,31 @@ func (o *sealOffice) remembered(ctx context.Context) error {
 
 // recorded is the register's head as the audit log knows it, "" where no gateway has run yet.
 func (o *sealOffice) recorded(ctx context.Context) (string, error) {
-	a := o.config.Audit
-	if _, err := os.Stat(a.Dir); errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	shards, err := auditor.Shards(a.Dir)
-	if err != nil || len(shards) == 0 {
+	dirs, key, err := o.audit()
+	if err != nil || len(dirs) == 0 {
 		return "", err
 	}
-	for i, name := range shards {
-		shards[i] = filepath.Join(a.Dir, name)
+	return custody.LastRecorded(ctx, dirs, key)
+}
+
+// audit is the gateway's log: the directories of its quarters, oldest first and none
+// where no gateway has run yet, and its key.
+func (o *sealOffice) audit() (dirs []string, key *ecdsa.PublicKey, err error) {
+	a := o.config.Audit
+	if _, err := os.Stat(a.Dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
 	}
-	key, err := jose.ReadKey(a.Key, o.config.Keys.Passphrase)
+	if dirs, err = auditor.Shards(a.Dir); err != nil || len(dirs) == 0 {
+		return nil, nil, err
+	}
+	for i, name := range dirs {
+		dirs[i] = filepath.Join(a.Dir, name)
+	}
+	k, err := jose.ReadKey(a.Key, o.config.Keys.Passphrase)
 	if err != nil {
-		return "", fmt.Errorf("audit key: %w", err)
+		return nil, nil, fmt.Errorf("audit key: %w", err)
 	}
-	return custody.LastRecorded(ctx, shards, key.Public())
+	return dirs, k.Public(), nil
 }
 
 // take signs a step, enters it and says what has become of the seal. A loss does not

@@ -226,5 +226,5 @@ func TestSealIssue_ThatIsRefusedLeavesNoKey(t *testing.T) {
 		t.Errorf("issued without its key: %s", said)
 	}
 	d.seal(0, "issue", "security-2", "-holder-key", d.path("mz.key"), "mz")
-	d.seal(0, "test", "", "mz")
+	d.seal(0, "test", "applicant", "mz")
 }

@@ -119,11 +119,16 @@ func (o *sealOffice) follows(file, makerKid string) error {
 	return nil
 }
 
-func sealLog(_ context.Context, args []string, out io.Writer) error {
-	f := newSealFlags("log", "[ID]", "mz")
+func sealLog(ctx context.Context, args []string, out io.Writer) error {
+	f := newSealFlags("log", "[ID] | -seal ID [-json]", "mz")
+	used := f.String("seal", "", "改列这枚印章的每次使用，出自审计日志 / tell every use of this seal instead, out of the audit log")
+	asJSON := f.Bool("json", false, "与 -seal 合用：输出 JSON，每次一行 / with -seal: print JSON, a line for each use")
 	o, err := f.parse(args, 0)
 	if err != nil {
 		return err
+	}
+	if *used != "" {
+		return o.printUses(ctx, out, *used, *asJSON)
 	}
 	for _, e := range o.register.Entries(0) {
 		if f.NArg() == 0 || f.Arg(0) == e.Seal {

@@ -9,13 +9,20 @@ import (
 	"time"
 
 	"yizheng/seal"
+	"yizheng/seal/life"
 	"yizheng/seal/pdf"
 )
 
+// testWithin bounds the calls of a test, to the time stamp authority and for revocation.
+const testWithin = 30 * time.Second
+
 // sealTest is the access test of GB/T 39047 5.2.3.3 d: a department's seal signs a
-// document that says it is a test and about nobody, and the eight checks are run on it.
+// document that says it is a test and about nobody, in the form and with the time
+// stamp of real ones, and the eight checks are run on it. It is a use of the seal, so
+// a step of the register says first who makes it; the gateway records that.
 func sealTest(ctx context.Context, args []string, out io.Writer) error {
-	f := newSealFlags("test", "[-out FILE] ID", "-out test.pdf ca-city")
+	f := newSealFlags("test", "-key FILE [-out FILE] ID", "-key applicant.key -out test.pdf ca-city")
+	f.signing(false)
 	file := f.String("out", "", "保存测试文书 / keep the test document")
 	lang := f.String("lang", "zh", "zh 或 en / language of the report")
 	o, err := f.parse(args, 1)
@@ -23,7 +30,13 @@ func sealTest(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	c := o.config
-	seals, err := seal.OpenRegistry(c.Seals.Dir, seal.RegistryOptions{PassphraseFile: c.Keys.Passphrase, Trust: o.trust, Profile: c.Seals.Profile, States: o.register.States})
+	options, done, err := c.Seals.Options(c.Keys.Passphrase)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = done() }() // it only lets connections go
+	options.States = o.register.States
+	seals, err := seal.OpenRegistry(c.Seals.Dir, options)
 	if err != nil {
 		return err
 	}
@@ -32,7 +45,12 @@ func sealTest(ctx context.Context, args []string, out io.Writer) error {
 		return fmt.Errorf("字体不可用 / fonts: %w", err)
 	}
 	defer fonts.Close()
-	sealed, err := testDocument(ctx, seals, fonts, f.Arg(0), time.Now())
+	if err := f.take(ctx, o, out, o.register.Next(f.Arg(0), life.Test), nil); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, testWithin)
+	defer cancel()
+	sealed, use, err := testDocument(ctx, seals, fonts, f.Arg(0), time.Now())
 	if err != nil {
 		return err
 	}
@@ -41,7 +59,10 @@ func sealTest(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 	}
-	report := seal.Verify(sealed, o.trust, time.Now())
+	if use.StampFault != nil {
+		fmt.Fprintf(out, "! 没有时间戳 / no time stamp: %v\n", use.StampFault)
+	}
+	report := seal.VerifyContext(ctx, sealed, options.Trust, time.Now())
 	if err := report.WriteText(out, *lang); err != nil {
 		return err
 	}
@@ -52,22 +73,22 @@ func sealTest(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // testDocument is about nobody, has no certificate number and says on every line that it is a test.
-func testDocument(ctx context.Context, seals *seal.Registry, fonts *pdf.Fonts, id string, at time.Time) ([]byte, error) {
+func testDocument(ctx context.Context, seals *seal.Registry, fonts *pdf.Fonts, id string, at time.Time) ([]byte, seal.Use, error) {
 	renderer, err := pdf.NewRenderer(fonts)
 	if err != nil {
-		return nil, err
+		return nil, seal.Use{}, err
 	}
 	picture, name, err := seals.Picture(id)
 	if err != nil {
-		return nil, err
+		return nil, seal.Use{}, err
 	}
 	slot, err := seals.Slot(id)
 	if err != nil {
-		return nil, err
+		return nil, seal.Use{}, err
 	}
 	seed := make([]byte, pdf.SeedSize)
 	if _, err := rand.Read(seed); err != nil {
-		return nil, err
+		return nil, seal.Use{}, err
 	}
 	d, err := renderer.Render(pdf.Document{
 		Title: "测试文书（无效）", Issuer: name, Number: "TEST", IssuedAt: at, DataTime: at, ValidUntil: at,
@@ -75,8 +96,7 @@ func testDocument(ctx context.Context, seals *seal.Registry, fonts *pdf.Fonts, i
 		Watermark: "测试 TEST", Seed: seed, Receipt: "TEST", SealPicture: picture, SealName: name, Signer: name,
 	}, slot)
 	if err != nil {
-		return nil, err
+		return nil, seal.Use{}, err
 	}
-	sealed, _, err := seals.Sign(ctx, id, d, at)
-	return sealed, err
+	return seals.Sign(ctx, id, d, at)
 }

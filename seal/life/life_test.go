@@ -136,6 +136,10 @@ func TestAppend_RefusesWhatTheRulesDoNotAllow(t *testing.T) {
 			c.do(r, "security-1", "a", life.Suspend)
 			c.do(r, "security-1", "a", life.Resume)
 		}, "security-1", "a", life.Approve, nil, "own request"},
+		"testing a seal that is suspended": {func(c *city, r *life.Register) {
+			c.issue(r, "a", "1", 0)
+			c.do(r, "applicant", "a", life.Suspend)
+		}, "applicant", "a", life.Test, nil, "needs issued"},
 		"suspending twice": {func(c *city, r *life.Register) {
 			c.issue(r, "a", "1", 0)
 			c.do(r, "applicant", "a", life.Suspend)

@@ -37,6 +37,7 @@ var rules = map[Action]rule{
 	Destroy: {from: []State{Revoked}, roles: askers, reason: true},
 	Approve: {pending: true, stage: Applied, roles: deciders},
 	Reject:  {pending: true, roles: askers},
+	Test:    {from: []State{Issued}, roles: []staff.Role{staff.Applicant, staff.Security, staff.Maker}},
 	Make:    {pending: true, stage: Approved, roles: makers},
 	Issue:   {pending: true, stage: Made, roles: deciders},
 }
@@ -63,7 +64,7 @@ func allow(s *Seal, step Step, p staff.Person) error {
 		return refuse("登记簿中没有这枚印章", "the register has no such seal")
 	case r.pending:
 		return allowPending(s, step, p, r, refuse)
-	case s != nil && s.Pending != nil && step.Action != Suspend:
+	case s != nil && s.Pending != nil && step.Action != Suspend && step.Action != Test:
 		return refuse(fmt.Sprintf("已有待办的 %s，请先批准或驳回", s.Pending.Action), fmt.Sprintf("%s is pending; approve or reject it first", s.Pending.Action))
 	case s != nil && r.from == nil && s.State != Declined:
 		return refuse("这个编号已经用过", "this id is taken")

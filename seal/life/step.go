@@ -30,6 +30,7 @@ const (
 	Suspend, Reject               Action = "suspend", "reject" // one person's
 	Approve                       Action = "approve"
 	Make, Issue                   Action = "make", "issue"
+	Test                          Action = "test" // the seal seals a test document; nothing changes
 )
 
 // Reason is why a seal is suspended, revoked and so on: a code, never free text.
