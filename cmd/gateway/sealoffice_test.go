@@ -34,7 +34,7 @@ audit: {dir: audit, key: audit.key, pseudonyms: pseudonyms}
 store: {driver: sqlite, dsn: state.db}
 fonts: {body: font.ttf}
 administrators:
-  - {name: applicant, role: applicant, key: applicant.pub.pem}
+  - {name: applicant, role: applicant, departments: [11690100006900026F], key: applicant.pub.pem}
   - {name: security-1, role: security, key: security-1.pub.pem}
   - {name: security-2, role: security, key: security-2.pub.pem}
   - {name: maker, role: maker, key: maker-person.pub.pem}
@@ -50,7 +50,7 @@ func newSealDesk(t *testing.T) *sealDesk {
 	d.ok(os.WriteFile(d.path("gateway.yaml"), []byte(sealDeskConfig), 0o600))
 	d.run(0, "keys", "root", "-name", "云州测试根", d.path("root"))
 	d.run(0, "keys", "maker", "-name", "云州市印章制作中心", "-root", d.path("root"), d.path("maker"))
-	d.run(0, "keys", "holder", "-name", "云州市民政局", "-root", d.path("root"), d.path("mz"))
+	d.run(0, "keys", "holder", "-name", "云州市民政局", "-code", "11690100006900026F", "-root", d.path("root"), d.path("mz"))
 	for _, name := range []string{"applicant", "security-1", "security-2", "maker-person", "audit"} {
 		d.run(0, "keys", "new", d.path(name))
 	}

@@ -42,6 +42,8 @@ type Person struct {
 	Name string // a staff account, never a resident's name or number
 	Role Role
 	Key  *ecdsa.PublicKey // SM2
+	// Departments are the unified social credit codes of those that an applicant acts for.
+	Departments []string
 	// Certificate is the lower-case hex SM3 of the public key (SPKI) of the
 	// person's TLS certificate; "" for a person who does not use the API.
 	Certificate string

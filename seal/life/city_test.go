@@ -71,7 +71,7 @@ func newCity(t testing.TB) *city {
 	c := &city{t: t, dir: t.TempDir(), trusted: t.TempDir(), parts: theParts(), clock: born.AddDate(0, 1, 0)}
 	var persons []staff.Person
 	for name, role := range map[string]staff.Role{"applicant": staff.Applicant, "security-1": staff.Security, "security-2": staff.Security, "maker": staff.Maker} {
-		persons = append(persons, staff.Person{Name: name, Role: role, Key: c.keys[name].Public()})
+		persons = append(persons, staff.Person{Name: name, Role: role, Key: c.keys[name].Public(), Departments: map[staff.Role][]string{staff.Applicant: {"0", "1", "2"}}[role]})
 	}
 	var err error
 	c.persons, err = staff.NewRegister(persons)

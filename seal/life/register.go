@@ -212,6 +212,9 @@ func (r *Register) AppendAfter(statement string, first func() error) (Entry, err
 		return Entry{}, err
 	}
 	e := next.steps[len(next.steps)-1]
+	if err := r.entitled(e.Step, e.By); err != nil {
+		return Entry{}, err
+	}
 	if err := r.trusted(e.Step); err != nil {
 		return Entry{}, err
 	}
