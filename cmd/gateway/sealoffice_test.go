@@ -101,16 +101,16 @@ func (d *sealDesk) seal(want int, action, by string, args ...string) string {
 }
 
 // made takes the seal mz up to the step before its issue.
-func (d *sealDesk) made() {
+func (d *sealDesk) made(order ...string) {
 	d.t.Helper()
-	d.seal(0, "apply", "applicant", "-esid", "6901000000017", "-name", "云州市民政局业务专用章", "-holder", d.path("mz.crt"), "-font", d.path("font.ttf"), "mz")
+	d.seal(0, "apply", "applicant", append(order, "-esid", "6901000000017", "-name", "云州市民政局业务专用章", "-holder", d.path("mz.crt"), "-font", d.path("font.ttf"), "mz")...)
 	d.seal(0, "approve", "security-1", "mz")
 	d.seal(0, "make", "maker-person", "-maker", d.path("maker.crt"), "-maker-key", d.path("maker.key"), "mz")
 }
 
-func (d *sealDesk) issued() {
+func (d *sealDesk) issued(order ...string) {
 	d.t.Helper()
-	d.made()
+	d.made(order...)
 	d.seal(0, "issue", "security-2", "-holder-key", d.path("mz.key"), "mz")
 }
 

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -34,5 +37,23 @@ func TestUnprotectedKeyOfASealStopsProduction(t *testing.T) {
 	}
 	if err := keysHere(nil, have, false); err != nil {
 		t.Errorf("in a demo: %v", err)
+	}
+}
+
+// TestRemind_LogsWhatExpires once at the start, for a seal that ends in 20 days.
+func TestRemind_LogsWhatExpires(t *testing.T) {
+	d := newSealDesk(t)
+	d.issued("-days", "20")
+	seals, err := seal.OpenRegistry(d.path("seals"), seal.RegistryOptions{})
+	d.ok(err)
+	var log bytes.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	remind(ctx, seals, slog.New(slog.NewTextHandler(&log, nil)))
+	if said := log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "seal=mz") || !strings.Contains(said, "within=30") {
+		t.Errorf("logged: %s", said)
+	}
+	if said := d.seal(0, "status", ""); !strings.Contains(said, "within 30") {
+		t.Errorf("status: %s", said)
 	}
 }
