@@ -153,6 +153,14 @@ func (a *agent) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	if a.config.Mode == "demo" {
 		conf.SegmentSize = 4 << 20
 	}
+	second, err := assembly.OpenReplica(c.Replica, a.config.Front+"/audit", key.Public(), &conf)
+	if err != nil {
+		return nil, err
+	}
+	if second != nil {
+		a.OnClose(second.Close)
+		second.Earlier(c.Dir, time.Now(), a.log, key.Public())
+	}
 	if a.audit, err = assembly.OpenShard(ctx, c.Dir, a.config.Front+"/audit", time.Now(), conf); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}

@@ -184,6 +184,14 @@ func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 		conf.SegmentSize = 4 << 20 // a laptop need not set 128 MiB aside
 	}
 	now := time.Now()
+	second, err := assembly.OpenReplica(c.Replica, g.config.Origin, key.Public(), &conf)
+	if err != nil {
+		return nil, err
+	}
+	if second != nil {
+		g.OnClose(second.Close)
+		second.Earlier(c.Dir, time.Now(), g.log, key.Public())
+	}
 	if g.audit, err = assembly.OpenShard(ctx, c.Dir, g.config.Origin, now, conf); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}

@@ -94,6 +94,7 @@ func auditCommand(ctx context.Context, args []string, out io.Writer) error {
 		{"index", auditIndex},
 		{"copies", auditCopies},
 		{"schema", auditSchema},
+		{"replica", auditReplica},
 		{"handover", auditHandover},
 		{"handover-verify", auditHandoverVerify},
 	}

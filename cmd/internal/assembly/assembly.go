@@ -57,6 +57,8 @@ type AuditConfig struct {
 	// dir with "-ship" behind it.
 	Ship    []SinkConfig `yaml:"ship"`
 	ShipDir string       `yaml:"ship_dir"`
+	// Replica gets every entry before it is acknowledged. Default: none.
+	Replica *ReplicaConfig `yaml:"replica"`
 	// Witnesses cosign the log's checkpoints. A checkpoint counts as witnessed
 	// when Need of them have (default: all). When entries have gone without for
 	// MaxUnwitnessed (default 4h), or more than MaxUnwitnessedEntries of them
@@ -95,6 +97,9 @@ func (c *AuditConfig) Paths() []*string {
 	}
 	for i := range c.Ship {
 		paths = append(paths, c.Ship[i].Paths()...)
+	}
+	if c.Replica != nil {
+		paths = append(paths, c.Replica.Paths()...)
 	}
 	switch {
 	case c.Index == IndexOff:
