@@ -23,15 +23,20 @@ func (c *chain) follow(f *frame, each func(s *Stored) error, visit func(uint, ui
 		return fmt.Errorf("%w: frame begins at entry %d, expected %d", errBadFrame, f.first, c.tree.size)
 	}
 	for _, raw := range f.entries {
+		if each == nil {
+			leaf, err := storedLeaf(raw)
+			if err != nil {
+				return fmt.Errorf("%w: entry %d: %w", errBadFrame, c.tree.size, err)
+			}
+			c.tree.add(leaf, visit)
+			continue
+		}
 		s, err := parseStored(raw)
 		if err != nil {
 			return fmt.Errorf("%w: entry %d: %w", errBadFrame, c.tree.size, err)
 		}
 		s.Index = c.tree.size
 		c.tree.add(s.Leaf, visit)
-		if each == nil {
-			continue
-		}
 		if err := each(&s); err != nil {
 			return err
 		}

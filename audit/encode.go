@@ -130,21 +130,39 @@ func (e *encoded) stamp(us int64) Hash {
 // halves go into the leaf hash, and the rest has only one spelling.
 func parseStored(raw []byte) (Stored, error) {
 	var s Stored
+	var err error
+	s.OpenJSON, s.ClosedJSON, err = splitStored(raw, &s.Salt)
+	if err == nil {
+		s.Leaf = LeafHash(s.OpenJSON, s.ClosedJSON, s.Salt)
+	}
+	return s, err
+}
+
+// storedLeaf is parseStored for who wants the leaf hash only.
+func storedLeaf(raw []byte) (Hash, error) {
+	var salt [SaltSize]byte
+	open, closed, err := splitStored(raw, &salt)
+	if err != nil {
+		return Hash{}, err
+	}
+	return LeafHash(open, closed, salt), nil
+}
+
+func splitStored(raw []byte, salt *[SaltSize]byte) (open, closed []byte, err error) {
 	i := bytes.IndexByte(raw, '\n')
 	const line2 = 2*SaltSize + 1
 	if i < 2 || len(raw) < i+1+line2+3 || raw[len(raw)-1] != '\n' || raw[i+line2] != ' ' {
-		return s, fmt.Errorf("%w: not an open and a closed half", ErrDamaged)
+		return nil, nil, fmt.Errorf("%w: not an open and a closed half", ErrDamaged)
 	}
 	enc := raw[i+1 : i+line2]
-	if _, err := hex.Decode(s.Salt[:], enc); err != nil || hex.EncodeToString(s.Salt[:]) != string(enc) {
-		return s, fmt.Errorf("%w: salt is not lower hex", ErrDamaged)
+	if _, err := hex.Decode(salt[:], enc); err != nil || bytes.ContainsAny(enc, "ABCDEF") {
+		return nil, nil, fmt.Errorf("%w: salt is not lower hex", ErrDamaged)
 	}
-	s.OpenJSON, s.ClosedJSON = raw[:i], raw[i+line2+1:len(raw)-1]
-	if bytes.IndexByte(s.ClosedJSON, '\n') >= 0 {
-		return s, fmt.Errorf("%w: more than two lines", ErrDamaged)
+	open, closed = raw[:i], raw[i+line2+1:len(raw)-1]
+	if bytes.IndexByte(closed, '\n') >= 0 {
+		return nil, nil, fmt.Errorf("%w: more than two lines", ErrDamaged)
 	}
-	s.Leaf = LeafHash(s.OpenJSON, s.ClosedJSON, s.Salt)
-	return s, nil
+	return open, closed, nil
 }
 
 // decode fills Entry from the JSON of both halves.
