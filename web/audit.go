@@ -75,7 +75,7 @@ func (s *Server) applyForSubjects(ctx context.Context, r *request) (reply, error
 	if err != nil {
 		return reply{}, err
 	}
-	return jsonReply(http.StatusCreated, v)
+	return jsonReply(http.StatusOK, v)
 }
 
 func (s *Server) listApplications(context.Context, *request) (reply, error) {

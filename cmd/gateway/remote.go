@@ -16,7 +16,10 @@ import (
 )
 
 // remoteWait is how long a gateway may take to answer a command.
-const remoteWait = 10 * time.Second
+const remoteWait = 30 * time.Second
+
+// maxAnswer in bytes: a thousand entries of an audit log with their proofs.
+const maxAnswer = 16 << 20
 
 // remote is a gateway as a command sees it: over HTTPS, without redirects or proxies.
 type remote struct {
@@ -72,7 +75,7 @@ func (r *remote) call(ctx context.Context, method, path string, body, into any) 
 		return fmt.Errorf("连不上网关 / cannot reach the gateway: %w", err)
 	}
 	defer resp.Body.Close() // only read
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("网关的回答不完整 / the gateway's answer broke off: %w", err)
 	}

@@ -15,12 +15,15 @@ import (
 // signers are all functions of this package and of package web that sign, and what:
 // each makes or checks the whole of it. None signs a digest that somebody else computed.
 var signers = map[string]string{
-	"sealoffice.go take":       "a step about a seal, made here",
-	"sealstatus.go publish":    "the status list, made here",
-	"sealtest.go testDocument": "a test document, rendered here",
-	"withdraw.go withdraw":     "a statement about a withdrawal, made here",
-	"catalog.go catalogGrant":  "a grant, read and checked",
-	"catalog.go catalogSign":   "a release of the catalogue, read and checked",
+	"sealoffice.go take":          "a step about a seal, made here",
+	"sealstatus.go publish":       "the status list, made here",
+	"sealtest.go testDocument":    "a test document, rendered here",
+	"auditsearch.go auditApply":   "an application, made here",
+	"auditsearch.go auditApprove": "a decision about an application, made here",
+	"auditsearch.go rosterSign":   "a roster of logs, read and checked",
+	"withdraw.go withdraw":        "a statement about a withdrawal, made here",
+	"catalog.go catalogGrant":     "a grant, read and checked",
+	"catalog.go catalogSign":      "a release of the catalogue, read and checked",
 }
 
 func TestCommandsSignWholeStatementsOnly(t *testing.T) {

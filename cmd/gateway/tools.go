@@ -90,6 +90,11 @@ func auditCommand(ctx context.Context, args []string, out io.Writer) error {
 	}{
 		{"verify", auditVerify},
 		{"prove", auditProve},
+		{"search", auditSearch},
+		{"path", auditPath},
+		{"apply", auditApply},
+		{"approve", auditApprove},
+		{"roster", auditRoster},
 		{"export", auditExport},
 		{"index", auditIndex},
 		{"copies", auditCopies},
