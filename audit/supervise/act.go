@@ -287,7 +287,7 @@ func (e *Engine) act(ctx context.Context, build func() (audit.Entry, error)) err
 	if e.reader == nil || e.behind {
 		return ErrBehind
 	}
-	if more, err := e.read(ctx, e.reader, 16*portion); err != nil {
+	if more, err := e.read(ctx, 16*portion); err != nil {
 		return err
 	} else if more {
 		return ErrBehind
@@ -322,7 +322,7 @@ func (e *Engine) Status() EngineStatus {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	st := e.fold.state
-	s := EngineStatus{Origin: st.Origin, Next: st.Next, Size: e.cfg.Log.Head().Size, Rules: len(e.fold.own), Cards: map[string]int{}, Full: maps.Clone(st.Full)}
+	s := EngineStatus{Origin: st.Origin, Next: st.Next, Size: e.cfg.Log.Latest().Head().Size, Rules: len(e.fold.own), Cards: map[string]int{}, Full: maps.Clone(st.Full)}
 	for _, c := range st.Cards {
 		s.Cards[string(c.Status)]++
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -33,7 +34,8 @@ type Engine struct {
 
 	mu     sync.Mutex
 	fold   *fold
-	reader *audit.Reader
+	shard  *audit.Log    // that reader reads: Config.Log, or one after it
+	reader *audit.Reader // nil while nothing runs
 	saved  time.Time
 	behind bool // has not read up to the log's end yet
 	full   int  // entries that found no room in a window, as far as they were reported
@@ -77,12 +79,9 @@ func New(c Config) (*Engine, error) {
 // then the running one. It never holds up anybody who writes to the log. The
 // error is the log's, or that of a damaged one.
 func (e *Engine) Run(ctx context.Context) error {
-	if err := e.readEarlier(ctx); err != nil {
+	if err := e.begin(ctx); err != nil {
 		return stopped(ctx, err)
 	}
-	e.mu.Lock()
-	e.reader = e.cfg.Log.NewReader(e.fold.state.Next)
-	e.mu.Unlock()
 	defer func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -113,6 +112,21 @@ func stopped(ctx context.Context, err error) error {
 	return fmt.Errorf("supervision: %w", err)
 }
 
+// begin comes to the running log, wherever the state ends.
+func (e *Engine) begin(ctx context.Context) error {
+	shard := e.cfg.Log.Shard(e.fold.state.Origin)
+	if shard == nil {
+		if err := e.readEarlier(ctx); err != nil {
+			return err
+		}
+		shard = e.cfg.Log
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.shard, e.reader = shard, shard.NewReader(e.fold.state.Next)
+	return nil
+}
+
 // readEarlier reads sealed shards from where the snapshot ends. A snapshot of a
 // log that is not there any more keeps its cards and goes on with the first that is.
 func (e *Engine) readEarlier(ctx context.Context) error {
@@ -121,9 +135,6 @@ func (e *Engine) readEarlier(ctx context.Context) error {
 		if a.Origin() == e.fold.state.Origin {
 			from = i
 		}
-	}
-	if e.fold.state.Origin == e.cfg.Log.Origin() {
-		return nil
 	}
 	for _, a := range e.cfg.Earlier[from:] {
 		if err := e.readOne(ctx, a); err != nil {
@@ -143,14 +154,14 @@ func (e *Engine) readOne(ctx context.Context, a *audit.Archive) error {
 		e.mu.Unlock()
 	}
 	r := a.NewReader(e.fold.state.Next)
-	err := e.portions(ctx, r)
+	err := e.portions(func() (bool, error) { return e.readSome(ctx, r, portion) })
 	return errors.Join(err, r.Close())
 }
 
 // step reads what is new and raises what was found.
 func (e *Engine) step(ctx context.Context) error {
 	before := time.Now()
-	if err := e.portions(ctx, e.reader); err != nil {
+	if err := e.portions(func() (bool, error) { return e.read(ctx, portion) }); err != nil {
 		return err
 	}
 	e.mu.Lock()
@@ -170,11 +181,11 @@ func (e *Engine) step(ctx context.Context) error {
 
 var errPortion = errors.New("enough for now")
 
-// portions reads to the log's end and lets others in between.
-func (e *Engine) portions(ctx context.Context, r *audit.Reader) error {
+// portions reads until there is no more, and lets others in between.
+func (e *Engine) portions(read func() (more bool, err error)) error {
 	for {
 		e.mu.Lock()
-		more, err := e.read(ctx, r, portion)
+		more, err := read()
 		e.mu.Unlock()
 		if err != nil || !more {
 			return err
@@ -182,8 +193,25 @@ func (e *Engine) portions(ctx context.Context, r *audit.Reader) error {
 	}
 }
 
-// read takes up at most limit entries and tells whether there are more.
-func (e *Engine) read(ctx context.Context, r *audit.Reader, limit int) (more bool, err error) {
+// read takes up at most limit entries of the running log, going on to its next
+// shard if it has turned, and tells whether there are more.
+func (e *Engine) read(ctx context.Context, limit int) (more bool, err error) {
+	for {
+		next := e.shard.Next() // before reading: what is there then is all of the shard
+		more, err := e.readSome(ctx, e.reader, limit)
+		if err != nil || more || next == nil {
+			return more, err
+		}
+		if err := e.reader.Close(); err != nil {
+			return false, err
+		}
+		e.shard, e.reader = next, next.NewReader(0)
+		e.fold.turn(next.Origin())
+	}
+}
+
+// readSome takes up at most limit entries and tells whether there are more.
+func (e *Engine) readSome(ctx context.Context, r *audit.Reader, limit int) (more bool, err error) {
 	n := 0
 	_, err = r.Next(ctx, func(s audit.Stored) error {
 		if n == limit {
@@ -227,7 +255,7 @@ func (e *Engine) append(ctx context.Context, entries ...audit.Entry) error {
 	if _, err := e.cfg.Log.Append(context.WithoutCancel(ctx), entries...); err != nil {
 		return fmt.Errorf("not recorded: %w", err)
 	}
-	_, err := e.read(context.WithoutCancel(ctx), e.reader, 1<<30)
+	_, err := e.read(context.WithoutCancel(ctx), math.MaxInt)
 	return err
 }
 

@@ -36,13 +36,15 @@ func newHall(t *testing.T) *hall {
 }
 
 // open starts log and engine, as a process does.
-func (h *hall) open() {
+func (h *hall) open() { h.t.Helper(); h.from("log", testOrigin, nil) }
+
+func (h *hall) from(dir, origin string, earlier []*audit.Archive) {
 	h.t.Helper()
 	var err error
-	if h.log, err = audit.OpenLog(h.t.Context(), audit.Config{Dir: filepath.Join(h.dir, "log"), Origin: testOrigin, Signer: h.key, SegmentSize: 1 << 20, Now: time.Now}); err != nil {
+	if h.log, err = audit.OpenLog(h.t.Context(), audit.Config{Dir: filepath.Join(h.dir, dir), Origin: origin, Signer: h.key, SegmentSize: 1 << 20}); err != nil {
 		h.t.Fatal(err)
 	}
-	if h.eng, err = New(Config{Rules: mustLoad(h.t, demoRules), Facts: testFacts, Log: h.log, Dir: filepath.Join(h.dir, "state"), Scan: 5 * time.Millisecond}); err != nil {
+	if h.eng, err = New(Config{Rules: mustLoad(h.t, demoRules), Facts: testFacts, Log: h.log, Earlier: earlier, Dir: filepath.Join(h.dir, "state"), Scan: 5 * time.Millisecond}); err != nil {
 		h.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -129,6 +131,48 @@ func TestACardIsRaisedOnceThroughRestartsAndALostState(t *testing.T) {
 	}
 	if n := h.recorded(audit.OpSuperviseRules, ""); n != 1 {
 		t.Errorf("the same rules were recorded %d times", n)
+	}
+}
+
+func TestSupervisionGoesOnInTheNextQuarter(t *testing.T) {
+	h := newHall(t)
+	h.overreach()
+	h.cards(1)
+	first := h.log
+	next, err := h.log.Turn(func(previous []byte) (*audit.Log, error) {
+		return audit.OpenLog(t.Context(), audit.Config{Dir: filepath.Join(h.dir, "next"), Origin: "gw/audit/2027q1", Signer: h.key,
+			SegmentSize: 1 << 20, Previous: previous})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.overreach()
+	list := h.cards(2)
+	if at := list[0].Evidence[0]; at.Origin != next.Origin() {
+		t.Errorf("evidence of the second card is in %s", at.Origin)
+	}
+	if _, err := h.eng.Settle(t.Context(), list[1].ID, "sup", Confirmed, ""); err != nil {
+		t.Errorf("a card of the last quarter: %v", err)
+	}
+	h.stop()
+	if err := next.Close(); err != nil && !errors.Is(err, audit.ErrClosed) {
+		t.Error(err)
+	}
+	// The next process begins in the new shard and reads the old one where it ended.
+	archive, err := audit.OpenArchive(t.Context(), filepath.Join(h.dir, "log"), h.key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.from("next", "gw/audit/2027q1", []*audit.Archive{archive})
+	h.cards(2)
+	h.stop()
+	if err := os.RemoveAll(filepath.Join(h.dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	h.from("next", "gw/audit/2027q1", []*audit.Archive{archive})
+	list = h.cards(2)
+	if list[1].Status != Confirmed || list[1].Evidence[0].Origin != first.Origin() {
+		t.Errorf("made again: %+v", list[1])
 	}
 }
 

@@ -111,13 +111,11 @@ func (f *fold) read(s *audit.Stored) {
 func (f *fold) card(e *audit.Entry) {
 	id := e.Open.Number
 	if Status(e.Open.Status) == Raised {
-		c, ok := readCard(e)
-		if !ok || f.state.Cards[id] != nil {
-			return
-		}
-		f.state.Cards[id] = c
-		f.state.Stats.carded(c)
 		delete(f.wanted, id)
+		if c, ok := readCard(e); ok && f.state.Cards[id] == nil {
+			f.state.Cards[id] = c
+			f.state.Stats.carded(c)
+		}
 		return
 	}
 	if c := f.state.Cards[id]; c != nil && c.Status == Raised {
