@@ -17,6 +17,7 @@ import (
 	"yizheng/audit"
 	"yizheng/audit/index"
 	"yizheng/audit/search"
+	"yizheng/audit/supervise"
 	"yizheng/catalog"
 	"yizheng/cmd/gateway/setup"
 	"yizheng/exchange"
@@ -86,11 +87,12 @@ func (c *city) admin(name string) (*jose.Key, error) {
 	return jose.ReadKey(c.in("keys/admins/"+name+".key"), "")
 }
 
-// persons are those that set-up makes: who administers, who audits, who approves.
+// persons are those that set-up makes: who administers, who audits, who
+// approves, who supervises, and who answers for the clerks' department.
 func (c *city) persons() (*staff.Register, error) {
 	var list []staff.Person
 	for name, role := range map[string]staff.Role{"security-1": staff.Security, "security-2": staff.Security, "audit": staff.Auditor,
-		"approver-1": staff.Approver, "approver-2": staff.Approver} {
+		"approver-1": staff.Approver, "approver-2": staff.Approver, "supervisor-1": staff.Supervisor, "respondent-1": staff.Respondent} {
 		k, err := c.admin(name)
 		if err != nil {
 			return nil, err
@@ -99,7 +101,11 @@ func (c *city) persons() (*staff.Register, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, staff.Person{Name: name, Role: role, Key: k.Public(), Certificate: catalog.KeyDigest(pair.Leaf.RawSubjectPublicKeyInfo)})
+		p := staff.Person{Name: name, Role: role, Key: k.Public(), Certificate: catalog.KeyDigest(pair.Leaf.RawSubjectPublicKeyInfo)}
+		if role == staff.Respondent {
+			p.Department = hallDepartment
+		}
+		list = append(list, p)
 	}
 	return staff.NewRegister(list)
 }
@@ -129,6 +135,8 @@ type gateway struct {
 	trust   *seal.Trust
 	search  *search.Service
 	api     *document
+
+	supervision *supervise.Engine
 }
 
 func start(t *testing.T, answers department) *gateway {
@@ -192,9 +200,10 @@ func startIn(t *testing.T, answers department, prepare func(seals, trusted strin
 	})
 	desk := reading.New(reading.Config{Origin: "gw00.690100.example/audit", Key: key, TokenKeyID: "fleet", TokenKey: token, Catalogue: c.release.Catalogue,
 		Store: st, Audit: g.audit, Pseudonyms: pseudonyms, AllowSimulated: true})
+	g.supervise()
 	g.search, err = g.openSearch(key, pseudonyms)
 	must(err)
-	g.server, err = web.New(web.Config{Catalogue: c.release.Catalogue, Exchanges: exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: g.persons,
+	g.server, err = web.New(web.Config{Supervision: g.supervision, Catalogue: c.release.Catalogue, Exchanges: exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: g.persons,
 		Search: g.search, Peers: map[string]string{g.digest("clerk-02"): "gw01"}, Trust: g.trust, Key: key, Demo: true})
 	must(err)
 	change(g.server)

@@ -78,14 +78,14 @@ func (c *client) request(method, path string, body any, header ...string) *http.
 	return req
 }
 
-func want(t *testing.T, a got, status int, code string) {
+func want(t testing.TB, a got, status int, code string) {
 	t.Helper()
 	if a.StatusCode != status || a.problem() != code {
 		t.Fatalf("%s %s: %d %s, want %d %s\n%s", a.Request.Method, a.Request.URL.Path, a.StatusCode, a.problem(), status, code, a.body)
 	}
 }
 
-func (a got) into(t *testing.T, v any) {
+func (a got) into(t testing.TB, v any) {
 	t.Helper()
 	if a.StatusCode >= 300 {
 		t.Fatalf("%s %s: %d %s", a.Request.Method, a.Request.URL.Path, a.StatusCode, a.body)

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ func TestRoutesThatRecordInsideDoSo(t *testing.T) {
 	g := start(t, nil)
 	a := g.connect("ws-01", "381204")
 	var clerk *client
-	var token, number, read string
+	var token, number, read, order string
 	reply := newReplyKey(t)
 	called := map[string]bool{}
 	for _, step := range []struct {
@@ -85,13 +86,30 @@ func TestRoutesThatRecordInsideDoSo(t *testing.T) {
 			want(t, clerk.call(http.MethodPost, "/v1/citizen/complaints", map[string]any{"subject_token": "none",
 				"about": map[string]any{"origin": g.audit.Origin(), "index": 0, "reason": "NO_BASIS"}}), http.StatusUnprocessableEntity, "SUBJECT_TOKEN_INVALID")
 		}},
+		{"POST /v1/supervision/cards/:id/confirm", audit.OpSuperviseCard, func() {
+			sup, card := g.raised(clerk)
+			want(t, sup.call(http.MethodPost, "/v1/supervision/cards/"+card+"/confirm", nil), http.StatusOK, "")
+		}},
+		{"POST /v1/supervision/cards/:id/dismiss", audit.OpSuperviseCard, func() {
+			sup, card := g.raised(clerk)
+			want(t, sup.call(http.MethodPost, "/v1/supervision/cards/"+card+"/dismiss", map[string]string{"reason": "DRILL"}), http.StatusOK, "")
+		}},
+		{"POST /v1/supervision/orders", audit.OpSuperviseOrder, func() { order = g.ordered(clerk) }},
+		{"POST /v1/orders/:id/answer", audit.OpSuperviseOrder, func() { g.answered(order) }},
+		{"POST /v1/supervision/orders/:id/return", audit.OpSuperviseOrder, func() {
+			want(t, g.as("admin-supervisor-1").call(http.MethodPost, "/v1/supervision/orders/"+order+"/return", map[string]string{"due": nextWeek()}), http.StatusOK, "")
+			g.answered(order)
+		}},
+		{"POST /v1/supervision/orders/:id/close", audit.OpSuperviseOrder, func() {
+			want(t, g.as("admin-supervisor-1").call(http.MethodPost, "/v1/supervision/orders/"+order+"/close", nil), http.StatusOK, "")
+		}},
 		{"DELETE /v1/sessions/:id", audit.OpLogout, func() {
 			want(t, clerk.call(http.MethodDelete, "/v1/sessions/"+clerk.session, nil), http.StatusNoContent, "")
 		}},
 	} {
 		before := g.count(step.op)
 		step.call()
-		if got := g.count(step.op) - before; got != 1 && (got != 2 || step.op != audit.OpAuditSearch && step.op != audit.OpCitizenView) { // intent and outcome
+		if got := g.count(step.op) - before; got != 1 && (got != 2 || step.op != audit.OpAuditSearch && step.op != audit.OpCitizenView) && (got < 1 || !strings.HasPrefix(string(step.op), "supervise.")) { // intent and outcome
 			t.Errorf("%s: no record %s", step.route, step.op)
 		}
 		called[step.route] = true

@@ -22,6 +22,8 @@ const (
 	clerk                     // a registered operator's or system's certificate
 	desk                      // clerk with a session whose workstation is paired
 	agent                     // a registered read agent's certificate
+	supervisor                // the certificate of a supervisor (监察员)
+	addressee                 // that of a department's respondent, or of a clerk, who may have to answer an order
 	administrator             // the certificate of a person who administers seals and withdrawals
 	auditor                   // of a person who searches the audit log
 	approver                  // of a person who decides about looking for somebody in it: an approver, or another auditor

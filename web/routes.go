@@ -14,7 +14,10 @@ const (
 )
 
 // routes is the whole API. Everything a route may do is decided here and visible at a glance.
-func (s *Server) routes() []route {
+func (s *Server) routes() []route { return append(s.mainRoutes(), s.supervisionRoutes()...) }
+
+// mainRoutes are all but those of supervision (supervision.go).
+func (s *Server) mainRoutes() []route {
 	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
 	quick := 10 * time.Second
 	return []route{

@@ -25,6 +25,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/search"
+	"yizheng/audit/supervise"
 	"yizheng/catalog"
 	"yizheng/exchange"
 	"yizheng/exchange/custody"
@@ -36,39 +37,41 @@ import (
 
 // Config is what a Server is made of.
 type Config struct {
-	Catalogue *catalog.Catalogue
-	Exchanges *exchange.Service
-	Desk      *reading.Desk
-	Audit     *audit.Log
-	Custody   *custody.Custody
-	Persons   *staff.Register   // who administers; nil: nobody may
-	Search    *search.Service   // nil: the log is not indexed here, and nobody can search it
-	Peers     map[string]string // other nodes that may ask for log entries: certificate digest to name
-	Trust     *seal.Trust
-	Key       *jose.Key // its public half is told to agents
-	Demo      bool      // shows the last exchange on the start page
-	Logger    *slog.Logger
+	Catalogue   *catalog.Catalogue
+	Exchanges   *exchange.Service
+	Desk        *reading.Desk
+	Audit       *audit.Log
+	Custody     *custody.Custody
+	Persons     *staff.Register   // who administers; nil: nobody may
+	Search      *search.Service   // nil: the log is not indexed here, and nobody can search it
+	Peers       map[string]string // other nodes that may ask for log entries: certificate digest to name
+	Trust       *seal.Trust
+	Key         *jose.Key // its public half is told to agents
+	Demo        bool      // shows the last exchange on the start page
+	Logger      *slog.Logger
+	Supervision *supervise.Engine // nil: none
 }
 
 // Server serves the API.
 type Server struct {
-	catalogue *catalog.Catalogue
-	exchanges *exchange.Service
-	desk      *reading.Desk
-	audit     *audit.Log
-	custody   *custody.Custody
-	persons   *staff.Register
-	search    *search.Service
-	peers     map[string]string
-	trust     *seal.Trust
-	key       *jose.Key
-	demo      bool
-	log       *slog.Logger
-	openapi   []byte
-	limits    *limits
-	origins   *http.CrossOriginProtection
-	times     times
-	closing   chan struct{} // closed when streams must end
+	catalogue   *catalog.Catalogue
+	exchanges   *exchange.Service
+	desk        *reading.Desk
+	audit       *audit.Log
+	custody     *custody.Custody
+	persons     *staff.Register
+	search      *search.Service
+	peers       map[string]string
+	trust       *seal.Trust
+	key         *jose.Key
+	demo        bool
+	log         *slog.Logger
+	openapi     []byte
+	limits      *limits
+	origins     *http.CrossOriginProtection
+	times       times
+	closing     chan struct{} // closed when streams must end
+	supervision *supervise.Engine
 }
 
 // times a client may take, and how often a silent stream says that it lives.
@@ -86,7 +89,7 @@ var usual = times{body: 60 * time.Second, answer: 200 * time.Second, event: 10 *
 // New makes a Server.
 func New(c Config) (*Server, error) {
 	s := &Server{catalogue: c.Catalogue, exchanges: c.Exchanges, desk: c.Desk, audit: c.Audit, custody: c.Custody, persons: c.Persons, search: c.Search, peers: c.Peers, trust: c.Trust,
-		key: c.Key, demo: c.Demo, log: c.Logger, limits: newLimits(), origins: http.NewCrossOriginProtection(), times: usual, closing: make(chan struct{})}
+		supervision: c.Supervision, key: c.Key, demo: c.Demo, log: c.Logger, limits: newLimits(), origins: http.NewCrossOriginProtection(), times: usual, closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -32,6 +32,13 @@ var bodies = map[string]bool{
 	"POST /v1/audit/peer/search":                    false,
 	"POST /v1/citizen/findUsage":                    false,
 	"POST /v1/citizen/complaints":                   false,
+
+	"POST /v1/supervision/cards":              false,
+	"POST /v1/supervision/cards/{id}/dismiss": false,
+	"POST /v1/supervision/orders":             false,
+	"POST /v1/supervision/orders/{id}/return": false,
+	"POST /v1/supervision/statistics":         false,
+	"POST /v1/orders/{id}/answer":             false,
 }
 
 // lookups are the fields that may hold a digest: it is compared, not signed.

@@ -78,51 +78,52 @@ func (e *Engine) Card(id string) (Card, error) {
 	return *c, nil
 }
 
-// Orders lists orders, the newest first, of a department or of all for "".
-func (e *Engine) Orders(department string) []Order {
+// Orders lists orders, the newest first, with the texts that are kept here.
+func (e *Engine) Orders() []Order {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var list []Order
 	for _, o := range e.fold.state.Orders {
-		if department == "" || o.Department == department {
-			list = append(list, o.clone())
-		}
+		list = append(list, e.spoken(o))
 	}
 	slices.SortFunc(list, func(a, b Order) int { return cmp.Or(b.Issued.Compare(a.Issued), cmp.Compare(a.ID, b.ID)) })
 	return list
 }
 
-// Order finds one, with the texts of its steps that are kept here.
-func (e *Engine) Order(id string) (Order, map[string]string, error) {
+// Order finds one, with the texts that are kept here.
+func (e *Engine) Order(id string) (Order, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	o := e.fold.state.Orders[id]
 	if o == nil {
-		return Order{}, nil, ErrUnknown
+		return Order{}, ErrUnknown
 	}
-	said := map[string]string{}
-	for _, t := range o.Steps {
-		if text, ok := e.texts.read(t.Text); ok {
-			said[t.Text] = text
-		}
-	}
-	return o.clone(), said, nil
+	return e.spoken(o), nil
 }
 
-func (o *Order) clone() Order {
+// spoken is a copy of an order with the texts of its steps.
+func (e *Engine) spoken(o *Order) Order {
 	c := *o
 	c.Steps = slices.Clone(o.Steps)
+	for i := range c.Steps {
+		if text, ok := e.texts.read(c.Steps[i].Text); ok {
+			c.Steps[i].Said = text
+		}
+	}
 	return c
 }
+
+// Rules are the indicators in force.
+func (e *Engine) Rules() []Indicator { return e.cfg.Rules.Indicators }
 
 // Settle confirms or dismisses a card: the decision of a supervisor whom it
 // does not concern, recorded before it holds. reason is for a dismissal.
 func (e *Engine) Settle(ctx context.Context, id, who string, to Status, reason string) (Card, error) {
 	switch {
 	case to == Dismissed && !slices.Contains(DismissReasons(), reason):
-		return Card{}, fmt.Errorf("%w: reason: %v", ErrCode, DismissReasons())
+		return Card{}, fmt.Errorf("%w: reason 须为 %v 之一 / must be one of %v", ErrCode, DismissReasons(), DismissReasons())
 	case to == Confirmed && reason != "" || to != Confirmed && to != Dismissed:
-		return Card{}, fmt.Errorf("%w: confirmed, dismissed", ErrCode)
+		return Card{}, fmt.Errorf("%w: 只能确认或撤销 / a card is confirmed or dismissed", ErrCode)
 	}
 	err := e.act(ctx, func() (audit.Entry, error) {
 		c := e.fold.state.Cards[id]
@@ -162,7 +163,7 @@ const longestOrder = 90 * 24 * time.Hour
 // Issue makes an order out of a card, which is confirmed or still open.
 func (e *Engine) Issue(ctx context.Context, who string, d Demand) (Order, error) {
 	if !slices.Contains(Demands(), d.Demand) {
-		return Order{}, fmt.Errorf("%w: demand: %v", ErrCode, Demands())
+		return Order{}, fmt.Errorf("%w: demand 须为 %v 之一 / must be one of %v", ErrCode, Demands(), Demands())
 	}
 	id := "D" + rand.Text()[:16]
 	err := e.act(ctx, func() (audit.Entry, error) {
@@ -180,7 +181,7 @@ func (e *Engine) Issue(ctx context.Context, who string, d Demand) (Order, error)
 			o.Department = c.party()
 		}
 		if o.Department == "" {
-			return audit.Entry{}, fmt.Errorf("%w: department: 牌上没有部门，请指明 / the card names none, give one", ErrCode)
+			return audit.Entry{}, fmt.Errorf("%w: 牌上没有部门，请指明 / the card names none, give one", ErrCode)
 		}
 		return e.demand(&o, Issued, who, d.Demand, d.Text)
 	})
@@ -199,7 +200,7 @@ func (c *Card) party() string {
 func (e *Engine) demand(o *Order, step Step, who, code, text string) (audit.Entry, error) {
 	now := time.Now()
 	if at := o.due(); at <= now.UnixMicro() || at > now.Add(longestOrder).UnixMicro() {
-		return audit.Entry{}, fmt.Errorf("%w: due: 今天起 90 天内的日期，如 %s / a day from today within 90 days", ErrCode, now.In(beijing).AddDate(0, 0, 7).Format(time.DateOnly))
+		return audit.Entry{}, fmt.Errorf("%w: due 须为今天起 90 天内的日期，如 %s / due must be a day from today within 90 days", ErrCode, now.In(beijing).AddDate(0, 0, 7).Format(time.DateOnly))
 	}
 	digest, err := e.texts.keep(text)
 	if err != nil {
@@ -213,7 +214,7 @@ func (e *Engine) demand(o *Order, step Step, who, code, text string) (audit.Entr
 // Answer is given by somebody of the order's department, or by its person.
 func (e *Engine) Answer(ctx context.Context, id, who, department, code, text string) (Order, error) {
 	if !slices.Contains(Answers(), code) {
-		return Order{}, fmt.Errorf("%w: answer: %v", ErrCode, Answers())
+		return Order{}, fmt.Errorf("%w: answer 须为 %v 之一 / must be one of %v", ErrCode, Answers(), Answers())
 	}
 	return e.orderStep(ctx, id, func(o *Order) (audit.Entry, error) {
 		switch {
@@ -274,8 +275,7 @@ func (e *Engine) after(id string, err error) (Order, error) {
 	if err != nil {
 		return Order{}, err
 	}
-	o, _, err := e.Order(id)
-	return o, err
+	return e.Order(id)
 }
 
 // act reads the log to its end, lets build decide on that state, records the

@@ -66,6 +66,7 @@ type Taken struct {
 	At    time.Time `json:"at"`
 	Code  string    `json:"code,omitempty"`
 	Text  string    `json:"text,omitempty"` // base64 HMAC of its text, which Texts finds by it
+	Said  string    `json:"said,omitempty"` // the text itself, if it is kept here; not part of the state
 	Entry Evidence  `json:"entry"`
 }
 

@@ -18,10 +18,11 @@ import (
 // after the audit log: never both. Each has one role; what matters needs two of them.
 type AdministratorConfig struct {
 	Name string     `yaml:"name"` // staff account
-	Role staff.Role `yaml:"role"` // applicant (applies), security (decides), maker (makes seals); auditor (searches the log), approver (approves looking for a person)
+	Role staff.Role `yaml:"role"` // applicant (applies), security (decides), maker (makes seals); auditor (searches the log), approver (approves looking for a person); supervisor (decides about cards, issues orders), respondent (answers them)
 	// Departments are the unified social credit codes, as in the certificates of their
 	// seals, of those that an applicant acts for; for the other roles there are none.
 	Departments []string `yaml:"departments"`
+	Department  string   `yaml:"department"`  // whose orders a respondent answers; only for that role
 	Key         string   `yaml:"key"`         // PEM of the person's SM2 public key, which signs what they decide
 	Certificate string   `yaml:"certificate"` // PEM of their TLS client certificate, for /v1/admin; may be missing
 	// Until ends what the person may sign, RFC 3339. Keep persons who left here:
@@ -33,7 +34,7 @@ type AdministratorConfig struct {
 func (c *Config) persons() (*staff.Register, error) {
 	var list []staff.Person
 	for _, a := range c.Administrators {
-		p := staff.Person{Name: a.Name, Role: a.Role, Until: a.Until, Departments: a.Departments}
+		p := staff.Person{Name: a.Name, Role: a.Role, Department: a.Department, Until: a.Until, Departments: a.Departments}
 		if (a.Role == staff.Applicant) != (len(a.Departments) > 0) {
 			return nil, fmt.Errorf("administrators: %s: applicant 须用 departments 列出其单位的统一社会信用代码，其他角色不列 / an applicant needs departments, the credit codes of their own; other roles have none", a.Name)
 		}

@@ -15,15 +15,19 @@ import (
 )
 
 // superviseCommand holds the tools of supervision.
-func superviseCommand(_ context.Context, args []string, out io.Writer) error {
-	subs := map[string]func([]string, io.Writer) error{"rules": superviseRules, "replay": superviseReplay}
+func superviseCommand(ctx context.Context, args []string, out io.Writer) error {
+	subs := map[string]func(context.Context, []string, io.Writer) error{"rules": superviseRules, "replay": superviseReplay,
+		"cards": superviseCards, "orders": superviseOrders, "stats": superviseStats}
 	if len(args) > 0 {
 		if run, ok := subs[args[0]]; ok {
-			return run(args[1:], out)
+			return run(ctx, args[1:], out)
 		}
 	}
 	fmt.Fprintln(out, `gateway supervise rules check  检查监察规则，指出每处错误的文件与行 / check the rules, point at file and line of every mistake
-gateway supervise replay       用一套规则试判一份日志，不写任何记录 / try rules on a log; nothing is recorded`)
+gateway supervise replay       用一套规则试判一份日志，不写任何记录 / try rules on a log; nothing is recorded
+gateway supervise cards        红黄牌：查看、确认、撤销 / cards: list, confirm, dismiss
+gateway supervise orders       督办单：签发、答复、退回、办结 / orders: issue, answer, return, close
+gateway supervise stats        统计 / statistics`)
 	if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
 		return nil
 	}
@@ -31,7 +35,7 @@ gateway supervise replay       用一套规则试判一份日志，不写任何�
 }
 
 // superviseRules checks a directory of rules.
-func superviseRules(args []string, out io.Writer) error {
+func superviseRules(_ context.Context, args []string, out io.Writer) error {
 	f := flags("supervise rules check", "DIR", "gateway supervise rules check configs/demo/supervise")
 	if len(args) == 0 || args[0] != "check" {
 		f.Usage()
@@ -62,7 +66,7 @@ func superviseRules(args []string, out io.Writer) error {
 }
 
 // superviseReplay tries rules on a log that lies on disk.
-func superviseReplay(args []string, out io.Writer) error {
+func superviseReplay(_ context.Context, args []string, out io.Writer) error {
 	f := flags("supervise replay", "-rules DIR -catalog DIR -dir DIR -key FILE",
 		"gateway supervise replay -rules configs/demo/supervise -catalog configs/demo/catalog -dir var/demo/audit -key var/demo/keys/audit.pub.pem")
 	dir := f.String("dir", "var/demo/audit", "日志目录：各季度的上级 / the log's directory, above the quarters")
@@ -115,7 +119,7 @@ type cardTable struct {
 
 func newCardTable(out io.Writer) *cardTable {
 	t := &cardTable{out: tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)}
-	fmt.Fprintln(t.out, "时间 time\t牌 card\t规则 rule\t操作员 operator\t部门 department\t来源 source\t办理号 exchange\t记录 entry")
+	fmt.Fprintln(t.out, "编号 id\t时间 time\t牌 card\t状态 status\t规则 rule\t操作员 operator\t部门 department\t来源 source\t办理号 exchange\t记录 entry")
 	return t
 }
 
@@ -130,7 +134,7 @@ func (t *cardTable) add(c supervise.Card) {
 	if c.To == supervise.ToProvider && c.Provider != "" {
 		department = c.Provider
 	}
-	fmt.Fprintf(t.out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", c.Time.In(beijing).Format(time.DateTime), level, c.Rule, dash(c.Operator), dash(department),
+	fmt.Fprintf(t.out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", c.ID, c.Time.In(beijing).Format(time.DateTime), level, c.Status, c.Rule, dash(c.Operator), dash(department),
 		dash(c.Source), dash(c.Exchange), c.Evidence[len(c.Evidence)-1].Index)
 }
 

@@ -29,9 +29,12 @@ const (
 	Maker     Role = "maker"     // makes seals with the seal maker's key
 	Auditor   Role = "auditor"   // searches the audit log, and applies to look for a person in it
 	Approver  Role = "approver"  // decides about such applications
+
+	Supervisor Role = "supervisor" // decides about yellow and red cards and issues supervision orders (监察员)
+	Respondent Role = "respondent" // answers the supervision orders of one department
 )
 
-var roles = []Role{Applicant, Security, Maker, Auditor, Approver}
+var roles = []Role{Applicant, Security, Maker, Auditor, Approver, Supervisor, Respondent}
 
 // Administers tells the roles that look after seals and documents from those
 // that look after the audit log. Nobody does both.
@@ -47,6 +50,8 @@ type Person struct {
 	// Certificate is the lower-case hex SM3 of the public key (SPKI) of the
 	// person's TLS certificate; "" for a person who does not use the API.
 	Certificate string
+	// Department is whose orders a respondent answers; "" for the other roles.
+	Department string
 	// Until ends what the person may sign; zero means no end. What was signed before stays good.
 	Until time.Time
 }
@@ -72,7 +77,9 @@ func NewRegister(persons []Person) (*Register, error) {
 		case !plainName.MatchString(p.Name):
 			return nil, fmt.Errorf("staff: %q: 姓名须为账号（字母、数字、._-） / a name must be an account of letters, digits, ._-", p.Name)
 		case !slices.Contains(roles, p.Role):
-			return nil, fmt.Errorf("staff: %s: 角色须为 applicant、security、maker、auditor 或 approver / the role must be applicant, security, maker, auditor or approver", p.Name)
+			return nil, fmt.Errorf("staff: %s: 角色须为 applicant、security、maker、auditor、approver、supervisor 或 respondent / the role must be applicant, security, maker, auditor, approver, supervisor or respondent", p.Name)
+		case (p.Role == Respondent) != (p.Department != ""):
+			return nil, fmt.Errorf("staff: %s: 答复人（respondent）须写明部门，其他角色不写 / a respondent has a department, the other roles have none", p.Name)
 		case p.Key == nil || jose.KeyID(p.Key) == "":
 			return nil, fmt.Errorf("staff: %s: 缺少 SM2 公钥 / has no SM2 key", p.Name)
 		case names[p.Name] || r.byKey[jose.KeyID(p.Key)].Name != "" || p.Certificate != "" && r.byCert[p.Certificate].Name != "":

@@ -47,7 +47,8 @@ type Options struct {
 
 // Administrators are the three separate roles; security has two keys because a release
 // needs two. Who looks for a person in the audit log needs two approvers.
-var administrators = []string{"system", "security-1", "security-2", "audit", "approver-1", "approver-2"}
+// A supervisor and a respondent of the city's first department work beside them.
+var administrators = []string{"system", "security-1", "security-2", "audit", "approver-1", "approver-2", "supervisor-1", "respondent-1"}
 
 // Make makes what is missing.
 func Make(o Options) error {

@@ -1,0 +1,107 @@
+package web_test
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"yizheng/audit"
+	"yizheng/audit/supervise"
+)
+
+// hallDepartment is that of the test city's clerks.
+const hallDepartment = "HALL"
+
+// supervise starts the engine with the demo city's rules.
+func (g *gateway) supervise() {
+	rules, err := supervise.Load("../configs/demo/supervise")
+	ok(g.t, err)
+	g.supervision, err = supervise.New(supervise.Config{Rules: rules, Facts: supervise.Facts{Version: "1", Systems: map[string]string{"HALL": hallDepartment}},
+		Log: g.audit, Dir: filepath.Join(g.t.TempDir(), "supervise"), Scan: 10 * time.Millisecond})
+	ok(g.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = g.supervision.Run(ctx) }) // a test that spoils the log spoils this, too
+	g.t.Cleanup(func() { cancel(); wg.Wait() })
+}
+
+// raised makes a clerk overreach and returns the card about it, with a supervisor's client.
+func (g *gateway) raised(*client) (sup *client, card string) {
+	g.t.Helper()
+	_, err := g.audit.Append(g.t.Context(), audit.Entry{
+		Open:   audit.Open{Op: audit.OpDeny, Phase: audit.PhaseDenied, Outcome: "PROOF_OUTSIDE_ITEM", Department: hallDepartment},
+		Closed: audit.Closed{Actor: "clerk-01"}})
+	ok(g.t, err)
+	sup = g.as("admin-supervisor-1")
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		var list struct{ Cards []supervise.Card }
+		sup.call(http.MethodPost, "/v1/supervision/cards", map[string]string{"rule": "YQ-01", "status": "raised"}).into(g.t, &list)
+		if len(list.Cards) == 1 {
+			return sup, list.Cards[0].ID
+		}
+	}
+	g.t.Fatal("no card was raised")
+	return nil, ""
+}
+
+func nextWeek() string { return time.Now().AddDate(0, 0, 7).Format(time.DateOnly) }
+
+func (g *gateway) ordered(clerk *client) string {
+	g.t.Helper()
+	sup, card := g.raised(clerk)
+	var o supervise.Order
+	sup.call(http.MethodPost, "/v1/supervision/orders", map[string]string{"card": card, "demand": "EXPLAIN", "due": nextWeek(), "text": "请说明情况"}).into(g.t, &o)
+	want(g.t, sup.call(http.MethodPost, "/v1/supervision/cards/"+card+"/confirm", nil), http.StatusOK, "")
+	return o.ID
+}
+
+func (g *gateway) answered(order string) {
+	g.t.Helper()
+	want(g.t, g.as("admin-respondent-1").call(http.MethodPost, "/v1/orders/"+order+"/answer", map[string]string{"answer": "EXPLAINED", "text": "误操作"}), http.StatusOK, "")
+}
+
+func TestSupervisionIsForSupervisorsAndOrdersForThoseWhoMustAnswer(t *testing.T) {
+	g := start(t, nil)
+	order := g.ordered(nil)
+	post, get := http.MethodPost, http.MethodGet
+	for name, c := range map[string]struct {
+		as, method, path string
+		body             any
+		status           int
+		code             string
+	}{
+		"a clerk looks at cards":         {"clerk-01", post, "/v1/supervision/cards", map[string]string{}, 403, "UNKNOWN_CERTIFICATE"},
+		"an administrator does":          {"admin-security-1", post, "/v1/supervision/cards", map[string]string{}, 403, "UNKNOWN_CERTIFICATE"},
+		"a respondent does":              {"admin-respondent-1", get, "/v1/supervision/orders", nil, 403, "UNKNOWN_CERTIFICATE"},
+		"nobody does":                    {"", get, "/v1/supervision", nil, 401, "CERTIFICATE_REQUIRED"},
+		"a supervisor looks after seals": {"admin-supervisor-1", get, "/v1/admin/seals", nil, 403, "UNKNOWN_CERTIFICATE"},
+		"a supervisor answers":           {"admin-supervisor-1", post, "/v1/orders/" + order + "/answer", map[string]string{"answer": "DONE"}, 403, "UNKNOWN_CERTIFICATE"},
+		"another department answers":     {"clerk-01", post, "/v1/orders/" + order + "/answer", map[string]string{"answer": "DONE"}, 403, "NOT_ADDRESSED"},
+		"closed before it is answered":   {"admin-supervisor-1", post, "/v1/supervision/orders/" + order + "/close", nil, 409, "SETTLED"},
+		"an unknown card":                {"admin-supervisor-1", get, "/v1/supervision/cards/KNONE", nil, 404, "NO_SUCH_CARD"},
+		"an ID number in a text":         {"admin-respondent-1", post, "/v1/orders/" + order + "/answer", map[string]string{"answer": "DONE", "text": "690102198503120016"}, 422, "TEXT_REFUSED"},
+		"an unknown answer":              {"admin-respondent-1", post, "/v1/orders/" + order + "/answer", map[string]string{"answer": "MAYBE"}, 422, "INVALID_REQUEST"},
+		"an unknown department":          {"admin-supervisor-1", post, "/v1/supervision/orders", map[string]string{"card": "K", "demand": "STOP", "due": nextWeek(), "department": "D"}, 422, "INVALID_REQUEST"},
+		"statistics of nothing":          {"admin-supervisor-1", post, "/v1/supervision/statistics", map[string]string{"by": "moon", "from": "2026-01-01", "to": "2026-01-02", "period": "day"}, 422, "INVALID_REQUEST"},
+		"statistics of ten years":        {"admin-supervisor-1", post, "/v1/supervision/statistics", map[string]string{"by": "item", "from": "2016-01-01", "to": "2026-01-02", "period": "day"}, 422, "INVALID_REQUEST"},
+		"status":                         {"admin-supervisor-1", get, "/v1/supervision", nil, 200, ""},
+		"rules":                          {"admin-supervisor-1", get, "/v1/supervision/rules", nil, 200, ""},
+		"one order":                      {"admin-supervisor-1", get, "/v1/supervision/orders/" + order, nil, 200, ""},
+		"statistics":                     {"admin-supervisor-1", post, "/v1/supervision/statistics", map[string]string{"by": "operator", "from": "2026-01-01", "to": "2026-12-31", "period": "month"}, 200, ""},
+	} {
+		t.Run(name, func(t *testing.T) { want(t, g.as(c.as).call(c.method, c.path, c.body), c.status, c.code) })
+	}
+	var mine struct{ Orders []supervise.Order }
+	g.as("admin-respondent-1").call(get, "/v1/orders", nil).into(t, &mine)
+	if len(mine.Orders) != 1 || mine.Orders[0].ID != order || !strings.Contains(mine.Orders[0].Steps[0].Said, "说明") {
+		t.Errorf("the respondent sees %+v", mine.Orders)
+	}
+	g.as("clerk-01").call(get, "/v1/orders", nil).into(t, &mine)
+	if len(mine.Orders) != 0 {
+		t.Errorf("another department sees %+v", mine.Orders)
+	}
+}
