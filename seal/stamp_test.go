@@ -190,3 +190,28 @@ func revoked(t *testing.T, a *tsptest.Authority, at time.Time) []byte {
 	}
 	return raw
 }
+
+// What was decided for a time without an authority holds for every document of it,
+// and only the first of them waits.
+func TestSign_WhileTheAuthorityIsDownOnlyTheFirstDocumentWaits(t *testing.T) {
+	for _, required := range []bool{true, false} {
+		c, a := newCity(t), tsptest.New(t)
+		c.trustAuthority(a)
+		a.Code = 503
+		r := c.registry(c.stamped(a, required))
+		slot, err := r.Slot("mz")
+		c.ok(err)
+		for n := range 5 {
+			file, use, err := r.Sign(context.Background(), "mz", c.draftFor(slot, signed), signed)
+			if required && (!errors.Is(err, ErrNoStamp) || file != nil) {
+				t.Errorf("required, document %d: %v", n+1, err)
+			}
+			if !required && (err != nil || use.Stamp() != "unavailable") {
+				t.Errorf("not required, document %d: %v, the record says %q", n+1, err, use.Stamp())
+			}
+		}
+		if calls := a.Calls.Load(); calls != 1 {
+			t.Errorf("required %t: asked %d times for 5 documents", required, calls)
+		}
+	}
+}

@@ -33,10 +33,14 @@ type Config struct {
 	RootCAs *x509.CertPool        // for the connection; nil: the machine's
 	Policy  asn1.ObjectIdentifier // to ask for and to insist on; nil: the authority's own
 	Timeout time.Duration         // of one request; default 3 s
+	// Pause is how long nobody is asked after the authority could not be reached: the
+	// first document waits for the time limit, those after it fail at once. Default 30 s.
+	Pause time.Duration
 }
 
 const (
 	defaultTimeout = 3 * time.Second
+	defaultPause   = 30 * time.Second
 	maxResponse    = 64 << 10 // bytes
 	nonceBits      = 128
 )
@@ -49,6 +53,7 @@ type Client struct {
 	url     string
 	policy  asn1.ObjectIdentifier
 	timeout time.Duration
+	breaker breaker
 	http    *http.Client
 }
 
@@ -60,6 +65,7 @@ func NewClient(c Config) (*Client, error) {
 	}
 	return &Client{
 		url: c.URL, policy: c.Policy, timeout: cmp.Or(max(c.Timeout, 0), defaultTimeout),
+		breaker: breaker{pause: cmp.Or(max(c.Pause, 0), defaultPause)},
 		http: &http.Client{
 			Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12}, IdleConnTimeout: time.Minute},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -128,6 +134,17 @@ func (c *Client) request(imprint []byte, nonce *big.Int) ([]byte, error) {
 }
 
 func (c *Client) call(ctx context.Context, request []byte) ([]byte, error) {
+	began := time.Now()
+	if err := c.breaker.enter(began); err != nil {
+		return nil, err
+	}
+	answer, err := c.post(ctx, request)
+	gaveUp := ctx.Err() != nil && time.Since(began) < c.timeout/2 // too early to blame the authority
+	c.breaker.leave(err, gaveUp, time.Now())
+	return answer, err
+}
+
+func (c *Client) post(ctx context.Context, request []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(request))
@@ -137,17 +154,23 @@ func (c *Client) call(ctx context.Context, request []byte) ([]byte, error) {
 	req.Header.Set("Content-Type", "application/timestamp-query")
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
+	switch {
+	case res.StatusCode >= http.StatusInternalServerError:
+		return nil, fmt.Errorf("%w: the authority answered with HTTP %d", errUnreachable, res.StatusCode)
+	case res.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("the authority answered with HTTP %d", res.StatusCode)
 	}
 	raw, err := io.ReadAll(io.LimitReader(res.Body, maxResponse+1))
-	if err == nil && len(raw) > maxResponse {
-		err = malformed("response too long")
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+	case len(raw) > maxResponse:
+		return nil, malformed("response too long")
 	}
-	return raw, err
+	return raw, nil
 }
 
 // readResponse reads TimeStampResp and returns the token.

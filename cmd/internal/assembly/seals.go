@@ -45,6 +45,9 @@ type TimestampConfig struct {
 	// refuses it, proceed releases it without and says so in the audit record.
 	OnFailure string        `yaml:"on_failure"`
 	Timeout   time.Duration `yaml:"timeout"` // default 3s
+	// Pause is how long after the authority could not be reached nobody asks it, and
+	// OnFailure decides at once; default 30s.
+	Pause time.Duration `yaml:"pause"`
 }
 
 // RevocationConfig says where fresh revocation information comes from. Without it the
@@ -135,7 +138,7 @@ func (c *TimestampConfig) Client() (*tsp.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tsp.NewClient(tsp.Config{URL: c.URL, RootCAs: roots, Policy: policy, Timeout: c.Timeout})
+	return tsp.NewClient(tsp.Config{URL: c.URL, RootCAs: roots, Policy: policy, Timeout: c.Timeout, Pause: c.Pause})
 }
 
 // CertPool reads PEM certificates; nil for no file.

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,8 @@ type Authority struct {
 	Hold    time.Duration              // before answering
 	GenTime func() time.Time           // default time.Now
 	NoCert  bool                       // leaves the certificate out
+
+	Calls atomic.Int32 // how often it was asked
 
 	t       testing.TB
 	key     crypto.Signer
@@ -175,6 +178,7 @@ type response struct {
 func (a *Authority) serve(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	a.ok(err)
+	a.Calls.Add(1)
 	time.Sleep(a.Hold)
 	if a.Code != 0 {
 		w.WriteHeader(a.Code)
