@@ -17,16 +17,17 @@ import (
 // untouched. The file is written whatever came of it; the exit code is 1 if a seal did
 // not verify. The gateway cannot do it: results are encrypted to whoever asked.
 func bundle(ctx context.Context, args []string, out io.Writer) error {
-	f := flags("bundle", "-o FILE -trust DIR [-matter TEXT] PDF...", "gateway bundle -o 清单.pdf -trust var/demo/trust -matter 公共租赁住房资格确认 out/*.pdf")
+	f := flags("bundle", "-o FILE -trust DIR [-exchange FILE] [-matter TEXT] PDF...", "gateway bundle -o 清单.pdf -exchange out/exchange.json -trust var/demo/trust -matter 公共租赁住房资格确认 out/*.pdf")
 	target := f.String("o", "", "写到哪个文件 / file to write")
 	matter := f.String("matter", "—", "办理事项 / the matter")
+	state := f.String("exchange", "", "办理状态（GET /v1/exchanges/{no} 的答复）：按事项次序列出每项证明及其结果 / answer of GET /v1/exchanges/{no}: every proof in the matter's order, and what came of it")
 	by := f.String("by", "经办窗口", "由谁汇总 / who assembles it")
 	trustDir := f.String("trust", "var/demo/trust", "核验所用的信任目录 / trust directory to verify with")
 	fonts := f.String("fonts", "/usr/share/fonts/truetype", "字体目录 / directory of the fonts")
-	if err := parse(f, args, 1, 200); err != nil {
+	if err := parse(f, args, 0, 200); err != nil {
 		return err
 	}
-	if *target == "" {
+	if *target == "" || f.NArg() == 0 && *state == "" {
 		f.Usage()
 		return errUsage
 	}
@@ -34,7 +35,11 @@ func bundle(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	cover, seals, err := printOrder(ctx, f.Args(), trust, *matter, *by, time.Now())
+	order := printOrder
+	if *state != "" {
+		order = matterOrder(*state)
+	}
+	cover, seals, err := order(ctx, f.Args(), trust, *matter, *by, time.Now())
 	if err != nil {
 		return err
 	}
@@ -75,18 +80,13 @@ func printOrder(ctx context.Context, paths []string, trust *seal.Trust, matter, 
 		Body: fmt.Sprintf("下列材料共%d份，作为附件原样嵌入本文件，未作改动。“电子印章”一栏为汇总时核验的结果；每份的真伪以其自身的电子印章为准，取出后可单独核验。本清单不盖章。", len(paths)),
 	}
 	for i, path := range paths {
-		v, file, err := verifyFile(ctx, path, trust, nil)
+		p, err := readPaper(ctx, path, trust)
 		if err != nil {
 			return d, nil, err
 		}
-		about, err := pdf.ReadAbout(file)
-		if err != nil {
-			return d, nil, fmt.Errorf("%s: %w", path, err)
-		}
-		found := sealIn(v.Report)
-		seals = append(seals, found)
-		t.Rows = append(t.Rows, []string{fmt.Sprint(i + 1), orDash(about.Title), orDash(about.Signer), orDash(about.Number), found.text.ZH})
-		d.Attachments = append(d.Attachments, pdf.Attachment{Name: fmt.Sprintf("%02d-%s", i+1, filepath.Base(path)), Description: about.Title, File: file})
+		seals = append(seals, p.seal)
+		t.Rows = append(t.Rows, []string{fmt.Sprint(i + 1), orDash(p.Title), orDash(p.Signer), orDash(p.Number), p.seal.text.ZH})
+		d.Attachments = append(d.Attachments, p.attachment(i+1))
 	}
 	d.Tables = []pdf.Table{t}
 	return d, seals, nil

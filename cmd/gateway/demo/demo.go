@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -190,6 +191,9 @@ func (c *City) collect(ctx context.Context, clerk *Clerk, a Answer, out string, 
 	if err != nil {
 		return false, err
 	}
+	if err := saveState(out, a.View); err != nil {
+		return false, err
+	}
 	good := true
 	fmt.Fprintln(w)
 	for _, p := range a.Parts {
@@ -242,6 +246,15 @@ func files(out string, r exchange.Result) string {
 }
 
 func fileName(part string) string { return strings.ReplaceAll(part, "@", "-") }
+
+// saveState writes what came of every part, for gateway bundle -exchange.
+func saveState(out string, v exchange.View) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(out, "exchange.json"), b, 0o600)
+}
 
 // save writes document, data and receipts of one result. File names carry the proof's code and the role, nothing personal.
 func save(out string, r exchange.Result) error {

@@ -61,7 +61,7 @@ func (c *City) Watch(ctx context.Context) error {
 }
 
 // written is what save names its files, so that an earlier matter's can be told from anybody else's.
-var written = regexp.MustCompile(`^[A-Z]{2}-[0-9]{2}(-[a-z]+)?\.(pdf|json|jws|receipt)$`)
+var written = regexp.MustCompile(`^([A-Z]{2}-[0-9]{2}(-[a-z]+)?\.(pdf|json|jws|receipt)|exchange\.json)$`)
 
 // clearOut removes the documents of an earlier run: they may be about somebody else.
 func clearOut(out string) error {
