@@ -38,7 +38,7 @@ func TestWhatADeadGatewayDidNotSendAnotherSends(t *testing.T) {
 	}
 	a.offset.Store(int64(postGrace + time.Second))
 	b.postDue(context.Background())
-	b.postDue(context.Background()) // sent is sent
+	b.postDue(context.Background())               // sent is sent
 	a.until("the question is sent", func() bool { // the sweep may have been faster
 		a.slow.mu.Lock()
 		defer a.slow.mu.Unlock()
