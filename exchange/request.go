@@ -62,6 +62,7 @@ const (
 	ReasonNoDocument     Reason = "NO_SUCH_DOCUMENT"
 	ReasonWithdrawal     Reason = "WITHDRAWAL_REFUSED"
 	ReasonPickup         Reason = "PICKUP_REFUSED"
+	ReasonReprint        Reason = "REPRINT_REASON"
 	ReasonUnavailable    Reason = "UNAVAILABLE"
 )
 

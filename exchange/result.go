@@ -62,6 +62,7 @@ type result struct {
 	millis   int64
 	manual   string // 受理号
 	withheld bool
+	printed  bool // a print is recorded here
 }
 
 // hand encrypts the result to the caller's key, stores the ciphertext and wipes

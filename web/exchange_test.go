@@ -194,11 +194,16 @@ func TestNobodySeesAnothersExchangeOrRead(t *testing.T) {
 		{http.MethodGet, "/v1/exchanges/" + x.Exchange + "/events", "NO_SUCH_EXCHANGE"},
 		{http.MethodGet, "/v1/exchanges/" + x.Exchange + "/results/RE-01", "NO_SUCH_EXCHANGE"},
 		{http.MethodPost, "/v1/exchanges/" + x.Exchange + "/legs/RE-01.1/retry", "NO_SUCH_EXCHANGE"},
+		{http.MethodPost, "/v1/exchanges/" + x.Exchange + "/parts/RE-01/prints", "NO_SUCH_EXCHANGE"},
 		{http.MethodDelete, "/v1/exchanges/" + x.Exchange, "NO_SUCH_EXCHANGE"},
 	}
 	for who, k := range map[string]*client{"another clerk": other, "a system": g.as("system-housing")} {
 		for _, c := range calls {
-			mine, nobodys := k.call(c.method, c.path, nil), k.call(c.method, strings.Replace(c.path, x.Exchange, "202611220000000000000", 1), nil)
+			var body any
+			if strings.HasSuffix(c.path, "/prints") {
+				body = map[string]string{}
+			}
+			mine, nobodys := k.call(c.method, c.path, body), k.call(c.method, strings.Replace(c.path, x.Exchange, "202611220000000000000", 1), body)
 			if mine.StatusCode != http.StatusNotFound || mine.problem() != c.unknown || nobodys.problem() != c.unknown {
 				t.Errorf("%s, %s %s: %d %s", who, c.method, c.path, mine.StatusCode, mine.problem())
 			}

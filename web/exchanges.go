@@ -199,6 +199,25 @@ func (s *Server) getResult(ctx context.Context, r *request) (reply, error) {
 		subject: audit.Entry{Open: audit.Open{Exchange: x.Number, Leg: r.param("part"), Item: string(x.Request.Item), Case: x.Request.Case}}}, nil
 }
 
+// printResult records a print before the client prints.
+func (s *Server) printResult(ctx context.Context, r *request) (reply, error) {
+	var in struct {
+		Reason string `json:"reason"` // only of a further print
+	}
+	if err := r.decode(&in); err != nil {
+		return reply{}, err
+	}
+	x, err := s.exchanges.Find(ctx, r.who, r.param("no"))
+	if err != nil {
+		return reply{}, err
+	}
+	p, err := s.exchanges.Print(ctx, r.who, x, r.param("part"), in.Reason)
+	if err != nil {
+		return reply{}, err
+	}
+	return jsonReply(http.StatusOK, p)
+}
+
 func (s *Server) retryLeg(ctx context.Context, r *request) (reply, error) {
 	x, err := s.exchanges.Retry(ctx, r.who, r.param("no"), r.param("leg"))
 	if err != nil {

@@ -45,6 +45,15 @@ func TestRoutesThatRecordInsideDoSo(t *testing.T) {
 			clerk.call(http.MethodPost, "/v1/exchanges", question(reply, token), "Prefer", "wait=10").into(t, &x)
 			number = x.Exchange
 		}},
+		{"POST /v1/exchanges/:no/parts/:part/prints", audit.OpDocPrint, func() {
+			want(t, clerk.call(http.MethodPost, "/v1/exchanges/"+number+"/parts/RE-01/prints", map[string]string{}), http.StatusOK, "")
+		}},
+		{"POST /v1/exchanges/:no/parts/:part/prints", audit.OpDeny, func() {
+			want(t, clerk.call(http.MethodPost, "/v1/exchanges/"+number+"/parts/RE-01/prints", map[string]string{}), http.StatusConflict, "REPRINT_REASON")
+		}},
+		{"POST /v1/exchanges/:no/parts/:part/prints", audit.OpDocReprint, func() {
+			want(t, clerk.call(http.MethodPost, "/v1/exchanges/"+number+"/parts/RE-01/prints", map[string]string{"reason": "PAPER_JAM"}), http.StatusOK, "")
+		}},
 		{"POST /v1/exchanges", audit.OpDeny, func() {
 			clerk.call(http.MethodPost, "/v1/exchanges", question(reply, token))
 		}},
