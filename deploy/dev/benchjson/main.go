@@ -5,8 +5,9 @@
 //	go test -run '^$' -bench . ./... | go run ./deploy/dev/benchjson
 //
 // With -table it writes instead, for people, how the ways of the ferry compare
-// with asking a department directly, and what sealing and verifying a page cost
-// beside the cryptography in them.
+// with asking a department directly, what sealing and verifying a page cost
+// beside the cryptography in them, and what the audit log does beside what it
+// promises and beside its peers.
 //
 // Input without a single benchmark is an error, so that an empty run is not
 // taken for a fast one.
@@ -25,7 +26,7 @@ import (
 )
 
 func main() {
-	forPeople := flag.Bool("table", false, "write tables of ferry and seal, not JSON")
+	forPeople := flag.Bool("table", false, "write tables of ferry, seal and audit log, not JSON")
 	flag.Parse()
 	r, err := parse(os.Stdin)
 	switch {

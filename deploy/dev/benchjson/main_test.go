@@ -89,3 +89,32 @@ BenchmarkVerifyPage/page-2 	 10	 1 ns/op	 3000 documents/s
 		t.Errorf("table:\n%s", b.String())
 	}
 }
+
+func TestTable_PutsTheAuditLogBesidePromisesAndPeers(t *testing.T) {
+	r, err := parse(strings.NewReader(`BenchmarkAppend/writers=256-2 	 10	 1 ns/op	 60000 entries/s	 50000 limit-entries/s	 20 p99-ms	 15 limit-p99-ms	 1.3 x-limit
+BenchmarkAppend/raw-2 	 10	 1 ns/op	 6000 entries/s
+BenchmarkMillion/inclusion-2 	 10	 1 ns/op	 0.125 proof-ms	 2 limit-proof-ms
+BenchmarkTesseraAppend/writers=256-2 	 10	 1 ns/op	 8000 entries/s	 50 p99-ms
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := table(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for line := range strings.Lines(b.String()) {
+		rows = append(rows, strings.Join(strings.Fields(line), " "))
+	}
+	want := []string{
+		"audit log measured promise kept times as good as peer",
+		"append, 256 writers: entries/s 60000 ≥ 50000 yes 10.00 pwrite, fdatasync",
+		"≥ 5 × yes 7.50 Tessera",
+		"p99, ms 20 ≤ 15 no 2.50 Tessera",
+		"inclusion proof, ms 0.125 ≤ 2 yes",
+	}
+	if !slices.Equal(rows, want) {
+		t.Errorf("table:\n%s", b.String())
+	}
+}

@@ -22,7 +22,8 @@ var inFlight = []string{"1", "64", "256", "2048"}
 // cpus is what go test appends to a name when there is more than one.
 var cpus = regexp.MustCompile(`-\d+$`)
 
-// table writes for people what a run has measured of the ferry and of the seal.
+// table writes for people what a run has measured of the ferry, the
+// seal and the audit log.
 func table(out io.Writer, r run) error {
 	measured := make(figures)
 	for _, b := range r.Benchmarks {
@@ -31,7 +32,10 @@ func table(out io.Writer, r run) error {
 	if err := ferryTable(out, measured); err != nil {
 		return err
 	}
-	return sealTable(out, measured)
+	if err := sealTable(out, measured); err != nil {
+		return err
+	}
+	return auditTable(out, measured)
 }
 
 // figures are the values of each benchmark, by its name without the processors.
