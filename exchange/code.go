@@ -63,6 +63,7 @@ type Wording struct {
 	Unsealable bool     // SOURCE_ERROR because the issuer's seal must not be used now
 	Missing    string   // who did not answer, for a result found in part
 	Elsewhere  []string // scopes in which other sources found nothing, when one has failed
+	Untold     bool     // of a sensitive proof: nobody but the asking clerk is told, so the sentence must not say that somebody was
 }
 
 // Sentence is what the clerk reads; the wording is fixed for each code.
@@ -77,6 +78,9 @@ func (c Code) Sentence(w Wording) string {
 		s = "查到多条，无法确认，请{dept}核实。"
 	case Mismatch:
 		s = "返回信息与证件不一致，未采用，已转{dept}；重试无效。"
+		if w.Untold {
+			s = "返回信息与证件不一致，未采用，请{dept}核实；重试无效。"
+		}
 	case Pending, NotIssuable:
 		s = "需{dept}人工核验，请凭身份证和受理号{receipt}到{place}办理。"
 	case Timeout:
@@ -85,6 +89,9 @@ func (c Code) Sentence(w Wording) string {
 		s = "{dept}网络自{since}起中断，不代表未查到；恢复后刷证重试。"
 	case SourceError:
 		s = "{dept}系统异常，已告警；稍后重试。"
+		if w.Untold {
+			s = "{dept}系统异常；稍后重试，仍不成请与其联系。"
+		}
 		if w.Unsealable {
 			s = "签发单位的印章当前停用或失效，未出具文书；请联系印章管理员，启用后重试。"
 		}
@@ -92,6 +99,9 @@ func (c Code) Sentence(w Wording) string {
 		s = "本事项无权取用此项，请联系{contact}。"
 	case GlyphMissing:
 		s = "姓名含缺字 {glyphs}，未盖章；数据可先核对，已转字库管理员。"
+		if w.Untold {
+			s = "姓名含缺字 {glyphs}，未盖章；数据可先核对，请告知字库管理员补字。"
+		}
 	}
 	s = strings.NewReplacer("{time}", w.DataTime, "{issuer}", w.Issuer, "{dept}", w.Department,
 		"{scope}", w.Scope, "{receipt}", w.Receipt, "{place}", w.Place, "{since}", w.Since,

@@ -249,3 +249,25 @@ func TestSourcesErrorsAreToldApart(t *testing.T) {
 		t.Error("kind")
 	}
 }
+
+// The supervisors see only ANSWERED of a sensitive proof, so no card follows
+// from it: the clerk must not read that somebody was told.
+func TestSentenceOfASensitiveProofClaimsNoReport(t *testing.T) {
+	c := newCity(t)
+	for _, code := range []Code{Found, NotFound, Multiple, Mismatch, Pending, NotIssuable, Timeout, Unreachable, SourceError, Denied, GlyphMissing} {
+		for _, output := range []catalog.Output{catalog.OutputData, catalog.OutputDocument} {
+			pt := c.partOf("RE-01")
+			pt.grant.Output = output
+			v := verdict{code: code, wording: Wording{Department: "某局", Glyphs: "U+9FFF"}}
+			claims := func(text string) bool { return strings.Contains(text, "已告警") || strings.Contains(text, "已转") }
+			carded := code == Mismatch || code == SourceError || code == GlyphMissing
+			if text := sentence(pt, v); claims(text) != carded {
+				t.Errorf("%s, ordinary: %s", code, text)
+			}
+			pt.proof.Sensitive = true
+			if text := sentence(pt, v); claims(text) {
+				t.Errorf("%s, sensitive: %s", code, text)
+			}
+		}
+	}
+}

@@ -184,12 +184,16 @@ func (s *Service) fillIn(r *Result, x *Exchange, pt *part, v verdict, is *issued
 }
 
 func sentence(pt *part, v verdict) string {
+	v.wording.Untold = pt.proof.Sensitive
 	text := v.code.Sentence(v.wording)
 	if v.code == Found && pt.grant.Output == catalog.OutputData {
 		text = FoundDataOnly(v.wording)
 	}
 	if v.code == GlyphMissing && pt.grant.Output == catalog.OutputDocument {
 		text = "姓名含缺字 " + v.wording.Glyphs + "，未盖章，已转字库管理员。"
+		if v.wording.Untold {
+			text = "姓名含缺字 " + v.wording.Glyphs + "，未盖章，请告知字库管理员补字。"
+		}
 	}
 	if v.stale {
 		text += "数据可能过期。"
