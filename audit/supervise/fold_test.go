@@ -25,7 +25,6 @@ var testFacts = Facts{Version: "1", Systems: map[string]string{"HALL": "D-HALL"}
 type story struct {
 	now     time.Time
 	entries []audit.Stored
-	cards   int
 }
 
 func begin(r *Rules, f *Facts) *story {
