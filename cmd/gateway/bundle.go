@@ -19,7 +19,7 @@ import (
 func bundle(ctx context.Context, args []string, out io.Writer) error {
 	f := flags("bundle", "-o FILE -trust DIR [-exchange FILE] [-matter TEXT] PDF...", "gateway bundle -o 清单.pdf -exchange out/exchange.json -trust var/demo/trust -matter 公共租赁住房资格确认 out/*.pdf")
 	target := f.String("o", "", "写到哪个文件 / file to write")
-	matter := f.String("matter", "—", "办理事项 / the matter")
+	matter := f.String("matter", "", "办理事项，不给则不写 / the matter, left out if missing")
 	state := f.String("exchange", "", "办理状态（GET /v1/exchanges/{no} 的答复）：按事项次序列出每项证明及其结果 / answer of GET /v1/exchanges/{no}: every proof in the matter's order, and what came of it")
 	by := f.String("by", "经办窗口", "由谁汇总 / who assembles it")
 	trustDir := f.String("trust", "var/demo/trust", "核验所用的信任目录 / trust directory to verify with")

@@ -50,14 +50,17 @@ func matterCover(view exchange.View, issued map[string]paper, matter, by string,
 		Title: "证明材料清单", Issuer: by, Number: view.Exchange, IssuedAt: now, ItemName: matter,
 		Body: fmt.Sprintf("本次办理（收件号%s）共需证明%d项，已附%d份，按下列次序作为附件原样嵌入本文件，未作改动。“电子印章”一栏为汇总时核验的结果；每份的真伪以其自身的电子印章为准，取出后可单独核验。本清单不盖章。", view.Case, len(view.Parts), len(issued)),
 	}
-	t := pdf.Table{Columns: []pdf.Column{{Label: "序号", Align: pdf.AlignCenter}, {Label: "证明"}, {Label: "办理结果"}, {Label: "编号"}, {Label: "电子印章", Align: pdf.AlignCenter}, {Label: "附件", Align: pdf.AlignCenter}}}
+	t := pdf.Table{Columns: []pdf.Column{{Label: "序号", Align: pdf.AlignCenter}, {Label: "证明与编号"}, {Label: "办理结果"}, {Label: "电子印章", Align: pdf.AlignCenter}, {Label: "附件", Align: pdf.AlignCenter}}}
 	for i, part := range view.Parts {
-		row := []string{fmt.Sprint(i + 1), part.Name, outcome(part), orDash(part.Number), "—", "—"}
+		row := []string{fmt.Sprint(i + 1), part.Name, outcome(part), "—", "—"}
 		if p, ok := issued[part.Number]; ok && part.Number != "" {
 			d.Attachments = append(d.Attachments, p.attachment(len(d.Attachments)+1))
-			row[4], row[5] = p.seal.text.ZH, fmt.Sprint(len(d.Attachments))
+			row[3], row[4] = p.seal.text.ZH, fmt.Sprint(len(d.Attachments))
 		} else if part.Number != "" {
 			d.Caution += fmt.Sprintf("\n第%d项已出具，但文件未附。", i+1)
+		}
+		if part.Number != "" {
+			row[1] += "\n" + part.Number
 		}
 		t.Rows = append(t.Rows, row)
 	}

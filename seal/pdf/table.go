@@ -331,13 +331,19 @@ const shortWord = 5
 // readable is how many ems of a line are enough, however long the cell.
 const readable = 10.0
 
-// columnEms measures every cell of each column and returns the largest results, in ems.
+// columnEms measures every line of every cell of each column and returns the largest
+// results, in ems.
 func (l *layout) columnEms(t Table, measure func([]char) float64) []float64 {
 	ems := make([]float64, len(t.Columns))
 	for i := range ems {
-		ems[i] = measure(l.shape(oneLine(t.Columns[i].Label)))
+		widen := func(cell string) {
+			for line := range strings.SplitSeq(cell, "\n") {
+				ems[i] = max(ems[i], measure(l.shape(line)))
+			}
+		}
+		widen(t.Columns[i].Label)
 		for _, row := range t.Rows {
-			ems[i] = max(ems[i], measure(l.shape(oneLine(row[i]))))
+			widen(row[i])
 		}
 	}
 	return ems
