@@ -371,6 +371,7 @@ type Item struct {
 	LegalBasis string       `json:"legal_basis" yaml:"legal_basis"` // code in LegalBases
 	Purposes   []string     `json:"purposes" yaml:"purposes"`       // codes in Purposes
 	Roles      []Role       `json:"roles" yaml:"roles"`             // persons who each show a card, applicant first
+	Notice     Notice       `json:"notice,omitzero" yaml:"notice,optional"`
 	Situations []Situation  `json:"situations" yaml:"situations"`
 }
 

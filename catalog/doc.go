@@ -62,6 +62,7 @@
 //	    legal_basis: LB-PRH
 //	    purposes: [P-PRH]
 //	    roles: [applicant]
+//	    notice: {id: N-PRH, version: 1}     # optional: what residents are shown first, in the version in force
 //	    situations: [{code: LOCAL, name: 本市户籍家庭, required: [SI-01]}]
 //	callers: [{id: hall, name: 综合窗口, kind: window, department: "12690100006900149D", per_minute: 60}]
 //	operators: [{id: clerk-01, caller: hall, certificate: "${keys}/tls/clerk-01.crt"}]

@@ -23,6 +23,9 @@ func (k *checker) items() {
 			}
 		}
 		k.roles(path+".roles", it.Roles)
+		if it.Notice != (Notice{}) && !it.Notice.proper() {
+			k.bad(path+".notice", "告知书须有编码（大写字母、数字、连字符，不得含证件号码）和 1–9999 的版本号", "a notice has an id of capital letters, digits and hyphens, without an ID number, and a version from 1 to 9999")
+		}
 		if len(it.Situations) == 0 {
 			k.bad(path+".situations", "至少要有一种情形", "at least one situation is needed")
 		}

@@ -25,6 +25,7 @@ type plan struct {
 	situation catalog.Situation
 	basis     catalog.Term
 	purpose   catalog.Term
+	notice    string // shown to the residents; empty where the item has none and the caller names none
 	parts     []*part
 	reply     jose.ReplyKey
 	pickup    pickup
@@ -167,6 +168,9 @@ func (s *Service) authorise(who Principal, req Request, subjects []*subject) (*p
 	p.purpose, _ = c.Purpose(req.Purpose)
 	p.basis, _ = c.LegalBasis(item.LegalBasis)
 	var err error
+	if p.notice, err = shown(item, req.Notice); err != nil {
+		return nil, err
+	}
 	if p.reply, err = jose.ParseReplyKey(req.ReplyKey); err != nil {
 		return nil, refuse(ReasonReplyKey, "reply_key", "回执公钥无效：须为 SM2 或 P-256 的 JWK", "reply_key must be an SM2 or P-256 public JWK")
 	}
@@ -183,6 +187,26 @@ func (s *Service) authorise(who Principal, req Request, subjects []*subject) (*p
 		}
 	}
 	return p, nil
+}
+
+// shown is the notice that the residents were shown: the item's in the version in
+// force. A caller that says which it shows cannot go on with one that is out of date.
+func shown(item catalog.Item, said string) (string, error) {
+	current := ""
+	if item.Notice != (catalog.Notice{}) {
+		current = item.Notice.String()
+	}
+	if said == "" {
+		return current, nil
+	}
+	if _, ok := catalog.ParseNotice(said); !ok {
+		return "", refuse(ReasonInvalid, "notice", "告知书写作 编码@版本，如 N-PRH@1", "name the notice as id@version, such as N-PRH@1")
+	}
+	if current != "" && said != current {
+		return "", refuse(ReasonNotice, "notice", "出示的告知书不是现行版本；现行为 "+current+"，请向当事人重新出示后再办，已记录",
+			"the notice shown is not the one in force, "+current+"; show that one and ask again; this has been recorded")
+	}
+	return said, nil
 }
 
 // present holds the persons who showed a card to those the situation asks for.

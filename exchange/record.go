@@ -94,6 +94,7 @@ func (s *Service) recordIntent(ctx context.Context, x *Exchange) error {
 		}
 		e.Open.Subjects = append(e.Open.Subjects, r)
 	}
+	e.Open.Consent = x.plan.notice
 	e.Closed.Workstation = strings.Join(x.workstations(), ",")
 	x.plan.pickup.record(&e)
 	for _, pt := range x.plan.parts {
@@ -130,7 +131,7 @@ func (s *Service) recordRetry(ctx context.Context, x *Exchange, pt *part, l *leg
 		return err
 	}
 	e.Open.Subjects, e.Open.Proof = []audit.SubjectRef{ref}, string(pt.proof.Code)
-	e.Open.Leg, e.Open.Prev = l.id, s.prev(x)
+	e.Open.Leg, e.Open.Prev, e.Open.Consent = l.id, s.prev(x), x.plan.notice
 	e.Closed.Legs = []string{l.id + " " + string(l.source.ID) + " " + l.digest.String()}
 	e.Closed.Reason = "RETRY"
 	_, err = s.append(ctx, e)

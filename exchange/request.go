@@ -30,6 +30,7 @@ type Request struct {
 	Fields    map[catalog.ProofCode][]string `json:"fields,omitempty"` // default: all that the grant gives
 	ReplyKey  json.RawMessage                `json:"reply_key"`        // JWK, SM2 or P-256
 	Pickup    string                         `json:"pickup,omitempty"` // 受理号 of an earlier exchange, to ask for its proof again
+	Notice    string                         `json:"notice,omitempty"` // catalog.Notice the residents were shown; default: the item's
 }
 
 // SubjectToken is one person's token with the role they have in this case.
@@ -62,6 +63,7 @@ const (
 	ReasonNoDocument     Reason = "NO_SUCH_DOCUMENT"
 	ReasonWithdrawal     Reason = "WITHDRAWAL_REFUSED"
 	ReasonPickup         Reason = "PICKUP_REFUSED"
+	ReasonNotice         Reason = "NOTICE_OUTDATED"
 	ReasonReprint        Reason = "REPRINT_REASON"
 	ReasonUnavailable    Reason = "UNAVAILABLE"
 )

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"yizheng/audit"
 	"yizheng/exchange"
 	"yizheng/identity/jose"
 )
@@ -119,6 +120,33 @@ func (g *gateway) verifyBoth(t *testing.T, r exchange.Result) {
 	}
 	if page := public.call(http.MethodGet, "/v/"+r.Number, nil); !strings.Contains(string(page.body), "在有效期内") {
 		t.Error("the paper page does not show the status")
+	}
+}
+
+// A window that shows an old notice learns which one is in force, and its token is not spent.
+func TestAnOutdatedNoticeIsRefusedOverHTTPS(t *testing.T) {
+	g, clerk, a := desk(t, nil)
+	q := question(newReplyKey(t), clerk.read(a).Token)
+	var item struct {
+		Notice struct {
+			ID      string
+			Version int
+		}
+	}
+	clerk.call(http.MethodGet, "/v1/items/PRH", nil).into(t, &item)
+	if item.Notice.ID != "N-PRH" || item.Notice.Version != 2 {
+		t.Errorf("%+v", item)
+	}
+	q["notice"] = "N-PRH@1"
+	old := clerk.call(http.MethodPost, "/v1/exchanges", q)
+	want(t, old, http.StatusConflict, "NOTICE_OUTDATED")
+	if !strings.Contains(string(old.body), "N-PRH@2") {
+		t.Errorf("%s", old.body)
+	}
+	q["notice"] = "N-PRH@2"
+	want(t, clerk.call(http.MethodPost, "/v1/exchanges", q, "Prefer", "wait=10"), http.StatusOK, "")
+	if n := g.count(audit.OpDeny); n != 1 {
+		t.Errorf("%d refusals on record", n)
 	}
 }
 

@@ -52,6 +52,7 @@ var statuses = map[exchange.Reason]int{
 	exchange.ReasonNoDocument:     http.StatusNotFound,
 	exchange.ReasonWithdrawal:     http.StatusConflict,
 	exchange.ReasonPickup:         http.StatusForbidden,
+	exchange.ReasonNotice:         http.StatusConflict,
 	exchange.ReasonReprint:        http.StatusConflict,
 	exchange.ReasonUnavailable:    http.StatusServiceUnavailable,
 }
