@@ -46,6 +46,16 @@ type Config struct {
 	Merge int // full files made into one; default 20
 }
 
+func (c Config) withDefaults() Config {
+	if c.Live <= 0 {
+		c.Live = 250_000
+	}
+	if c.Merge <= 1 {
+		c.Merge = 20
+	}
+	return c
+}
+
 // Index is an open index. Add and Follow are for one goroutine; Search for any number.
 type Index struct {
 	cfg   Config
@@ -62,12 +72,7 @@ type Index struct {
 // Open opens the index of a directory, making the directory if it is missing,
 // and drops what a crash left unfinished.
 func Open(ctx context.Context, c Config) (*Index, error) {
-	if c.Live <= 0 {
-		c.Live = 250_000
-	}
-	if c.Merge <= 1 {
-		c.Merge = 20
-	}
+	c = c.withDefaults()
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("audit index: %w", err)
 	}
