@@ -108,7 +108,8 @@ func exported(p audit.Proven, withhold bool) subsetEntry {
 // SubsetReport is what a subset turned out to be.
 type SubsetReport struct {
 	Origin   string
-	Size     uint64 // of the log when the subset was made
+	Size     uint64           // of the log when the subset was made
+	Head     audit.SignedHead `json:"-"`
 	First    uint64
 	Last     uint64
 	Entries  int
@@ -125,14 +126,22 @@ func (r SubsetReport) OK() bool { return len(r.Problems) == 0 }
 // checkpoint from elsewhere of the same size, which must be the same. An error
 // means that the file is no subset.
 func VerifySubset(text, known []byte, keys ...*ecdsa.PublicKey) (SubsetReport, error) {
+	r, _, err := ReadSubset(text, known, keys...)
+	return r, err
+}
+
+// ReadSubset is VerifySubset, and returns the entries besides, to be used only
+// if the report is OK. Of one whose closed half is withheld there is no more
+// than the open half and the leaf.
+func ReadSubset(text, known []byte, keys ...*ecdsa.PublicKey) (SubsetReport, []audit.Proven, error) {
 	var s subset
 	var r SubsetReport
 	if err := json.Unmarshal(text, &s); err != nil || s.Format != subsetFormat {
-		return r, fmt.Errorf("不是 %s 文件 / not a %s file", subsetFormat, subsetFormat)
+		return r, nil, fmt.Errorf("不是 %s 文件 / not a %s file", subsetFormat, subsetFormat)
 	}
 	head, err := audit.ParseCheckpoint([]byte(s.Checkpoint))
 	if err != nil {
-		return r, fmt.Errorf("子集的检查点 / checkpoint of the subset: %w", err)
+		return r, nil, fmt.Errorf("子集的检查点 / checkpoint of the subset: %w", err)
 	}
 	r.Origin, r.Size, r.Entries = head.Origin, head.Size, len(s.Entries)
 	problem := func(code string, index uint64, format string, a ...any) {
@@ -146,7 +155,7 @@ func VerifySubset(text, known []byte, keys ...*ecdsa.PublicKey) (SubsetReport, e
 	}
 	if pub == nil {
 		problem("signature", audit.NoIndex, "the checkpoint is not signed by a pinned key")
-		return r, nil
+		return r, nil, nil
 	}
 	if len(known) > 0 {
 		k, err := audit.ParseCheckpoint(known)
@@ -156,67 +165,74 @@ func VerifySubset(text, known []byte, keys ...*ecdsa.PublicKey) (SubsetReport, e
 	}
 	if len(s.Entries) == 0 {
 		problem("gap", audit.NoIndex, "the subset holds no entry")
-		return r, nil
+		return r, nil, nil
 	}
-	var times []int64
+	r.Head = head
+	var entries []audit.Proven
 	for i, e := range s.Entries {
 		if i > 0 && e.Index <= s.Entries[i-1].Index {
 			problem("proof", e.Index, "entries are not in order")
 		}
-		t, err := e.verify(head, pub)
+		p, err := e.verify(head, pub)
 		if err != nil {
 			problem("proof", e.Index, "%v", err)
 		}
 		if e.Withheld != nil {
 			r.Withheld++
 		}
-		times = append(times, t)
+		entries = append(entries, p)
 	}
 	r.First, r.Last = s.Entries[0].Index, s.Entries[len(s.Entries)-1].Index
 	if s.Range != nil {
 		r.From, r.To = time.UnixMicro(s.Range.From), time.UnixMicro(s.Range.To)
-		for _, gap := range s.gaps(times, head.Size) {
+		for _, gap := range s.gaps(entries, head.Size) {
 			problem("gap", gap.Index, "%s", gap.Text)
 		}
 	}
-	return r, nil
+	return r, entries, nil
 }
 
-// verify checks one entry and returns its time.
-func (e subsetEntry) verify(head audit.SignedHead, pub *ecdsa.PublicKey) (int64, error) {
-	var leaf audit.Hash
+// verify checks one entry and reads it, with its proof.
+func (e subsetEntry) verify(head audit.SignedHead, pub *ecdsa.PublicKey) (audit.Proven, error) {
+	p := audit.Proven{Stored: audit.Stored{Index: e.Index, OpenJSON: []byte(e.Open), ClosedJSON: []byte(e.Closed)}}
 	switch salt, err := hex.DecodeString(e.Salt); {
 	case e.Withheld != nil && e.Salt == "" && e.Closed == "":
-		leaf = audit.LeafHashWithheld([]byte(e.Open), *e.Withheld)
+		p.Leaf = audit.LeafHashWithheld(p.OpenJSON, *e.Withheld)
 	case e.Withheld != nil || err != nil || len(salt) != audit.SaltSize:
-		return 0, fmt.Errorf("either a closed half and its salt, or their hash")
+		return p, fmt.Errorf("either a closed half and its salt, or their hash")
 	default:
-		leaf = audit.LeafHash([]byte(e.Open), []byte(e.Closed), [audit.SaltSize]byte(salt))
+		p.Salt = [audit.SaltSize]byte(salt)
+		p.Leaf = audit.LeafHash(p.OpenJSON, p.ClosedJSON, p.Salt)
 	}
-	r := audit.Receipt{Origin: head.Origin, Index: e.Index, Leaf: leaf, Head: head, Proof: e.Proof}
-	if err := r.Verify(pub, leaf); err != nil {
-		return 0, err
+	p.Receipt = audit.Receipt{Origin: head.Origin, Index: e.Index, Leaf: p.Leaf, Head: head, Proof: e.Proof}
+	if err := p.Receipt.Verify(pub, p.Leaf); err != nil {
+		return p, err
 	}
-	var o audit.Open
-	if err := json.Unmarshal([]byte(e.Open), &o); err != nil {
-		return 0, fmt.Errorf("open half is not the JSON of an entry")
+	if err := json.Unmarshal(p.OpenJSON, &p.Entry.Open); err != nil {
+		return p, fmt.Errorf("open half is not the JSON of an entry")
 	}
-	return o.Time, nil
+	if e.Withheld != nil {
+		return p, nil
+	}
+	if err := json.Unmarshal(p.ClosedJSON, &p.Entry.Closed); err != nil {
+		return p, fmt.Errorf("closed half is not the JSON of an entry")
+	}
+	return p, nil
 }
 
 // gaps finds what a range of time should hold and does not.
-func (s subset) gaps(times []int64, size uint64) (found []audit.Problem) {
+func (s subset) gaps(entries []audit.Proven, size uint64) (found []audit.Problem) {
 	add := func(index uint64, text string) { found = append(found, audit.Problem{Index: index, Text: text}) }
 	for i := 1; i < len(s.Entries); i++ {
 		if s.Entries[i].Index != s.Entries[i-1].Index+1 {
 			add(s.Entries[i-1].Index+1, "entries are missing from here on")
 		}
 	}
-	if first := s.Entries[0].Index; first != 0 && times[0] >= s.Range.From {
+	if first := s.Entries[0].Index; first != 0 && entries[0].Entry.Open.Time >= s.Range.From {
 		add(first, "the entry before the range is missing")
 	}
 	last := len(s.Entries) - 1
-	if index := s.Entries[last].Index; index != size-1 && times[last] < s.Range.To {
+	if index := s.Entries[last].Index; index != size-1 && entries[last].Entry.Open.Time < s.Range.To {
 		add(index, "the entry behind the range is missing")
 	}
 	return found

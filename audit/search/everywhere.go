@@ -26,6 +26,8 @@ const (
 	Doubtful    Answering = "doubtful"   // what it sent does not verify, and is not shown
 	Isolated    Answering = "isolated"   // in a network that cannot be asked
 	OtherKeys   Answering = "other_keys" // pseudonyms of its own: it has to be asked for itself
+	Missing     Answering = "missing"    // nothing of it was carried here
+	Partial     Answering = "partial"    // what was carried does not reach over the time of the exchange
 )
 
 // Log is one log on the roster, in an answer.
@@ -52,6 +54,8 @@ func (l Log) explained() Log {
 		Doubtful:    {"结果不完整：该日志的应答未通过验证，未采用", "incomplete: what the log sent does not verify and is not shown"},
 		Isolated:    {"结果不完整：隔离网络，以导出文件核对", "incomplete: an isolated network; compare its export"},
 		OtherKeys:   {"结果不完整：该节点的假名密钥不同，须在该节点另行申请", "incomplete: the node's pseudonyms are its own; apply there"},
+		Missing:     {"结果不完整：未带来该日志的目录或导出文件", "incomplete: neither the log's directory nor an export of it is here"},
+		Partial:     {"结果不完整：带来的部分未覆盖该次办理的时间", "incomplete: what is here of the log does not reach over the time of the exchange"},
 	}
 	w := words[l.State]
 	l.Chinese, l.English = w[0], w[1]

@@ -16,22 +16,13 @@ func (s *Service) Path(ctx context.Context, who Who, exchange string) (Answer, e
 		return Answer{}, err
 	}
 	slices.Reverse(a.Rows)
-	m := Reconcile(a, s.Front, s.fronts())
+	var known Roster
+	if s.Roster != nil {
+		known = *s.Roster
+	}
+	m := known.Reconciled(a, s.Front)
 	a.Reading = &m
 	return a, nil
-}
-
-// fronts are the origins of the fronts' logs by their id in the catalogue.
-func (s *Service) fronts() map[string]string {
-	list := make(map[string]string)
-	if s.Roster != nil {
-		for _, l := range s.Roster.Logs {
-			if l.Front != "" {
-				list[l.Front] = l.Origin
-			}
-		}
-	}
-	return list
 }
 
 // Leg is one question to a source, in a two-sided comparison.

@@ -100,31 +100,6 @@ func moment(s string) (time.Time, error) {
 	return t, nil
 }
 
-// auditPath shows one exchange through all logs. It ends with 1 if the sides differ.
-func auditPath(ctx context.Context, args []string, out io.Writer) error {
-	f := flags("audit path", "-cert FILE -cert-key FILE EXCHANGE", "gateway audit path -ca ca.crt -cert admin-audit.crt -cert-key admin-audit.key 20261122008Q2V6JZ4TXQ")
-	c := callerFlags(f)
-	asJSON := f.Bool("json", false, "输出 JSON / print JSON")
-	if err := parse(f, args, 1, 1); err != nil {
-		return err
-	}
-	gateway, err := c.remote()
-	if err != nil {
-		return err
-	}
-	var a search.Answer
-	if err := gateway.call(ctx, http.MethodGet, "/v1/audit/exchanges/"+url.PathEscape(f.Arg(0)), nil, &a); err != nil {
-		return err
-	}
-	if err := printAnswer(out, a, *asJSON); err != nil {
-		return err
-	}
-	if a.Reading != nil && !a.Reading.Balanced() {
-		return errNo
-	}
-	return nil
-}
-
 func printAnswer(out io.Writer, a search.Answer, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(a)
@@ -139,7 +114,10 @@ func printAnswer(out io.Writer, a search.Answer, asJSON bool) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "共 %d 条 / entries；本次检索记录 / recorded as %s\n", len(a.Rows), a.Record)
+	fmt.Fprintf(out, "共 %d 条 / entries\n", len(a.Rows))
+	if a.Record != "" {
+		fmt.Fprintf(out, "本次检索记录 / recorded as %s\n", a.Record)
+	}
 	for _, l := range a.Logs {
 		if l.Chinese != "" {
 			fmt.Fprintf(out, "! %s %s：%s / %s\n", l.Name, l.Origin, l.Chinese, l.English)

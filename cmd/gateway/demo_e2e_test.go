@@ -134,6 +134,7 @@ func TestDemoOnce(t *testing.T) {
 			t.Errorf("out has no %s: %v", f, first.files())
 		}
 	}
+	first.showsThePath()
 	keys := treeOf(t, filepath.Join(dir, "state", "keys"))
 	began = time.Now()
 	second := startDemo(t, dir, "-once", "-item", "HPW", "-card", "li-ming,wang-fang")
@@ -153,6 +154,26 @@ func TestDemoOnce(t *testing.T) {
 		if slices.Contains(denied.files(), f) {
 			t.Errorf("an earlier run's %s lies beside this run's results", f)
 		}
+	}
+}
+
+// showsThePath runs the command that the demo ends with: the path over all logs, and their
+// two sides. Without the fronts' logs it names each, and takes nothing for missing.
+func (r *demoRun) showsThePath() {
+	r.t.Helper()
+	_, line, ok := strings.Cut(r.said(), "：gateway audit path ")
+	if !ok {
+		r.t.Fatalf("it does not say how to see the path:\n%s", r.said())
+	}
+	args := append([]string{"audit", "path"}, strings.Fields(line)...)
+	out, err := exec.CommandContext(r.t.Context(), filepath.Join(programs(r.t), "gateway"), args...).CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("一致 6")) || bytes.Contains(out, []byte("结果不完整")) || bytes.Contains(out, []byte("unchecked")) {
+		r.t.Errorf("the whole path: %v\n%s", err, out)
+	}
+	alone := append(slices.Clone(args[:4]), args[len(args)-1])
+	out, err = exec.CommandContext(r.t.Context(), filepath.Join(programs(r.t), "gateway"), alone...).CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("一致 0")) || bytes.Count(out, []byte("未带来该日志")) != 4 || bytes.Count(out, []byte("unchecked")) != 6 {
+		r.t.Errorf("the gateway's log alone: %v\n%s", err, out)
 	}
 }
 

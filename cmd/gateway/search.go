@@ -68,10 +68,7 @@ func (g *gateway) openSearch(persons *staff.Register, pseudonyms *audit.Pseudony
 	}
 	c := search.Config{Node: search.Node{Log: g.audit, Logs: g.index}, Origin: g.config.Origin, Key: g.key, Persons: persons,
 		Pseudonyms: pseudonyms, Delay: g.config.Search.DisclosureDelay,
-		Front: func(source string) string {
-			s, _ := g.release.Catalogue.Source(catalog.SourceID(source))
-			return string(s.Front)
-		},
+		Front: frontOf(g.release.Catalogue),
 		Department: func(id string) string {
 			d, _ := g.release.Catalogue.Department(catalog.DepartmentID(id))
 			return d.Name

@@ -110,6 +110,9 @@ func (c *City) prepare(o setup.Options) error {
 	if err := setup.MakeFronts(o); err != nil {
 		return err
 	}
+	if err := setup.SignRoster(o, origin, c.address()); err != nil {
+		return err
+	}
 	if c.Release, err = setup.Publish(o); err != nil {
 		return fmt.Errorf("catalogue: %w", err)
 	}

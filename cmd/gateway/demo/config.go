@@ -86,6 +86,16 @@ func (c *City) platform(addr string) m {
 		"app_key_file": c.abs("keys/province.appkey"), "answer_mac": true}}
 }
 
+// address is where the roster says the gateway is: where it listens, or where
+// it usually does if it picks a free port this time.
+func (c *City) address() string {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil || host == "" || port == "0" {
+		return "https://localhost:8443"
+	}
+	return "https://" + net.JoinHostPort(host, port)
+}
+
 func (c *City) writeGatewayConfig() error {
 	return c.writeYAML("gateway.yaml", m{
 		"mode": "demo", "listen": c.Listen, "slot": "00", "origin": origin,
@@ -105,6 +115,7 @@ func (c *City) writeGatewayConfig() error {
 		"audit":       m{"dir": "audit", "key": "keys/audit.key", "pseudonyms": "pseudonyms", "witnesses": c.witnesses()},
 		"store":       c.storeConfig(),
 		"fonts":       c.fonts(),
+		"search":      m{"roster": "roster.json"},
 		"connections": c.connections(""),
 		"kafka":       c.ferryConfig(),
 		"supervise":   m{"rules": absolute(filepath.Join(c.Configs, "supervise")), "dir": "supervise", "scan": "500ms"},

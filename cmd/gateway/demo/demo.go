@@ -59,7 +59,7 @@ func Run(ctx context.Context, o Options, w io.Writer) (err error) {
 	}
 	fmt.Fprintf(w, "城市已启动：省平台、网关、见证、前置机 ×%d（网闸后 %d）、读卡代理 ×%d（目录发布 %d，%s）\n",
 		len(cat.Fronts), len(setup.FrontsBehindGap(cat)), len(workstations), city.Release, round(time.Since(began)))
-	ok, err := exchangeOnce(ctx, city, c, o.Out, w)
+	exchange, ok, err := exchangeOnce(ctx, city, c, o.Out, w)
 	if err != nil {
 		return err
 	}
@@ -75,6 +75,7 @@ func Run(ctx context.Context, o Options, w io.Writer) (err error) {
 	if !city.verifyLogs(context.WithoutCancel(ctx), w) || !ok {
 		return ErrNotVerified
 	}
+	fmt.Fprintf(w, "  全部路径 / the whole path：gateway audit path -config %s -front %s %s\n", city.in("gateway.yaml"), city.frontLogs(), exchange)
 	return nil
 }
 
@@ -144,30 +145,31 @@ func checkCards(configs string, persons []string) error {
 	return nil
 }
 
-// exchangeOnce does one case as a clerk does, with the progress table.
-func exchangeOnce(ctx context.Context, city *City, c Case, out string, w io.Writer) (bool, error) {
+// exchangeOnce does one case as a clerk does, with the progress table, and returns
+// the exchange's number.
+func exchangeOnce(ctx context.Context, city *City, c Case, out string, w io.Writer) (number string, good bool, err error) {
 	clerk, err := city.Login(ctx)
 	if err != nil {
-		return false, fmt.Errorf("login: %w", err)
+		return "", false, fmt.Errorf("login: %w", err)
 	}
-	number := "SJ-" + time.Now().Format("20060102-150405")
+	caseNo := "SJ-" + time.Now().Format("20060102-150405")
 	began := time.Now()
-	tokens, err := clerk.Read(ctx, c, number)
+	tokens, err := clerk.Read(ctx, c, caseNo)
 	if err != nil {
-		return false, err
+		return "", false, err
 	}
 	fmt.Fprintf(w, "已读卡 %d 张，人证一致，凭据已签发（%s）\n\n", len(tokens), round(time.Since(began)))
 	began = time.Now()
-	a, err := clerk.Begin(ctx, c, number, tokens)
+	a, err := clerk.Begin(ctx, c, caseNo, tokens)
 	if err != nil {
-		return false, err
+		return "", false, err
 	}
 	t := newTable(w, a.Parts)
 	if err := clerk.Follow(ctx, a.Exchange, t.seen); err != nil {
-		return false, fmt.Errorf("progress: %w", err)
+		return "", false, fmt.Errorf("progress: %w", err)
 	}
 	if a, err = clerk.Fetch(ctx, a.Exchange); err != nil {
-		return false, err
+		return "", false, err
 	}
 	t.finish(a.Parts, time.Since(began))
 	if a.Sufficient != nil && *a.Sufficient {
@@ -175,7 +177,8 @@ func exchangeOnce(ctx context.Context, city *City, c Case, out string, w io.Writ
 	} else {
 		fmt.Fprintln(w, "材料未齐：请按上列提示办理。")
 	}
-	return city.collect(ctx, clerk, a, out, w)
+	good, err = city.collect(ctx, clerk, a, out, w)
+	return a.Exchange, good, err
 }
 
 // collect fetches, writes and verifies every part's result.

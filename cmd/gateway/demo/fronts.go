@@ -126,6 +126,15 @@ func (c *City) AwaitFront(ctx context.Context, f catalog.FrontID, up bool) error
 	return nil
 }
 
+// frontLogs are the directories of all fronts' logs, comma separated.
+func (c *City) frontLogs() string {
+	var list []string
+	for _, f := range c.catalogue.Fronts {
+		list = append(list, c.in("fronts/"+string(f.ID)+"/audit"))
+	}
+	return strings.Join(list, ",")
+}
+
 // fronts is a path on a front's own machine, relays one on its relay's.
 func (c *City) fronts(f catalog.FrontID, name string) string {
 	return c.abs("fronts/" + string(f) + "/" + name)

@@ -15,6 +15,7 @@
 //	trust/roots/                         roots that vouch for seals and signers
 //	trust/makers/                        seal makers that are trusted
 //	releases/                            published catalogue releases
+//	roster.json                          all logs, signed by both security administrators
 //	pseudonyms/, audit/                  of the audit log
 //
 // In a real city each key is made where it is used and only its public half
