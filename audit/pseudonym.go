@@ -27,8 +27,18 @@ const (
 	SubjectPhone     = "phone"
 )
 
+// ErrNumber is returned for what no pseudonym is made of.
+var ErrNumber = errors.New("audit: pseudonym: not a number that can have one")
+
 // pseudonymKeySize in bytes.
 const pseudonymKeySize = 32
+
+// SubjectNamer computes what entries of the quarter of a moment call a number:
+// Pseudonyms in this process, or the client of a service that alone has the keys.
+// Without an answer there is no record, and so no business.
+type SubjectNamer interface {
+	Of(idType, number string, at time.Time) (SubjectRef, error)
+}
 
 // Pseudonyms turns numbers into the pseudonyms that entries carry:
 //
@@ -150,7 +160,7 @@ func normalise(idType, number string) (kind, norm string, err error) {
 		idType = SubjectIDNumber
 	}
 	if len(idType) > 32 || strings.Trim(idType, "abcdefghijklmnopqrstuvwxyz-") != "" {
-		return "", "", fmt.Errorf("audit: pseudonym: bad subject type")
+		return "", "", fmt.Errorf("%w: bad subject type", ErrNumber)
 	}
 	norm = strings.Map(func(r rune) rune {
 		switch {
@@ -165,7 +175,7 @@ func normalise(idType, number string) (kind, norm string, err error) {
 		return r
 	}, number)
 	if norm == "" {
-		return "", "", fmt.Errorf("audit: pseudonym: empty number")
+		return "", "", fmt.Errorf("%w: empty", ErrNumber)
 	}
 	if idType != SubjectIDNumber {
 		return idType, norm, nil

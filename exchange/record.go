@@ -77,7 +77,8 @@ func (s *Service) ref(sub *subject) (audit.SubjectRef, error) {
 	p := sub.claims.Person
 	r, err := s.pseudonyms.Of(string(p.Type), p.Number.Reveal(), s.now())
 	if err != nil {
-		return r, fmt.Errorf("pseudonym: %w", err)
+		return r, &Refusal{Reason: ReasonUnavailable, Chinese: "假名服务暂不可用，未放行任何结果；请稍后重试",
+			English: "the pseudonym service is not available, nothing was released; try again later", Err: fmt.Errorf("pseudonym: %w", err)}
 	}
 	r.Role = string(sub.role)
 	return r, nil

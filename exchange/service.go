@@ -35,7 +35,7 @@ type Config struct {
 	Trust      *seal.Trust // of seals that fronts hold
 	Audit      *audit.Log
 	Earlier    []*audit.Archive // earlier quarters of Audit, whose documents can still be looked up
-	Pseudonyms *audit.Pseudonyms
+	Pseudonyms audit.SubjectNamer
 	Store      *store.Store
 	Lifetime   time.Duration // how long a result can be fetched and a leg retried
 	Fleet      *fleet.Keys   // shared by all gateways; nil: this process's own, so that nothing outlives it
@@ -53,7 +53,7 @@ type Service struct {
 	press      certificate.Press
 	examiner   *certificate.Examiner
 	audit      *audit.Log
-	pseudonyms *audit.Pseudonyms
+	pseudonyms audit.SubjectNamer
 	store      *store.Store
 	lifetime   time.Duration
 	fleet      *fleet.Keys

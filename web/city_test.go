@@ -224,7 +224,7 @@ func (g *gateway) openSearch(key *jose.Key, pseudonyms *audit.Pseudonyms) (*sear
 		time.Sleep(time.Millisecond)
 	}
 	return search.New(search.Config{Node: search.Node{Log: g.audit, Logs: logs}, Origin: "gw00.690100.example/audit", Key: key, Persons: g.persons,
-		Pseudonyms: pseudonyms, Front: func(string) string { return "" }}), nil
+		Pseudonyms: search.NewVault(pseudonyms, g.persons, nil), Front: func(string) string { return "" }}), nil
 }
 
 // digest is that of a client's certificate.

@@ -2,6 +2,7 @@ package search
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"path"
@@ -79,7 +80,7 @@ func (s *Service) FindUsage(ctx context.Context, who Who, person identity.Person
 	if p.Limit == 0 {
 		p.Limit = defaultLimit
 	}
-	refs, err := s.subjects(string(person.Type), person.Number.Reveal())
+	refs, err := s.Pseudonyms.Own(ctx, string(person.Type), person.Number.Reveal(), s.quarters())
 	if err != nil {
 		return Usages{}, unavailable(err)
 	}
@@ -295,10 +296,14 @@ func (s *Service) about(ctx context.Context, person identity.Person, c Complaint
 	if !ok {
 		return audit.Open{}, none
 	}
-	ref, err := s.Pseudonyms.Of(string(person.Type), person.Number.Reveal(), at)
+	refs, err := s.Pseudonyms.Own(ctx, string(person.Type), person.Number.Reveal(), []time.Time{at})
 	if err != nil {
 		return audit.Open{}, unavailable(err)
 	}
+	if len(refs) != 1 {
+		return audit.Open{}, unavailable(errors.New("audit search: pseudonyms of another quarter"))
+	}
+	ref := refs[0]
 	stored, err := s.Logs.Entry(ctx, c.Origin, c.Index)
 	if err != nil {
 		return audit.Open{}, none

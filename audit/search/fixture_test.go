@@ -104,7 +104,7 @@ func newOffice(t *testing.T) *office {
 	private := filepath.Join(t.TempDir(), "pseudonyms")
 	pseudonyms, err := audit.OpenPseudonyms(private)
 	must(t, err)
-	o.Service = New(Config{Node: o.Node, Origin: base, Key: newKey(t), Persons: register, Pseudonyms: pseudonyms,
+	o.Service = New(Config{Node: o.Node, Origin: base, Key: newKey(t), Persons: register, Pseudonyms: NewVault(pseudonyms, register, func() time.Time { return o.now }),
 		Front: func(source string) string { return map[string]string{"hr-source": "hr-front"}[source] },
 		Now:   func() time.Time { return o.now }})
 	return o

@@ -17,11 +17,6 @@ import (
 	"yizheng/identity/staff"
 )
 
-// Pseudonyms computes what entries of the quarter of a moment call a number.
-type Pseudonyms interface {
-	Of(idType, number string, at time.Time) (audit.SubjectRef, error)
-}
-
 // Config is what a Service is made of.
 type Config struct {
 	Node
@@ -183,19 +178,6 @@ func within(quarter string) (time.Time, bool) {
 	}
 	at, err := time.Parse("2006", quarter[:4])
 	return at.AddDate(0, 3*int(quarter[5]-'1'), 40), err == nil
-}
-
-// subjects are the pseudonyms of a number in every quarter there is a log of.
-func (s *Service) subjects(idType, number string) ([]audit.SubjectRef, error) {
-	var refs []audit.SubjectRef
-	for _, at := range s.quarters() {
-		ref, err := s.Pseudonyms.Of(idType, number, at)
-		if err != nil {
-			return nil, err
-		}
-		refs = append(refs, ref)
-	}
-	return refs, nil
 }
 
 // What one person may ask of a gateway.

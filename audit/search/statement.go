@@ -211,3 +211,6 @@ func (a Application) fault(now time.Time, numbers []string, salt []byte) (where,
 	}
 	return "", "", ""
 }
+
+// ID names an application by its signed statement; decisions name it so.
+func ID(statement string) string { return digest(statement) }

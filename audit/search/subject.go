@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -27,11 +28,15 @@ type application struct {
 	statement string
 	applicant string
 	Application
-	list      string
+	list string
+	// subjects are those of the quarter in which it was made, for its records;
+	// all of them when the ticket is issued.
 	subjects  []audit.SubjectRef
 	approvers []string
-	rejected  string // by whom
+	decisions []string // the approvers' statements
+	rejected  string   // by whom
 	expires   time.Time
+	released  bool   // subjects are all
 	ticket    string // number of its ticket
 	shown     int    // entries the ticket has shown
 }
@@ -110,29 +115,54 @@ func (s *Service) apply(ctx context.Context, who Who, statement string, numbers 
 	if err := s.limits.apply(who.Actor); err != nil {
 		return View{}, err
 	}
-	a := &application{id: digest(statement), statement: statement, applicant: p.Name, Application: in, expires: s.Now().Add(pendingLife)}
+	a := &application{id: ID(statement), statement: statement, applicant: p.Name, Application: in, expires: s.Now().Add(pendingLife)}
 	for _, n := range numbers {
-		refs, err := s.subjects(audit.SubjectIDNumber, n)
+		ref, err := s.Pseudonyms.Of(audit.SubjectIDNumber, n, s.Now())
 		if err != nil {
-			return View{}, invalid("numbers", "号码为空或无法处理", "a number is empty or cannot be used")
+			return View{}, namingFailed(err)
 		}
-		a.subjects = append(a.subjects, refs...)
+		a.subjects = append(a.subjects, ref)
 	}
-	a.list = ListDigest(a.subjects)
+	if err := s.room(a.id); err != nil {
+		return View{}, err
+	}
+	if a.list, err = s.Pseudonyms.Hold(ctx, Sought{Statement: statement, Numbers: numbers, Salt: salt, Quarters: s.quarters()}); err != nil {
+		return View{}, namingFailed(err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.forget()
-	if s.applications[a.id] != nil {
-		return View{}, refuse(http.StatusConflict, "APPLICATION_STATE", "statement", "这份申请已提交过", "the application has been made already")
-	}
-	if len(s.applications) >= maxPending {
-		return View{}, refuse(http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "", "请求过于频繁，请稍后再试", "too many requests; try again later")
-	}
 	if err := s.note(ctx, who, a.entry("apply")); err != nil {
 		return View{}, err
 	}
 	s.applications[a.id] = a
 	return a.view(), nil
+}
+
+// room makes an application wait its turn, and refuses one that was made before.
+func (s *Service) room(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget()
+	if s.applications[id] != nil {
+		return refuse(http.StatusConflict, "APPLICATION_STATE", "statement", "这份申请已提交过", "the application has been made already")
+	}
+	if len(s.applications) >= maxPending {
+		return refuse(http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "", "请求过于频繁，请稍后再试", "too many requests; try again later")
+	}
+	return nil
+}
+
+// namingFailed is why there are no pseudonyms: a Refusal of who has the keys, or
+// that nobody answers.
+func namingFailed(err error) error {
+	var r *Refusal
+	switch {
+	case errors.As(err, &r):
+		return r
+	case errors.Is(err, audit.ErrNumber):
+		return invalid("numbers", "号码为空或无法处理", "a number is empty or cannot be used")
+	}
+	return unavailable(err)
 }
 
 func badStatement(err error) error {
@@ -206,6 +236,7 @@ func (s *Service) decide(ctx context.Context, who Who, id, statement string) (Vi
 		next.rejected = p.Name
 	} else {
 		next.approvers = append(slices.Clone(a.approvers), p.Name)
+		next.decisions = append(slices.Clone(a.decisions), statement)
 	}
 	e := next.entry(string(d.Action))
 	e.Closed.Digests["statement"] = digest(statement)
@@ -263,9 +294,12 @@ func (s *Service) issue(ctx context.Context, who Who, id string) (string, error)
 	case a == nil || a.applicant != who.Actor:
 		return "", noApplication()
 	case a.rejected != "" || len(a.approvers) < approvals:
-		return "", refuse(http.StatusConflict, "APPLICATION_STATE", "id", "须先由另外两人批准", "two other persons must approve it first")
+		return "", notApproved()
 	case a.ticket != "":
 		return "", refuse(http.StatusConflict, "APPLICATION_STATE", "id", "票据已发过，每份申请一张", "its ticket was issued already; an application gives one")
+	}
+	if err := s.release(ctx, a); err != nil {
+		return "", err
 	}
 	now := second(s.Now())
 	t := Ticket{V: 1, Ticket: rand.Text(), Origin: s.Origin, Application: a.id, Applicant: a.applicant, Approvers: a.approvers, Case: a.Case, Reason: a.Reason,
@@ -282,6 +316,22 @@ func (s *Service) issue(ctx context.Context, who Who, id string) (string, error)
 	a.ticket, a.expires = t.Ticket, t.Expires
 	s.tickets[t.Ticket] = a
 	return signed, nil
+}
+
+// release gets the pseudonyms that the approvers have signed for.
+func (s *Service) release(ctx context.Context, a *application) error {
+	if a.released {
+		return nil // the record of an earlier try failed
+	}
+	subjects, err := s.Pseudonyms.Release(ctx, a.id, a.decisions)
+	if err != nil {
+		return namingFailed(err)
+	}
+	if len(subjects) == 0 || ListDigest(subjects) != a.list {
+		return unavailable(errors.New("audit search: other pseudonyms than those approved"))
+	}
+	a.subjects, a.released = subjects, true
+	return nil
 }
 
 // opened is the payload of a ticket that this gateway has signed.

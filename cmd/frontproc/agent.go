@@ -143,7 +143,7 @@ func (c *Config) ownSources(cat *catalog.Catalogue) []catalog.Source {
 	return slices.DeleteFunc(slices.Clone(cat.Sources), func(s catalog.Source) bool { return s.Front != catalog.FrontID(c.Front) })
 }
 
-func (a *agent) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
+func (a *agent) openAudit(ctx context.Context) (audit.SubjectNamer, error) {
 	c := a.config.Audit
 	key, err := jose.ReadKey(c.Key, a.config.Passphrase)
 	if err != nil {
@@ -181,7 +181,7 @@ func (a *agent) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	if err := a.recordInspection(ctx); err != nil {
 		return nil, err
 	}
-	return audit.OpenPseudonyms(c.Pseudonyms)
+	return assembly.OpenPseudonyms(c, nil, a.log, &a.Closers)
 }
 
 // recordInspection writes down what the boundary device looks into, and by whose leave not.

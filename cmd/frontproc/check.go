@@ -129,7 +129,10 @@ func (c *Config) checkAudit() error {
 	if n := len(shards); n > 0 && shards[n-1] > audit.Quarter(time.Now()) {
 		return fmt.Errorf("%w: %s", assembly.ErrClock, shards[n-1])
 	}
-	_, err = audit.OpenPseudonyms(c.Audit.Pseudonyms)
+	var closers assembly.Closers
+	log := slog.New(slog.DiscardHandler)
+	defer closers.Close(log)
+	_, err = assembly.OpenPseudonyms(c.Audit, nil, log, &closers)
 	return err
 }
 

@@ -31,9 +31,11 @@ type AdministratorConfig struct {
 }
 
 // persons reads the administrators' keys and certificates.
-func (c *Config) persons() (*staff.Register, error) {
+func (c *Config) persons() (*staff.Register, error) { return registerOf(c.Administrators) }
+
+func registerOf(administrators []AdministratorConfig) (*staff.Register, error) {
 	var list []staff.Person
-	for _, a := range c.Administrators {
+	for _, a := range administrators {
 		p := staff.Person{Name: a.Name, Role: a.Role, Department: a.Department, Until: a.Until, Departments: a.Departments}
 		if (a.Role == staff.Applicant) != (len(a.Departments) > 0) {
 			return nil, fmt.Errorf("administrators: %s: applicant 须用 departments 列出其单位的统一社会信用代码，其他角色不列 / an applicant needs departments, the credit codes of their own; other roles have none", a.Name)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"yizheng/audit"
 	"yizheng/audit/search"
 	"yizheng/catalog"
 	"yizheng/cmd/internal/assembly"
@@ -62,7 +61,7 @@ func (c *SearchConfig) check(bad func(key, zh, en string)) {
 }
 
 // openSearch lets the log be searched. Nil if it is not indexed.
-func (g *gateway) openSearch(persons *staff.Register, pseudonyms *audit.Pseudonyms) (*search.Service, error) {
+func (g *gateway) openSearch(persons *staff.Register, pseudonyms search.Pseudonyms) (*search.Service, error) {
 	if g.index == nil {
 		return nil, nil
 	}

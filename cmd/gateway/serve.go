@@ -19,6 +19,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/index"
+	"yizheng/audit/search"
 	"yizheng/audit/supervise"
 	"yizheng/audit/witness"
 	"yizheng/catalog"
@@ -30,6 +31,7 @@ import (
 	"yizheng/exchange/reading"
 	"yizheng/exchange/store"
 	"yizheng/identity/jose"
+	"yizheng/identity/staff"
 	"yizheng/web"
 )
 
@@ -92,7 +94,11 @@ func (g *gateway) open(ctx context.Context) error {
 	if g.release, err = c.Catalog.Open(time.Now()); err != nil {
 		return err
 	}
-	pseudonyms, err := g.openAudit(ctx)
+	persons, err := c.persons()
+	if err != nil {
+		return err
+	}
+	pseudonyms, err := g.openAudit(ctx, persons)
 	if err != nil {
 		return err
 	}
@@ -113,10 +119,6 @@ func (g *gateway) open(ctx context.Context) error {
 		return err
 	}
 	g.OnClose(closeSeals)
-	persons, err := c.persons()
-	if err != nil {
-		return err
-	}
 	g.custody, err = custody.Open(ctx, custody.Config{Dir: c.Seals.Dir, Persons: persons, Audit: g.audit, Earlier: g.earlier, Logger: g.log, Registry: registry})
 	if err != nil {
 		return fmt.Errorf("seals: %w", err)
@@ -173,7 +175,7 @@ func (g *gateway) open(ctx context.Context) error {
 
 // openAudit opens this quarter's shard, chained to the last if it is new, and
 // the earlier ones for reading.
-func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
+func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (search.Pseudonyms, error) {
 	c := g.config.Audit
 	key, err := jose.ReadKey(c.Key, g.config.Keys.Passphrase)
 	if err != nil {
@@ -215,11 +217,7 @@ func (g *gateway) openAudit(ctx context.Context) (*audit.Pseudonyms, error) {
 	if err := assembly.RecordStart(ctx, g.audit, g.config.Slot, g.release, g.config.file); err != nil {
 		return nil, err
 	}
-	p, err := audit.OpenPseudonyms(c.Pseudonyms)
-	if err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	return p, nil
+	return assembly.OpenPseudonyms(c, persons, g.log, &g.Closers)
 }
 
 func (g *gateway) openStore(ctx context.Context) (*store.Store, error) {

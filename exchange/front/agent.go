@@ -27,7 +27,7 @@ type Config struct {
 	Sources        map[string]exchange.Source        // by connection name
 	Press          *certificate.Press                // with the seals that are held here; nil: none
 	Audit          *audit.Log
-	Pseudonyms     *audit.Pseudonyms
+	Pseudonyms     audit.SubjectNamer
 	AllowSimulated bool
 	Reads          string        // file of used card reads; needed if a department here may take days
 	MaxAge         time.Duration // longest time from card read to question; default 10 minutes

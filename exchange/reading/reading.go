@@ -59,7 +59,7 @@ type Config struct {
 	Catalogue      *catalog.Catalogue
 	Store          *store.Store
 	Audit          *audit.Log
-	Pseudonyms     *audit.Pseudonyms
+	Pseudonyms     audit.SubjectNamer
 	AllowSimulated bool // never in production
 	Now            func() time.Time
 	Logger         *slog.Logger

@@ -46,9 +46,13 @@ func (c CatalogConfig) Open(now time.Time) (*catalog.Release, error) {
 
 // AuditConfig of a log.
 type AuditConfig struct {
-	Dir        string `yaml:"dir"`
-	Key        string `yaml:"key"`        // SM2, signs heads; no other use
-	Pseudonyms string `yaml:"pseudonyms"` // directory of the pseudonym keys, apart from the log
+	Dir string `yaml:"dir"`
+	Key string `yaml:"key"` // SM2, signs heads; no other use
+	// Pseudonyms is the directory of the pseudonym keys, apart from the log, when
+	// this process has them itself. PseudonymSocket is the socket of the service that
+	// has them instead (gateway pseudod). One of the two.
+	Pseudonyms      string `yaml:"pseudonyms"`
+	PseudonymSocket string `yaml:"pseudonym_socket"`
 	// Index is the directory of the search index, which is made from the log and
 	// may be deleted at any time. Default: dir with "-index" behind it. "off":
 	// nothing is indexed, and the log can be searched elsewhere only.
@@ -74,10 +78,13 @@ type AuditConfig struct {
 
 // Check notes every missing or contradictory setting.
 func (c *AuditConfig) Check(bad func(key, zh, en string)) {
-	for key, v := range map[string]string{"audit.dir": c.Dir, "audit.key": c.Key, "audit.pseudonyms": c.Pseudonyms} {
+	for key, v := range map[string]string{"audit.dir": c.Dir, "audit.key": c.Key} {
 		if v == "" {
 			bad(key, "缺少此项", "is missing")
 		}
+	}
+	if (c.Pseudonyms == "") == (c.PseudonymSocket == "") {
+		bad("audit.pseudonyms, audit.pseudonym_socket", "须二者给一：本进程的密钥目录，或假名服务的套接字", "give one of them: the directory of keys in this process, or the socket of the pseudonym service")
 	}
 	c.checkWitnesses(bad)
 }
@@ -90,7 +97,7 @@ func (c *AuditConfig) Paths() []*string {
 	if c.Witnessed == "" && c.Dir != "" {
 		c.Witnessed = filepath.Clean(c.Dir) + "-witnessed"
 	}
-	paths := []*string{&c.Dir, &c.Key, &c.Pseudonyms, &c.ShipDir, &c.Witnessed}
+	paths := []*string{&c.Dir, &c.Key, &c.Pseudonyms, &c.PseudonymSocket, &c.ShipDir, &c.Witnessed}
 	for i := range c.Witnesses {
 		w := &c.Witnesses[i]
 		paths = append(paths, &w.Key, &w.CA, &w.Certificate, &w.TLSKey)
