@@ -27,6 +27,7 @@ func TestEveryCommandHasAnAuditClass(t *testing.T) {
 		"audit":     {offline, "tools.go", ""},
 		"supervise": {offline, "", ""},
 		"witness":   {nobody, "witness.go", ""},
+		"pseudod":   {byGateway, "pseudod.go", "pseudod."}, // who asks it records why
 		"catalog":   {nobody, "catalog.go", ""},
 		"seal":      {nobody, "sealoffice.go", "LastRecorded"}, // held against what the gateway has recorded
 		"keys":      {nobody, "keys.go", ""},
