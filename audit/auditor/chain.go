@@ -24,6 +24,7 @@ type Options struct {
 	Partial bool
 
 	Witnesses Witnesses
+	Stamps    Stamps
 	// Receipts and Pointers are from documents: their entries must be there.
 	Receipts []audit.Receipt
 	Pointers []audit.Pointer
@@ -43,9 +44,10 @@ type Shard struct {
 	Dir string
 	audit.Report
 	Days      map[string]Day
+	Stamps    int                  // time stamps that hold
 	Witnessed map[string]time.Time // when each witness saw the log, of the last shard
 	// NotChecked names what nobody gave anything to hold the log against:
-	// "known", "witness", "receipt", "days". Of the last shard.
+	// "known", "witness", "stamp", "receipt", "days". Of the last shard.
 	NotChecked []string
 }
 
@@ -96,6 +98,9 @@ func (o *Options) prepare() error {
 	if w.MaxAge <= 0 {
 		w.MaxAge = 4 * time.Hour
 	}
+	if o.Stamps.MaxAge <= 0 {
+		o.Stamps.MaxAge = 2 * time.Hour
+	}
 	if w.Need == 0 {
 		w.Need = len(w.By)
 	}
@@ -138,7 +143,8 @@ func (o *Options) conclude(r *Shard, known map[string]checkpoint, origins map[st
 	for _, c := range []struct {
 		what  string
 		given bool
-	}{{"known", len(o.Known) > 0 || o.MinSize > 0}, {"witness", len(o.Witnesses.By) > 0}, {"receipt", len(o.Receipts)+len(o.Pointers) > 0}, {"days", len(o.Days) > 0}} {
+	}{{"known", len(o.Known) > 0 || o.MinSize > 0}, {"witness", len(o.Witnesses.By) > 0}, {"stamp", o.Stamps.Verify != nil},
+		{"receipt", len(o.Receipts)+len(o.Pointers) > 0}, {"days", len(o.Days) > 0}} {
 		if c.given {
 			continue
 		}
@@ -183,8 +189,11 @@ func verifyShard(ctx context.Context, dir string, o *Options, known map[string]c
 		delete(known, origin)
 	}
 	s := newScan(o, origin)
+	if err := s.readStamps(); err != nil {
+		return Shard{}, err
+	}
 	v.Entry, v.Head = s.entry, s.head
-	out := Shard{Dir: dir, Days: s.days}
+	out := Shard{Dir: dir, Days: s.days, Stamps: len(s.stamps)}
 	out.Report, err = audit.VerifyDir(ctx, dir, v)
 	if err != nil && !errors.Is(err, audit.ErrDamaged) { // damage the report tells
 		return out, err

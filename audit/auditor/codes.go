@@ -30,6 +30,7 @@ func Codes() []Code {
 		{"chain", "季度之间不相接，或缺少季度", "a shard does not continue the one before, or one is missing"},
 		{"known", "与留存的检查点或条数不符：被截短、改写或分叉", "the log does not continue what was kept from earlier: cut, rewritten or forked"},
 		{"witness", "见证不足、过旧，或见证的是另一份日志", "too few or too old cosignatures, or of another log than this one"},
+		{"stamp", "时间戳缺失、过迟、无效，或不是这份日志的", "time stamps are missing, too late, not valid, or not of this log"},
 		{"receipt", "文书上的回执在日志里对不上", "a document's receipt or pointer does not fit the log"},
 		{"days", "某日的条数与以前的报告不符", "a day has not the entries of an earlier report"},
 		{"schema", "条目字段不合规定", "a field of an entry is not of its form"},

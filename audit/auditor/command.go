@@ -21,6 +21,9 @@ import (
 type Command struct {
 	// Complete: what is not held against anything fails, see Options.Complete.
 	Complete bool
+	// Tokens, if set, makes the check of time stamps out of a file with roots
+	// (package audit/stamp).
+	Tokens func(roots string) (func(token, over []byte) (time.Time, time.Duration, error), error)
 
 	dir, keys, known, days      string
 	witnesses, witnessed, since string
@@ -28,7 +31,8 @@ type Command struct {
 	live, partial, asJSON       bool
 	minSize                     uint64
 	need                        int
-	maxAge                      time.Duration
+	maxAge, maxUnstamped        time.Duration
+	stamps, tsa                 string
 }
 
 // Flags adds the command's flags.
@@ -47,6 +51,11 @@ func (c *Command) Flags(f *flag.FlagSet) {
 	f.StringVar(&c.receipts, "receipt", "", "文书的回执或指针文件，逗号分隔 / files of documents' receipts or pointers, comma separated")
 	f.StringVar(&c.days, "days", "", "以前的 -json 报告：每日条数须相符 / an earlier report made with -json: its counts per day must be the same")
 	f.BoolVar(&c.asJSON, "json", false, "输出 JSON，每季度一行 / print JSON, a line for each quarter")
+	if c.Tokens != nil {
+		f.StringVar(&c.stamps, "stamps", "", "时间戳目录，须与 -tsa 同用；缺时间戳即不通过 / directory of time stamps, needs -tsa: missing ones fail")
+		f.StringVar(&c.tsa, "tsa", "", "钉住的时间戳机构根证书 (PEM) / pinned roots of the time stamp authority")
+		f.DurationVar(&c.maxUnstamped, "max-unstamped", 2*time.Hour, "日志运行时条目最久多长时间须有时间戳 / how long an entry may have waited for its time stamp while the log ran")
+	}
 	if c.Complete {
 		f.StringVar(&c.without, "without", "", "确无此物而不核：known、witness，逗号分隔 / what there is none of: known, witness, comma separated")
 	}
@@ -116,6 +125,9 @@ func (c *Command) options() (Options, error) {
 	if o.Witnesses, err = c.witnessOptions(); err != nil {
 		return o, err
 	}
+	if o.Stamps, err = c.stampOptions(); err != nil {
+		return o, err
+	}
 	if err := c.documents(&o); err != nil {
 		return o, err
 	}
@@ -154,6 +166,21 @@ func (c *Command) witnessOptions() (Witnesses, error) {
 		}
 	}
 	return w, nil
+}
+
+func (c *Command) stampOptions() (Stamps, error) {
+	s := Stamps{Dir: c.stamps, MaxAge: c.maxUnstamped}
+	if (c.stamps == "") != (c.tsa == "") {
+		return s, fmt.Errorf("-stamps 与 -tsa 须同时给出 / -stamps and -tsa need each other")
+	}
+	if c.stamps == "" {
+		return s, nil
+	}
+	var err error
+	if s.Verify, err = c.Tokens(c.tsa); err != nil {
+		return s, fmt.Errorf("-tsa: %w", err)
+	}
+	return s, nil
 }
 
 // documents reads receipts (one a file) and pointers (one a line).

@@ -27,6 +27,9 @@ func (s Shard) Print(out io.Writer) {
 	for _, name := range slices.Sorted(maps.Keys(s.Witnessed)) {
 		fmt.Fprintf(out, "  见证 / witnessed by %s：%s\n", name, s.Witnessed[name].In(chinaTime()).Format(time.RFC3339))
 	}
+	if s.Stamps > 0 {
+		fmt.Fprintf(out, "  时间戳 / time stamps：%d\n", s.Stamps)
+	}
 	if len(s.NotChecked) > 0 {
 		fmt.Fprintf(out, "  未核 / not checked: %s\n", strings.Join(s.NotChecked, ", "))
 	}
@@ -76,6 +79,7 @@ type inJSON struct {
 	Checkpoint  string               `json:"checkpoint,omitempty"` // the last head, signed
 	Days        map[string]Day       `json:"days"`
 	Witnessed   map[string]time.Time `json:"witnessed,omitempty"`
+	Stamps      int                  `json:"stamps,omitempty"` // heads stamped
 	NotChecked  []string             `json:"not_checked,omitempty"`
 	Problems    []finding            `json:"problems"`
 	Warnings    []finding            `json:"warnings"`
@@ -84,7 +88,7 @@ type inJSON struct {
 // MarshalJSON writes the report on one line.
 func (s Shard) MarshalJSON() ([]byte, error) {
 	j := inJSON{Dir: s.Dir, Origin: s.Origin, OK: s.OK(), Entries: s.Entries, Frames: s.Frames, Segments: s.Segments,
-		Checkpoints: s.Checkpoints, Tiles: s.Tiles, Days: s.Days, Witnessed: s.Witnessed, NotChecked: s.NotChecked,
+		Checkpoints: s.Checkpoints, Tiles: s.Tiles, Days: s.Days, Witnessed: s.Witnessed, Stamps: s.Stamps, NotChecked: s.NotChecked,
 		Problems: findings(s.Problems), Warnings: findings(s.Warnings)}
 	if s.Head.Size > 0 {
 		note, err := s.Head.MarshalText()

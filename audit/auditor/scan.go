@@ -32,6 +32,8 @@ type scan struct {
 	leaves map[uint64][]audit.Hash // that receipts claim, by index, until seen
 	heads  map[uint64][]claim      // that witnesses and receipts claim, by size, until seen
 	next   map[uint64]int64        // time of the first entry beyond a witnessed head, by its size
+	stamps map[uint64]*stamped     // by size
+	paused int64                   // µs in which the log was not running
 	first  int64                   // time of the first entry
 	last   int64                   // and of the last one
 }
@@ -45,7 +47,7 @@ type claim struct {
 
 func newScan(o *Options, origin string) *scan {
 	s := &scan{o: o, origin: origin, days: make(map[string]Day), times: make(map[string]int),
-		leaves: make(map[uint64][]audit.Hash), heads: make(map[uint64][]claim), next: make(map[uint64]int64)}
+		leaves: make(map[uint64][]audit.Hash), heads: make(map[uint64][]claim), next: make(map[uint64]int64), stamps: make(map[uint64]*stamped)}
 	s.claims()
 	return s
 }
@@ -75,6 +77,7 @@ func (s *scan) entry(e *audit.Stored) {
 	if _, asked := s.next[e.Index]; asked {
 		s.next[e.Index] = e.Entry.Open.Time
 	}
+	s.running(e)
 	if s.last = e.Entry.Open.Time; e.Index == 0 {
 		s.first = s.last
 	}
@@ -102,6 +105,9 @@ func (s *scan) head(h audit.Head) {
 		}
 	}
 	delete(s.heads, h.Size)
+	if one := s.stamps[h.Size]; one != nil {
+		one.paused = s.paused
+	}
 }
 
 // finish adds what was found to the report of the shard.
@@ -114,6 +120,7 @@ func (s *scan) finish(r *audit.Report) {
 			s.problem(c.code, audit.NoIndex, "%s names a head of size %d, which the log never had", c.who, size)
 		}
 	}
+	s.unstamped()
 	for code, n := range s.times {
 		if n > most {
 			s.doubts = append(s.doubts, audit.Problem{Code: code, Offset: -1, Index: audit.NoIndex, Text: fmt.Sprintf("%d more of this kind", n-most)})

@@ -13,6 +13,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/auditor"
+	"yizheng/audit/stamp"
 	"yizheng/cmd/gateway/setup"
 	"yizheng/cmd/internal/assembly"
 )
@@ -119,7 +120,7 @@ func auditCommand(ctx context.Context, args []string, out io.Writer) error {
 
 func auditVerify(ctx context.Context, args []string, out io.Writer) error {
 	f := flags("audit verify", "-dir DIR -key FILE", "gateway audit verify -dir var/demo/audit -key var/demo/keys/audit.pub.pem -live")
-	var c auditor.Command
+	c := auditor.Command{Tokens: stamp.Tokens}
 	c.Flags(f)
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
