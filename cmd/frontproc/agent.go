@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/stamp"
 	"yizheng/audit/witness"
 	"yizheng/catalog"
 	"yizheng/cmd/internal/assembly"
@@ -74,11 +75,12 @@ type agent struct {
 	log    *slog.Logger
 	assembly.Closers
 
-	audit  *audit.Log
-	turner *assembly.Turner
-	keeper *witness.Keeper // nil without witnesses
-	server *ferry.Server
-	gap    <-chan error // what ended the spool; nil without one
+	audit   *audit.Log
+	turner  *assembly.Turner
+	keeper  *witness.Keeper // nil without witnesses
+	stamper *stamp.Stamper  // nil without time stamps
+	server  *ferry.Server
+	gap     <-chan error // what ended the spool; nil without one
 }
 
 func (a *agent) open(ctx context.Context) error {
@@ -176,6 +178,9 @@ func (a *agent) openAudit(ctx context.Context) (audit.SubjectNamer, error) {
 	}
 	a.OnClose(copies.Close)
 	if a.keeper, err = assembly.OpenKeeper(ctx, c, a.audit, a.log); err != nil {
+		return nil, err
+	}
+	if a.stamper, err = assembly.OpenStamper(ctx, c, a.audit, a.log); err != nil {
 		return nil, err
 	}
 	if err := a.recordInspection(ctx); err != nil {
@@ -313,6 +318,9 @@ func (a *agent) run(ctx context.Context) error {
 	watching.Go(func() { a.turner.Run(ctx) })
 	if a.keeper != nil {
 		watching.Go(func() { a.keeper.Run(ctx) })
+	}
+	if a.stamper != nil {
+		watching.Go(func() { a.stamper.Run(ctx) })
 	}
 	return a.server.Run(ctx)
 }

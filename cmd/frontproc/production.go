@@ -14,6 +14,9 @@ func (c *Config) strict() error {
 	s.Connections(c.Connections)
 	s.Log(c.Audit.Dir)
 	s.StrictWitnesses(c.Audit.Witnesses)
+	if t := c.Audit.Timestamp; t != nil {
+		s.Certificates(t.CA)
+	}
 	c.Kafka.strict(&s)
 	c.Spool.strict(&s, c.Reads != "")
 	return s.Err()

@@ -45,6 +45,9 @@ func (c *Config) strict() error {
 	}
 	s.Log(c.Audit.Dir)
 	s.StrictWitnesses(c.Audit.Witnesses)
+	if t := c.Audit.Timestamp; t != nil {
+		s.Certificates(t.CA)
+	}
 	return s.Err()
 }
 

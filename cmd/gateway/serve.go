@@ -20,6 +20,7 @@ import (
 	"yizheng/audit"
 	"yizheng/audit/index"
 	"yizheng/audit/search"
+	"yizheng/audit/stamp"
 	"yizheng/audit/supervise"
 	"yizheng/audit/witness"
 	"yizheng/catalog"
@@ -73,6 +74,7 @@ type gateway struct {
 	turner    *assembly.Turner
 	index     *index.Shards   // nil if nothing is indexed
 	keeper    *witness.Keeper // nil without witnesses
+	stamper   *stamp.Stamper  // nil without time stamps
 	custody   *custody.Custody
 	earlier   []*audit.Archive
 	exchanges *exchange.Service
@@ -214,6 +216,9 @@ func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (searc
 	if g.keeper, err = assembly.OpenKeeper(ctx, c, g.audit, g.log); err != nil {
 		return nil, err
 	}
+	if g.stamper, err = assembly.OpenStamper(ctx, c, g.audit, g.log); err != nil {
+		return nil, err
+	}
 	if err := assembly.RecordStart(ctx, g.audit, g.config.Slot, g.release, g.config.file); err != nil {
 		return nil, err
 	}
@@ -302,6 +307,9 @@ func (g *gateway) serve(ctx context.Context, out io.Writer) error {
 		watching.Go(func() { g.supervised(ctx) })
 		if g.keeper != nil {
 			watching.Go(func() { g.keeper.Run(ctx) })
+		}
+		if g.stamper != nil {
+			watching.Go(func() { g.stamper.Run(ctx) })
 		}
 		watching.Go(func() { remind(ctx, g.custody.Seals(), g.log) })
 		return g.server.Serve(ctx, l, certificate, clients, 10*time.Second)

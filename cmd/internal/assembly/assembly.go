@@ -74,6 +74,8 @@ type AuditConfig struct {
 	// Witnessed is the file with the last witnessed checkpoint. Default: dir with
 	// "-witnessed" behind it.
 	Witnessed string `yaml:"witnessed"`
+	// Timestamp has the checkpoints stamped. Default: nobody.
+	Timestamp *StampsConfig `yaml:"timestamp"`
 }
 
 // Check notes every missing or contradictory setting.
@@ -87,6 +89,9 @@ func (c *AuditConfig) Check(bad func(key, zh, en string)) {
 		bad("audit.pseudonyms, audit.pseudonym_socket", "须二者给一：本进程的密钥目录，或假名服务的套接字", "give one of them: the directory of keys in this process, or the socket of the pseudonym service")
 	}
 	c.checkWitnesses(bad)
+	if c.Timestamp != nil {
+		c.Timestamp.check(bad)
+	}
 }
 
 // Paths are those that Resolve is for. Call it when the file has been read.
@@ -98,6 +103,12 @@ func (c *AuditConfig) Paths() []*string {
 		c.Witnessed = filepath.Clean(c.Dir) + "-witnessed"
 	}
 	paths := []*string{&c.Dir, &c.Key, &c.Pseudonyms, &c.PseudonymSocket, &c.ShipDir, &c.Witnessed}
+	if t := c.Timestamp; t != nil {
+		if t.Dir == "" && c.Dir != "" {
+			t.Dir = filepath.Clean(c.Dir) + "-stamps"
+		}
+		paths = append(paths, &t.Dir, &t.CA)
+	}
 	for i := range c.Witnesses {
 		w := &c.Witnesses[i]
 		paths = append(paths, &w.Key, &w.CA, &w.Certificate, &w.TLSKey)
