@@ -47,7 +47,7 @@ func newSite(t *testing.T) *site {
 	s := &site{T: t, dir: t.TempDir(), key: key{k}, now: time.Date(2026, 12, 31, 12, 0, 0, 0, time.UTC), tsa: tsptest.New(t)}
 	s.must(err)
 	s.tsa.GenTime = func() time.Time { return s.now }
-	client, err := tsp.NewClient(tsp.Config{URL: s.tsa.URL, RootCAs: s.tsa.RootCAs, Timeout: 20 * time.Second})
+	client, err := tsp.NewClient(tsp.Config{URL: s.tsa.URL, RootCAs: s.tsa.RootCAs, Timeout: 20 * time.Second, Pause: time.Nanosecond})
 	s.must(err)
 	t.Cleanup(client.Close)
 	s.conf = Config{Dir: filepath.Join(s.dir, "stamps"), Client: client, Every: time.Hour,
