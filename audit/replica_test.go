@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,31 +17,40 @@ const replicaOrigin = "gw1.example.gov.cn/audit"
 // line is the way to a replica, which a test can cut.
 type line struct {
 	*ReplicaDir
-	mu  sync.Mutex
-	cut error
+	mu    sync.Mutex
+	cut   error
+	after time.Duration // until it is told
 }
 
-func (c *line) set(err error) {
+func (c *line) set(err error) { c.hang(0, err) }
+
+func (c *line) hang(after time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cut = err
+	c.cut, c.after = err, after
 }
 
-func (c *line) up() error {
+func (c *line) up(ctx context.Context) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.cut
+	cut, after := c.cut, c.after
+	c.mu.Unlock()
+	select {
+	case <-time.After(after):
+		return cut
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (c *line) Begin(ctx context.Context, meta []byte) (uint64, error) {
-	if err := c.up(); err != nil {
+	if err := c.up(ctx); err != nil {
 		return 0, err
 	}
 	return c.ReplicaDir.Begin(ctx, meta)
 }
 
 func (c *line) Write(ctx context.Context, s Stretch) (uint64, error) {
-	if err := c.up(); err != nil {
+	if err := c.up(ctx); err != nil {
 		return 0, err
 	}
 	return c.ReplicaDir.Write(ctx, s)
@@ -158,6 +168,54 @@ func TestAnOptionalReplicaHoldsNothing(t *testing.T) {
 		n, _ := to.Begin(context.Background(), readTest(t, filepath.Join(l.cfg.Dir, nameMeta)))
 		return n == l.Head().Size
 	})
+}
+
+// Where packets are dropped, no attempt fails fast.
+func TestAReplicaThatHangsCountsAsDown(t *testing.T) {
+	for name, why := range map[string]error{
+		"time is over":      fmt.Errorf("asking: %w", context.DeadlineExceeded),
+		"it is told slowly": errInjected,
+	} {
+		hung := func(t *testing.T, optional bool) *Log {
+			t.Parallel()
+			key := newKey(t)
+			to := openReplica(t, t.TempDir(), key)
+			cfg := replicatedConfig(t.TempDir(), key, to)
+			cfg.ReplicaOptional = optional
+			l := openTest(t, cfg)
+			appendTest(t, l, 3)
+			to.hang(again+100*time.Millisecond, why)
+			return l
+		}
+		t.Run(name+", optional", func(t *testing.T) {
+			l := hung(t, true)
+			appendTest(t, l, 1) // finds out
+			began := time.Now()
+			appendTest(t, l, 20)
+			if took := time.Since(began); took >= l.cfg.AppendTimeout {
+				t.Errorf("20 entries took %v", took)
+			}
+		})
+		t.Run(name+", required", func(t *testing.T) {
+			l := hung(t, false)
+			if _, err := l.Append(t.Context(), testEntry(1)); !errors.Is(err, ErrReplica) || !errors.Is(err, why) {
+				t.Errorf("the entry that finds out: %v", err)
+			}
+			within(t, "the log is not held", func() bool {
+				_, err := l.Append(t.Context(), testEntry(1))
+				return errors.Is(err, ErrHeld) && errors.Is(err, ErrReplica) && errors.Is(err, why)
+			})
+			began := time.Now()
+			for range 20 {
+				if _, err := l.Append(t.Context(), Entry{Open: Open{Op: OpLogin, Phase: PhaseDone}}); err != nil {
+					t.Fatalf("a login: %v", err)
+				}
+			}
+			if took := time.Since(began); took >= l.cfg.AppendTimeout {
+				t.Errorf("20 logins took %v", took)
+			}
+		})
+	}
 }
 
 // The replica's process may end anywhere, with a torn write; it goes on from

@@ -118,7 +118,8 @@ func (r *replicator) wait(ctx context.Context, size uint64, essential bool, time
 	}
 }
 
-// again is how long the replicator waits after the second failure in a row.
+// again is how long the replicator waits once the replica counts as down: after
+// the second failure in a row, or the first that took the whole time of a request.
 const again = 500 * time.Millisecond
 
 // replicates runs until the log ends.
@@ -132,14 +133,17 @@ func (r *replicator) replicates() {
 		}
 		cancel()
 	}()
-	var failed time.Time
+	failures := 0 // in a row
 	for ctx.Err() == nil {
-		err := r.follow(ctx)
+		followed, err := r.follow(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if now := time.Now(); now.Sub(failed) > again { // a connection that had grown old, perhaps
-			failed = now
+		if followed {
+			failures = 0
+		}
+		failures++
+		if failures == 1 && !errors.Is(err, context.DeadlineExceeded) { // a connection that had grown old, perhaps
 			continue
 		}
 		r.set(0, err)
@@ -150,22 +154,24 @@ func (r *replicator) replicates() {
 	}
 }
 
-// follow sends what the replica has not, and then what comes.
-func (r *replicator) follow(ctx context.Context) error {
+// follow sends what the replica has not, and then what comes, until something
+// fails. It reports whether the replica had caught up before that.
+func (r *replicator) follow(ctx context.Context) (followed bool, err error) {
 	s, err := r.l.beginReplica(ctx, r.l.cfg.Replica)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer s.reader.Close()
 	for {
 		if err := s.catchUp(ctx, r.progress); err != nil {
-			return err
+			return followed, err
 		}
+		followed = true
 		r.set(s.reader.next, nil)
 		select {
 		case <-r.wake:
 		case <-ctx.Done():
-			return ctx.Err()
+			return followed, ctx.Err()
 		}
 	}
 }
