@@ -78,7 +78,8 @@ type Manifest struct {
 	Made      time.Time `json:"made"`
 	Issued    int       `json:"issued"`
 	Withdrawn int       `json:"withdrawn"`
-	Files     []File    `json:"files"` // all but the manifest and what is over it, by name
+	Stamped   bool      `json:"stamped,omitempty"` // a time stamp belongs to the file
+	Files     []File    `json:"files"`             // all but the manifest and what is over it, by name
 }
 
 // File is one entry of the ZIP.
@@ -100,7 +101,7 @@ type record struct {
 // the writer's; what was written then is no hand-over.
 func Write(ctx context.Context, out io.Writer, s Source) (Manifest, error) {
 	w := &writer{zip: zip.NewWriter(out), made: s.Now.UTC().Truncate(time.Second)}
-	w.m = Manifest{V: 1, Origin: s.Shard.Origin(), Made: w.made}
+	w.m = Manifest{V: 1, Origin: s.Shard.Origin(), Made: w.made, Stamped: s.Stamper != nil}
 	for _, name := range []string{nameLog, nameCheckpoint} {
 		raw, err := os.ReadFile(filepath.Join(s.Dir, name))
 		if err != nil {

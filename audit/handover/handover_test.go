@@ -105,7 +105,7 @@ func (o *office) verify(file []byte) (Report, error) {
 
 func TestWhatIsHandedOverVerifiesByItself(t *testing.T) {
 	o := newOffice(t, true)
-	if r := o.report; r.Issued != issued || r.Withdrawn != withdrawn || r.Head.Size != o.source.Shard.Head().Size || r.Stamped.IsZero() {
+	if r := o.report; r.Issued != issued || r.Withdrawn != withdrawn || r.Head.Size != o.source.Shard.Head().Size || r.StampedAt.IsZero() {
 		t.Errorf("%+v", r)
 	}
 	var names []string
@@ -120,8 +120,13 @@ func TestWhatIsHandedOverVerifiesByItself(t *testing.T) {
 		t.Error("records hold closed halves, or not the open ones")
 	}
 	again := newOffice(t, false)
-	if !again.report.Stamped.IsZero() {
+	if !again.report.StampedAt.IsZero() {
 		t.Error("a stamp nobody gave")
+	}
+	files := unpack(t, again.file)
+	files["manifest.tst"] = unpack(t, o.file)["manifest.tst"]
+	if _, err := again.verify(pack(t, files)); !errors.Is(err, ErrBad) || !strings.Contains(err.Error(), "manifest.tst was added") {
+		t.Errorf("a stamp that does not belong to the file: %v", err)
 	}
 }
 
@@ -195,7 +200,8 @@ func TestAnyChangeIsFoundAndNamed(t *testing.T) {
 				f[k] = v
 			}
 		}, "manifest.jws"},
-		"another's time stamp": {func(f map[string]string) { f["manifest.tst"] = unpack(t, other.file)["manifest.tst"] }, "manifest.tst"},
+		"the time stamp removed": {func(f map[string]string) { delete(f, "manifest.tst") }, "manifest.tst is missing"},
+		"another's time stamp":   {func(f map[string]string) { f["manifest.tst"] = unpack(t, other.file)["manifest.tst"] }, "manifest.tst"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := unpack(t, o.file)

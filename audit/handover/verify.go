@@ -35,8 +35,8 @@ type Pins struct {
 // Report is what a good file says.
 type Report struct {
 	Manifest
-	Head    audit.SignedHead
-	Stamped time.Time // zero: without a time stamp, or with one that was not judged
+	Head      audit.SignedHead
+	StampedAt time.Time // zero: without a time stamp, or not judged
 }
 
 // Bounds of what a file may hold: no more than a quarter of a big city, and no
@@ -128,7 +128,12 @@ func (v *verifier) manifest() error {
 }
 
 func (v *verifier) stamp() error {
-	if v.files[nameStamp] == nil || v.pins.StampRoots == nil {
+	switch there := v.files[nameStamp] != nil; {
+	case v.report.Stamped && !there:
+		return fmt.Errorf("%s is missing", nameStamp)
+	case !v.report.Stamped && there:
+		return fmt.Errorf("%s was added", nameStamp)
+	case !there || v.pins.StampRoots == nil:
 		return nil
 	}
 	raw, err := v.read(nameStamp, tsp.MaxToken)
@@ -142,7 +147,7 @@ func (v *verifier) stamp() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", nameStamp, err)
 	}
-	v.report.Stamped = token.GenTime
+	v.report.StampedAt = token.GenTime
 	return nil
 }
 
@@ -273,10 +278,13 @@ func (r Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "移交包完整有效 / the hand-over is whole and good\n日志 / log: %s，%d 条 / entries\n签发 / issued: %d\n撤回 / withdrawn: %d\n制作时间 / made: %s\n",
 		r.Origin, r.Head.Size, r.Issued, r.Withdrawn, r.Made.Format(time.RFC3339))
-	if r.Stamped.IsZero() {
-		b.WriteString("时间戳 / time stamp: 没有，或未给出其根证书 / none, or its roots were not given\n")
-	} else {
-		fmt.Fprintf(&b, "时间戳 / time stamp: %s\n", r.Stamped.Format(time.RFC3339))
+	switch {
+	case !r.Stamped:
+		b.WriteString("时间戳 / time stamp: 没有 / none\n")
+	case r.StampedAt.IsZero():
+		b.WriteString("时间戳 / time stamp: 有，未给出其根证书，未判断 / there, not judged: its roots were not given\n")
+	default:
+		fmt.Fprintf(&b, "时间戳 / time stamp: %s\n", r.StampedAt.Format(time.RFC3339))
 	}
 	return b.String()
 }
