@@ -9,8 +9,8 @@
 // cursor of its own: one small file, replaced and synced after the sink has
 // taken a batch. A sink that does not answer is tried again for as long as it
 // takes and never skipped; it holds up neither the log nor the other sinks. If
-// Config.MaxBehind is set, a sink that is behind for longer holds the log, so
-// that nothing happens any more that nobody outside has seen.
+// Config.MaxBehind is set, a sink that has not taken an entry older than that
+// holds the log, so that nothing happens any more that nobody outside has seen.
 //
 // A cursor that is ahead of its log means that the log was cut or put back: that
 // is ErrAhead, and stays so until a person has looked.
@@ -61,8 +61,8 @@ type Config struct {
 	// Back is how many records before its cursor are sent again after an error, for
 	// sinks that cannot say what they have taken.
 	Back uint64
-	// MaxBehind is how long the oldest entry not taken may wait before the log is
-	// held. 0: for ever.
+	// MaxBehind is how old, by its own time, the oldest entry not taken may be before
+	// the running log is held, in whichever shard that entry is. 0: any age.
 	MaxBehind time.Duration
 	Logger    *slog.Logger
 
@@ -83,11 +83,11 @@ const sendTime = 30 * time.Second
 type Shipper struct {
 	c      Config
 	cursor cursor
+	live   *audit.Log // the running one, which is held; nil: all shards are sealed
+	oldest time.Time  // of the entry at the cursor, once it was read
 
 	mu     sync.Mutex
 	status Status
-	since  time.Time // when the oldest entry not taken was found; zero: nothing waits
-	held   *audit.Log
 }
 
 // Status is how far a sink is.
@@ -128,9 +128,13 @@ func (s *Shipper) Status() Status {
 }
 
 // Run ships the shards, oldest first, until ctx ends or, where all are sealed, all
-// is shipped. The last may be running. It returns only ErrAhead, an error of its
-// own files or the log's, or ctx's.
+// is shipped. The last may be running, and is followed to the shards that it turns
+// to. It returns only ErrAhead, an error of its own files or the log's, or ctx's.
 func (s *Shipper) Run(ctx context.Context, shards []Shard) error {
+	if len(shards) == 0 {
+		return nil
+	}
+	s.live = shards[len(shards)-1].Log
 	defer s.release()
 	at := 0
 	for i, sh := range shards {
@@ -139,18 +143,34 @@ func (s *Shipper) Run(ctx context.Context, shards []Shard) error {
 		}
 	}
 	for _, sh := range shards[at:] {
-		if sh.Origin != s.cursor.Origin {
-			s.cursor = cursor{Origin: sh.Origin}
-		}
 		if err := s.ship(ctx, sh); err != nil {
-			return fmt.Errorf("audit ship to %s: %w", s.c.Name, err)
+			return err
 		}
+	}
+	if s.live == nil {
+		return nil
+	}
+	for l := s.live.Next(); ; l = l.Next() { // ship has returned, so there is one
+		if err := s.ship(ctx, Shard{Origin: l.Origin(), Log: l}); err != nil {
+			return err
+		}
+	}
+}
+
+// ship ships one shard from the cursor on: all of a sealed one, a running one until
+// ctx ends or it has turned to the next.
+func (s *Shipper) ship(ctx context.Context, sh Shard) error {
+	if sh.Origin != s.cursor.Origin {
+		s.cursor = cursor{Origin: sh.Origin}
+	}
+	if err := s.repeat(ctx, sh); err != nil {
+		return fmt.Errorf("audit ship to %s: %w", s.c.Name, err)
 	}
 	return nil
 }
 
-// ship ships one shard: all of a sealed one, a running one until ctx ends.
-func (s *Shipper) ship(ctx context.Context, sh Shard) error {
+// repeat ships one shard, again after every error of the sink.
+func (s *Shipper) repeat(ctx context.Context, sh Shard) error {
 	retry := s.c.Retry
 	for from := s.cursor.Next; ; from = s.cursor.Next - min(s.c.Back, s.cursor.Next) {
 		err := s.from(ctx, sh, from, func() { retry = s.c.Retry })
@@ -173,8 +193,9 @@ type sendError struct{ error }
 
 func (e *sendError) Unwrap() error { return e.error }
 
-// from ships from an entry on, until the sink fails or, of a sealed shard, to the
-// end. went is called whenever all that was there has been taken.
+// from ships from an entry on, until the sink fails or, of a shard that is sealed
+// or has turned to the next, to the end. went is called whenever all that was there
+// has been taken.
 func (s *Shipper) from(ctx context.Context, sh Shard, from uint64, went func()) error {
 	b := &batch{s: s, ctx: ctx, shard: sh}
 	if sh.Log == nil {
@@ -198,13 +219,19 @@ func (s *Shipper) from(ctx context.Context, sh Shard, from uint64, went func()) 
 	r := sh.Log.NewReader(from)
 	defer r.Close()
 	for {
+		next := sh.Log.Next() // before reading: what is there then is all of the shard
 		if _, err := r.Next(ctx, b.add); err != nil {
 			return err
 		}
 		if err := b.flush(); err != nil {
 			return err
 		}
-		went()
+		if went(); next != nil {
+			return nil
+		}
+		if s.cursor.Next == sh.Log.Head().Size { // else what came meanwhile may be old by now
+			s.release()
+		}
 		if !wait(ctx, s.c.Every) {
 			return ctx.Err()
 		}
@@ -229,6 +256,10 @@ func (b *batch) add(e audit.Stored) error {
 		return err
 	}
 	r := newRecord(b.shard.Origin, e, b.s.c.Closed)
+	if r.Index == b.s.cursor.Next {
+		b.s.oldest = r.Time()
+		b.s.judge()
+	}
 	b.records = append(b.records, r)
 	if b.bytes += len(r.JSON); len(b.records) < batchRecords && b.bytes < batchBytes {
 		return nil
@@ -265,38 +296,39 @@ func (s *Shipper) taken(sh Shard, next uint64) error {
 	s.mu.Lock()
 	was := s.status.Error
 	s.status = Status{Name: s.c.Name, Origin: sh.Origin, Next: s.cursor.Next, Behind: behind}
-	s.since = time.Time{}
 	s.mu.Unlock()
 	if was != "" {
 		s.c.Logger.Info("audit copy goes on", "sink", s.c.Name, "next", next)
 	}
-	s.release()
 	return nil
 }
 
-// failing notes that the sink does not take what waits, and holds the log when
-// that has gone on for too long.
+// failing notes that the sink does not take what waits.
 func (s *Shipper) failing(sh Shard, err error) {
-	now := s.c.Now()
 	s.mu.Lock()
 	first := s.status.Error == ""
 	s.status.Origin, s.status.Next, s.status.Error = sh.Origin, s.cursor.Next, err.Error()
 	if sh.Log != nil {
 		s.status.Behind = sh.Log.Head().Size - s.cursor.Next
 	}
-	if s.since.IsZero() {
-		s.since = now
-	}
-	late := s.c.MaxBehind > 0 && now.Sub(s.since) >= s.c.MaxBehind
 	s.mu.Unlock()
 	if first {
 		s.c.Logger.Warn("audit copy is not taken; trying again", "sink", s.c.Name, "next", s.cursor.Next, "error", err)
 	}
-	if late && sh.Log != nil {
-		s.held = sh.Log
-		if sh.Log.Hold(s.holder(), fmt.Errorf("%w: %s", ErrBehind, s.c.Name)) {
-			s.c.Logger.Error("audit copy is behind for too long: no business is taken any more", "sink", s.c.Name, "longest", s.c.MaxBehind)
-		}
+	s.judge()
+}
+
+// judge holds the log while the oldest entry not taken is too old. Its own time
+// counts, so that neither a sink that is slow but never fails nor a restart makes
+// it younger.
+func (s *Shipper) judge() {
+	if s.live == nil || s.c.MaxBehind <= 0 {
+		return
+	}
+	if s.c.Now().Sub(s.oldest) < s.c.MaxBehind {
+		s.release()
+	} else if s.live.Hold(s.holder(), fmt.Errorf("%w: %s", ErrBehind, s.c.Name)) {
+		s.c.Logger.Error("audit copy is behind for too long: no business is taken any more", "sink", s.c.Name, "longest", s.c.MaxBehind, "oldest", s.oldest)
 	}
 }
 
@@ -304,9 +336,8 @@ func (s *Shipper) holder() string { return "ship " + s.c.Name }
 
 // release lets the log take business again.
 func (s *Shipper) release() {
-	if s.held != nil {
-		s.held.Hold(s.holder(), nil)
-		s.held = nil
+	if s.live != nil && s.live.Hold(s.holder(), nil) {
+		s.c.Logger.Info("audit copy no longer holds the log", "sink", s.c.Name)
 	}
 }
 

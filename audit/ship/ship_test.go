@@ -233,6 +233,30 @@ func TestQuartersAreShippedOneAfterAnother(t *testing.T) {
 	}
 }
 
+func TestALogIsFollowedToTheShardThatItTurnsTo(t *testing.T) {
+	for name, back := range map[string]uint64{"a sink that says what it has taken": 0, "one that does not": 700} {
+		t.Run(name, func(t *testing.T) {
+			k, sink := newKey(t), &shelf{}
+			old := openShard(t, k, t.TempDir(), "2026q4", 3)
+			running(t, newShipper(t, t.TempDir(), sink, func(c *Config) { c.Back = back }), old)
+			logs := []*audit.Log{old.Log}
+			for _, quarter := range []string{"2027q1", "2027q2"} {
+				next, err := old.Log.Latest().Turn(func(previous []byte) (*audit.Log, error) {
+					return audit.OpenLog(t.Context(), audit.Config{Dir: t.TempDir(), Origin: "gw1.example.gov.cn/audit/" + quarter, Signer: k, SegmentSize: 64 << 10, MinFree: 1, Previous: previous})
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				logs = append(logs, next)
+				grow(t, old.Log, 4) // goes to the new one
+			}
+			for _, l := range logs {
+				eventually(t, l.Origin(), func() bool { return slices.Equal(sink.indexes(l.Origin()), upTo(l.Head().Size)) })
+			}
+		})
+	}
+}
+
 func TestALogThatIsShorterThanItsCopyIsSaid(t *testing.T) {
 	k, dir := newKey(t), t.TempDir()
 	sh := openShard(t, k, t.TempDir(), "2026q4", 40)
@@ -252,32 +276,100 @@ func TestALogThatIsShorterThanItsCopyIsSaid(t *testing.T) {
 	}
 }
 
+// clock is the time, put forward.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+// anHour lets a copy be an hour behind by the clock.
+func (c *clock) anHour(conf *Config) { conf.MaxBehind, conf.Now = time.Hour, c.now }
+
+var business = audit.Entry{Open: audit.Open{Op: audit.OpQuery, Phase: audit.PhaseIntent}}
+
+func isHeld(t testing.TB, l *audit.Log) {
+	t.Helper()
+	eventually(t, "no business is taken", func() bool {
+		_, err := l.Append(t.Context(), business)
+		return errors.Is(err, audit.ErrHeld) && errors.Is(err, ErrBehind)
+	})
+}
+
+func goesOn(t testing.TB, l *audit.Log) {
+	t.Helper()
+	eventually(t, "business goes on", func() bool { _, err := l.Append(t.Context(), business); return err == nil })
+}
+
+func down([]Record) (int, error) { return 0, errors.New("down") }
+
 func TestTheLogIsHeldWhileACopyIsBehindForTooLong(t *testing.T) {
 	sh := openShard(t, newKey(t), t.TempDir(), "2026q4", 3)
-	down := func([]Record) (int, error) { return 0, errors.New("down") }
-	sink := &shelf{fail: down}
-	var mu sync.Mutex
-	now := time.Now()
-	s := newShipper(t, t.TempDir(), sink, func(c *Config) {
-		c.MaxBehind = time.Hour
-		c.Now = func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
-	})
+	sink, now := &shelf{fail: down}, &clock{}
+	s := newShipper(t, t.TempDir(), sink, now.anHour)
 	running(t, s, sh)
 	eventually(t, "it is known to be down", func() bool { return s.Status().Error != "" })
 	grow(t, sh.Log, 1) // within the hour everything goes on
-	mu.Lock()
-	now = now.Add(time.Hour)
-	mu.Unlock()
-	business := audit.Entry{Open: audit.Open{Op: audit.OpQuery, Phase: audit.PhaseIntent}}
-	eventually(t, "no business is taken", func() bool {
-		_, err := sh.Log.Append(t.Context(), business)
-		return errors.Is(err, audit.ErrHeld) && errors.Is(err, ErrBehind)
-	})
+	now.ahead.Store(int64(time.Hour))
+	isHeld(t, sh.Log)
 	if _, err := sh.Log.Append(t.Context(), audit.Entry{Open: audit.Open{Op: audit.OpLogin}}); err != nil {
 		t.Errorf("a login: %v", err)
 	}
 	sink.set(nil)
-	eventually(t, "business goes on", func() bool { _, err := sh.Log.Append(t.Context(), business); return err == nil })
+	goesOn(t, sh.Log)
+}
+
+func TestARestartDoesNotMakeYoungerWhatWaits(t *testing.T) {
+	sh := openShard(t, newKey(t), t.TempDir(), "2026q4", 3)
+	sink, now := &shelf{fail: down}, &clock{}
+	for _, ahead := range []time.Duration{0, 40 * time.Minute, 80 * time.Minute} {
+		now.ahead.Store(int64(ahead))
+		s := newShipper(t, t.TempDir(), sink, now.anHour)
+		stop := running(t, s, sh)
+		eventually(t, "it is known to be down", func() bool { return s.Status().Error != "" })
+		if ahead < time.Hour {
+			grow(t, sh.Log, 1)
+		} else {
+			isHeld(t, sh.Log)
+		}
+		_ = stop()
+	}
+}
+
+func TestASinkThatIsSlowerThanTheLogHoldsItToo(t *testing.T) {
+	sh := openShard(t, newKey(t), t.TempDir(), "2026q4", 3*batchRecords)
+	now, quick := &clock{}, make(chan struct{})
+	sink := &shelf{fail: func(records []Record) (int, error) {
+		if records[0].Index > 0 { // the first batch has taken an hour, the second one goes on for long
+			<-quick
+		}
+		now.ahead.Store(int64(time.Hour))
+		return len(records), nil
+	}}
+	s := newShipper(t, t.TempDir(), sink, now.anHour)
+	running(t, s, sh)
+	open := sync.OnceFunc(func() { close(quick) })
+	t.Cleanup(open) // before the shipper is waited for
+	isHeld(t, sh.Log)
+	if s.Status().Error != "" {
+		t.Error("the sink has failed")
+	}
+	open()
+	goesOn(t, sh.Log)
+}
+
+func TestTheRunningLogIsHeldWhileAnEarlierQuarterWaits(t *testing.T) {
+	k, sink, now := newKey(t), &shelf{fail: down}, &clock{}
+	old := openShard(t, k, filepath.Join(t.TempDir(), "2026q3"), "2026q3", 3)
+	if err := old.Log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	old.Log = nil
+	live := openShard(t, k, t.TempDir(), "2026q4", 1)
+	running(t, newShipper(t, t.TempDir(), sink, now.anHour), old, live)
+	goesOn(t, live.Log)
+	now.ahead.Store(int64(time.Hour))
+	isHeld(t, live.Log)
+	sink.set(nil)
+	goesOn(t, live.Log)
 }
 
 func TestRecordsProveThemselves(t *testing.T) {

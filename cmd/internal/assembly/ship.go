@@ -38,8 +38,8 @@ type SinkConfig struct {
 	// OpenOnly leaves the closed halves (operators, devices, digests) out; only their
 	// salted hashes go.
 	OpenOnly bool `yaml:"open_only"`
-	// MaxBehind is how long the sink may be behind before the log takes no business any
-	// more. Default: for ever.
+	// MaxBehind is how old the oldest entry that the sink has not taken may be before the
+	// log takes no business any more. Default: any age.
 	MaxBehind catalog.Duration `yaml:"max_behind"`
 }
 
@@ -77,8 +77,8 @@ type Copies struct {
 }
 
 // OpenCopies begins to ship the shard that is written, after what is left of those
-// before it. A sink that is down does not stop the start; one that is configured
-// wrongly does.
+// before it, and then those that it turns to. A sink that is down does not stop the
+// start; one that is configured wrongly does.
 func OpenCopies(c AuditConfig, live *audit.Log, log *slog.Logger, keys ...*ecdsa.PublicKey) (*Copies, error) {
 	p := &Copies{}
 	shards, err := c.shards(live, keys)

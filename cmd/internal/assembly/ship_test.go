@@ -58,7 +58,7 @@ func (c *collector) count(origin string) uint64 {
 	return c.got[origin]
 }
 
-func TestOpenCopies_ShipsEarlierQuartersThenTheRunningOne(t *testing.T) {
+func TestOpenCopies_ShipsEarlierQuartersThenTheRunningOneAndTheNext(t *testing.T) {
 	n, c := newNode(t), newCollector(t)
 	n.run(time.Date(2026, 8, 1, 8, 0, 0, 0, time.UTC), "Q3")
 	live, err := n.open(time.Date(2026, 11, 1, 8, 0, 0, 0, time.UTC))
@@ -69,9 +69,16 @@ func TestOpenCopies_ShipsEarlierQuartersThenTheRunningOne(t *testing.T) {
 	copies, err := OpenCopies(conf, live, slog.New(slog.DiscardHandler), n.key.Public())
 	n.must(err)
 	n.issue(live, "Q4")
-	for end := time.Now().Add(20 * time.Second); c.count(live.Origin()) < live.Head().Size; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d of %d, %+v", c.count(live.Origin()), live.Head().Size, copies.Status())
+	n.turner(live).look(context.Background(), winter.Add(-time.Second), winter, time.Second)
+	n.issue(live, "Q1")
+	if live.Next() == nil {
+		t.Fatal("the log has not turned")
+	}
+	for _, l := range []*audit.Log{live, live.Next()} {
+		for end := time.Now().Add(20 * time.Second); c.count(l.Origin()) < l.Head().Size; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: %d of %d, %+v", l.Origin(), c.count(l.Origin()), l.Head().Size, copies.Status())
+			}
 		}
 	}
 	n.must(copies.Close())
