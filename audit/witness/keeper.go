@@ -54,6 +54,7 @@ type Keeper struct {
 	KeeperConfig
 	shard string   // that is shown
 	sizes []uint64 // what each peer has cosigned of it last, as far as known
+	met   bool     // enough peers have cosigned a head of it since the start
 
 	mu     sync.Mutex
 	seen   audit.SignedHead // last witnessed head, with its cosignatures
@@ -91,8 +92,9 @@ func NewKeeper(c KeeperConfig) (*Keeper, error) {
 	return &Keeper{KeeperConfig: c, sizes: make([]uint64, len(c.Peers))}, nil
 }
 
-// Begin shows the present head once, before anything is released. It fails
-// with ErrForked; a witness that cannot be reached is no failure yet.
+// Begin holds the log against the checkpoint in File and shows the present head
+// once, before anything is released. It fails with ErrForked; a witness that
+// cannot be reached is no failure yet.
 func (k *Keeper) Begin(ctx context.Context) error {
 	if err := k.remember(ctx); err != nil {
 		return err
@@ -111,7 +113,7 @@ func (k *Keeper) remember(ctx context.Context) error {
 	}
 	first := k.seen.Size
 	if first >= k.Log.Head().Size {
-		return nil // nothing is, or the witnesses will say so
+		return nil // none have, or the log is no longer what it was: round will see
 	}
 	err := k.Log.Read(ctx, first, first+1, func(_ uint64, s audit.Stored) error {
 		k.since = time.UnixMicro(s.Entry.Open.Time)
@@ -192,20 +194,45 @@ func (k *Keeper) round(ctx context.Context) {
 	if log.Origin() != k.shard {
 		k.shard = log.Origin()
 		clear(k.sizes)
+		k.met = false
 	}
 	head := log.Head()
-	if last := k.Witnessed(); last.Size < head.Size || last.Origin != head.Origin {
-		if err := k.show(ctx, log, head); err != nil {
-			k.Logger.Warn("head not witnessed", "origin", head.Origin, "size", head.Size, "err", err)
-		}
+	err := k.compare(log, head)
+	if err == nil && (!k.met || k.Witnessed().Size < head.Size) {
+		err = k.show(ctx, log, head)
+	}
+	if err != nil {
+		k.Logger.Warn("head not witnessed", "origin", head.Origin, "size", head.Size, "err", err)
 	}
 	if ctx.Err() != nil {
 		return
 	}
-	err := k.overdue(log.Head())
+	err = k.overdue(log.Head())
 	if k.Log.Hold("witness", err) {
 		k.Logger.Error("log held: too few witnesses for too long", "origin", head.Origin, "held", err != nil, "err", err)
 	}
+}
+
+// compare holds a head against the last witnessed one, be it from File, and
+// fails with ErrForked if it does not continue that. No witness is asked.
+func (k *Keeper) compare(log *audit.Log, head audit.SignedHead) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	seen := k.seen
+	if k.forked != nil || seen.Origin != head.Origin {
+		return k.forked
+	}
+	var path []audit.Hash
+	if seen.Size < head.Size {
+		var err error
+		if path, err = log.Consistency(seen.Size, head.Size); err != nil {
+			return err
+		}
+	}
+	if err := continues(state{Size: seen.Size, Root: seen.Root[:]}, head.Head, path); err != nil {
+		k.forked = fmt.Errorf("%w: %d entries were witnessed, there are %d: %w", ErrForked, seen.Size, head.Size, err)
+	}
+	return k.forked
 }
 
 // Witnessed is the last head that enough witnesses have cosigned.
@@ -245,6 +272,7 @@ func (k *Keeper) show(ctx context.Context, log *audit.Log, head audit.SignedHead
 			return fmt.Errorf("keeping %s: %w", filepath.Base(k.File), err)
 		}
 	}
+	k.met = true
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.seen, k.since = head, time.Time{}
@@ -252,7 +280,8 @@ func (k *Keeper) show(ctx context.Context, log *audit.Log, head audit.SignedHead
 }
 
 // ErrForked: witnesses have seen another history of this log than it shows
-// now, or a longer one, so that not enough of them will ever cosign it.
+// now, or a longer one, as the checkpoint they cosigned proves or they say, so
+// that not enough of them will ever cosign it.
 var ErrForked = errors.New("witness: the log is not what it was before: rewound, or rewritten")
 
 // forks decides whether so many witnesses have seen something else that the
@@ -350,7 +379,7 @@ func (k *Keeper) overdue(head audit.SignedHead) error {
 	}
 	waiting := head.Size
 	if k.seen.Origin == head.Origin {
-		waiting -= k.seen.Size
+		waiting -= min(waiting, k.seen.Size)
 	}
 	now := k.Now()
 	switch {

@@ -326,11 +326,12 @@ func TestARestartDoesNotExcuseEntries(t *testing.T) {
 	}
 }
 
-// rewind puts another log in the keeper's place, which has the same name and key.
-func (s *site) rewind(t *testing.T, n int) *Keeper {
+// restart begins anew with a log that has the same name and key, and with the
+// checkpoint kept in File.
+func (s *site) restart(t *testing.T, l *audit.Log) *Keeper {
 	t.Helper()
 	c := s.keeper.KeeperConfig
-	c.Log, c.File = openLog(t, s.key, "2026q4", n), filepath.Join(t.TempDir(), "witnessed")
+	c.Log = l
 	k, err := NewKeeper(c)
 	if err != nil {
 		t.Fatal(err)
@@ -339,22 +340,64 @@ func (s *site) rewind(t *testing.T, n int) *Keeper {
 }
 
 func TestALogThatIsNotWhatItWasIsHeldForGood(t *testing.T) {
-	for name, n := range map[string]int{"shorter": 1, "grown again": 30} {
-		t.Run(name, func(t *testing.T) {
-			s := newSite(t, 2)
-			grow(t, s.log, 9)
-			if err := s.keeper.Begin(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			k := s.rewind(t, n)
-			if err := k.Begin(t.Context()); !errors.Is(err, ErrForked) {
-				t.Fatalf("begins: %v", err)
-			}
-			k.round(t.Context())
-			if _, err := k.Log.Append(t.Context(), audit.Entry{Open: audit.Open{Op: audit.OpQuery}}); !errors.Is(err, audit.ErrHeld) || !errors.Is(err, ErrForked) {
-				t.Fatalf("business goes on: %v", err)
-			}
-		})
+	for name, more := range map[string]int{"shorter": -3, "as long with another root": 0, "grown past the old size": 20} {
+		for from, c := range map[string]struct{ file, witnesses bool }{
+			"known from both":          {true, true},
+			"known from the kept file": {true, false},
+			"known from the witnesses": {false, true},
+		} {
+			t.Run(name+"/"+from, func(t *testing.T) {
+				s := newSite(t, 2)
+				grow(t, s.log, 9)
+				if err := s.keeper.Begin(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				other := openLog(t, s.key, "2026q4", 0)
+				grow(t, other, int(s.log.Head().Size-other.Head().Size)+more)
+				if !c.file {
+					s.keeper.File = filepath.Join(t.TempDir(), "witnessed")
+				}
+				for i := range s.off {
+					s.off[i].Store(!c.witnesses)
+				}
+				k := s.restart(t, other)
+				if err := k.Begin(t.Context()); !errors.Is(err, ErrForked) {
+					t.Fatalf("begins: %v", err)
+				}
+				if _, err := other.Append(t.Context(), audit.Entry{Open: audit.Open{Op: audit.OpLogin}}); err != nil {
+					t.Fatalf("a login: %v", err)
+				}
+				k.round(t.Context()) // one entry later
+				if _, err := k.Log.Append(t.Context(), audit.Entry{Open: audit.Open{Op: audit.OpQuery}}); !errors.Is(err, audit.ErrHeld) || !errors.Is(err, ErrForked) {
+					t.Fatalf("business goes on: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// The kept file may have been put back together with the log.
+func TestBeginAsksTheWitnessesEvenIfTheKeptCheckpointIsTheHead(t *testing.T) {
+	s := newSite(t, 3)
+	if err := s.keeper.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.restart(t, s.log).Begin(t.Context()); err != nil {
+		t.Fatalf("nothing has changed: %v", err)
+	}
+	s.off[0].Store(true)
+	later := s.restart(t, s.log)
+	if err := later.Begin(t.Context()); err != nil {
+		t.Fatalf("a witness that cannot be reached: %v", err)
+	}
+	s.off[0].Store(false)
+	s.lies.Store(true) // says that it has seen more
+	if err := s.restart(t, s.log).Begin(t.Context()); !errors.Is(err, ErrForked) {
+		t.Fatalf("begins: %v", err)
+	}
+	later.round(t.Context())
+	if err := s.append(); !errors.Is(err, ErrForked) {
+		t.Fatalf("business goes on when the witness is back: %v", err)
 	}
 }
 
