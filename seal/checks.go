@@ -10,6 +10,7 @@ import (
 
 	"yizheng/seal/revocation"
 	"yizheng/seal/ses"
+	"yizheng/seal/tsp"
 )
 
 // The checks that need more than the file; the first and the seventh are in verify.go.
@@ -142,7 +143,33 @@ func (v *verification) checkSeal() {
 			return
 		}
 	}
+	if s := v.seal; s.TimeStamp != nil {
+		if result, reason := v.sealStamp(s); result != OK {
+			set(result, Text{"印章自身的时间戳：" + reason.ZH, "the seal's own time stamp: " + reason.EN})
+			return
+		}
+	}
 	v.checkState()
+}
+
+// sealStamp judges the time stamp of a seal of GM/T 0031-2025, which is over the
+// maker's signature. It says when the seal was there at the latest, which may be some
+// time after createDate, but not after the seal was used.
+func (v *verification) sealStamp(s *ses.Seal) (Result, Text) {
+	token, err := tsp.Parse(s.TimeStamp)
+	if err != nil {
+		return Fail, say("不合规范（%v）", "it breaks its standard (%v)", err)
+	}
+	when := token.GenTime
+	switch result, reason := v.trust.checkToken(v.ctx, token, s.Signature, when, v.now); {
+	case result != OK:
+		return result, reason
+	case when.Before(s.Info.Property.Created.Add(-clockSkew)):
+		return Fail, say("其时间（%s）早于制章时间", "its time (%s) is before the seal was made", moment(when))
+	case when.After(v.at.Add(clockSkew)):
+		return Fail, say("其时间（%s）晚于签章时间", "its time (%s) is after the seal was used", moment(when))
+	}
+	return OK, Text{}
 }
 
 // checkState looks the seal up in the status list.

@@ -73,6 +73,39 @@ func TestSign_StampsTheSignatureInBothModes(t *testing.T) {
 	}
 }
 
+func TestVerify_JudgesTheTimeStampOfTheSealItself(t *testing.T) {
+	c, a := newCity(t), tsptest.New(t)
+	c.trustAuthority(a)
+	made, err := ses.ParseSeal(c.otherSeal(func(o *SealOrder) { o.Version = ses.V5 }))
+	c.ok(err)
+	for _, tt := range []struct {
+		name string
+		over []byte
+		at   time.Time
+		want Result
+		says string
+	}{
+		{"stamped when it was made", made.Signature, made.Info.Property.Created, OK, ""},
+		{"stamped before it was used", made.Signature, signed.Add(-time.Hour), OK, ""},
+		{"of another seal", []byte("another"), signed, Fail, "of another signature"},
+		{"older than the seal", made.Signature, made.Info.Property.Created.Add(-time.Hour), Fail, "before the seal was made"},
+		{"younger than its use", made.Signature, signed.Add(time.Hour), Fail, "after the seal was used"},
+		{"no token", nil, signed, Fail, "breaks its standard"},
+	} {
+		token := []byte("no token")
+		if tt.over != nil {
+			a.GenTime = func() time.Time { return tt.at }
+			token = a.Stamp(tt.over)
+		}
+		raw, err := ses.MarshalSeal(made.RawInfo, made.MakerCert, made.Signature, token)
+		c.ok(err)
+		r := Verify(c.forge(forgery{seal: raw}), c.trust(), now)
+		if got := r.Checks[CheckSeal-1]; got.Result != tt.want || !strings.Contains(got.Reason.EN, tt.says) || r.Overall != (tt.want == OK) {
+			t.Errorf("%s: %+v, stopped at %d", tt.name, got, r.Stopped)
+		}
+	}
+}
+
 // signatureIn returns signature value and time stamp of a file.
 func signatureIn(t *testing.T, file []byte, mode Mode) (value, token []byte) {
 	t.Helper()
