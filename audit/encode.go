@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -97,6 +98,9 @@ func encode(e Entry, now time.Time) (*encoded, error) {
 	closed, err := json.Marshal(e.Closed)
 	if err != nil {
 		return nil, fmt.Errorf("%w: closed half: %w", ErrEntry, err)
+	}
+	if err := errors.Join(withoutNumbers("open", open), withoutNumbers("closed", closed)); err != nil {
+		return nil, err
 	}
 	var salt [SaltSize]byte
 	rand.Read(salt[:]) // never fails (crypto/rand, Go 1.24)

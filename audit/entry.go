@@ -248,6 +248,9 @@ var (
 	ErrNotSealed = errors.New("audit: shard is not sealed")
 	// ErrEntry: an entry cannot be recorded as it is (no operation, too large).
 	ErrEntry = errors.New("audit: bad entry")
+	// ErrPersonal: an entry holds what looks like an ID number (IsIDNumber), which
+	// the log would keep for ever. Nothing was written.
+	ErrPersonal = errors.New("audit: entry holds what looks like an ID number")
 	// ErrSignature: a head or receipt is not signed by the expected key.
 	ErrSignature = errors.New("audit: signature does not verify")
 	// ErrProof: a proof does not lead to the signed root.

@@ -371,3 +371,43 @@ func TestEntriesThatCannotBeRecordedAreRefused(t *testing.T) {
 		t.Errorf("append after close: %v", err)
 	}
 }
+
+// The log would keep a resident's number for ever, and never verify again.
+func TestAnEntryWithAnIDNumberIsRefusedAndTheLogStaysGood(t *testing.T) {
+	const number = "69010219880614105X" // fictional: region 69 does not exist
+	cfg := testConfig(t.TempDir(), newKey(t))
+	l := openTest(t, cfg)
+	with := func(change func(*Entry)) Entry {
+		e := benchEntry(1)
+		change(&e)
+		return e
+	}
+	for name, e := range map[string]Entry{
+		"in the open half":   with(func(e *Entry) { e.Open.Case = number }),
+		"in the closed half": with(func(e *Entry) { e.Closed.Authority = number }),
+		"within a code":      with(func(e *Entry) { e.Closed.Object = "resident/" + number + "/" }),
+		"lower case x":       with(func(e *Entry) { e.Closed.Reason = strings.ToLower(number) }),
+	} {
+		_, err := l.Append(t.Context(), testEntry(1), e)
+		if !errors.Is(err, ErrPersonal) || strings.Contains(strings.ToUpper(err.Error()), number) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := l.AppendAsync(e); !errors.Is(err, ErrPersonal) {
+			t.Errorf("%s, nobody waiting: %v", name, err)
+		}
+	}
+	if size := l.Head().Size; size != 1 {
+		t.Errorf("the log has %d entries, want log.open alone", size)
+	}
+	for name, e := range map[string]Entry{
+		"as a gateway writes it":  benchEntry(1),
+		"wrong check digit":       with(func(e *Entry) { e.Open.Case = "690102198806140031" }),
+		"no day of birth":         with(func(e *Entry) { e.Open.Case = "690102198813400038" }),
+		"part of a longer number": with(func(e *Entry) { e.Open.Number = "6901002026112200" + number }),
+	} {
+		if _, err := l.Append(t.Context(), e); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	closeTest(t, l)
+}

@@ -160,9 +160,10 @@ type result struct {
 
 // Append records entries, next to each other in one batch, and returns when
 // they are durable and under a signed head. On any error the caller must
-// release nothing: ErrPoisoned, ErrOverloaded, ErrDiskLow, ErrClosed,
-// ErrSealed, ErrHeld, ErrReplica, ErrEntry, or the context's error. After a timeout the entries
-// may still become durable, which is harmless: a record without an answer.
+// release nothing: ErrPoisoned, ErrOverloaded, ErrDiskLow, ErrClosed, ErrSealed,
+// ErrHeld, ErrReplica, ErrEntry, ErrPersonal, or the context's error. After a
+// timeout the entries may still become durable, which is harmless: a record
+// without an answer.
 //
 // A Prev that the log does not reach is of the shard before, and left out.
 //

@@ -69,6 +69,10 @@ func asProblem(err error) *problem {
 	if errors.Is(err, audit.ErrHeld) {
 		return held()
 	}
+	if errors.Is(err, audit.ErrPersonal) {
+		return newProblem(http.StatusUnprocessableEntity, "INVALID_REQUEST", "", "请求中有疑似身份证件号码，审计日志不得记载，未办理、未放行；请改用编号或账号",
+			"the request holds what looks like an ID number, which the audit log must not hold: nothing was done or released; use a case number or an account instead")
+	}
 	var p *problem
 	if errors.As(err, &p) {
 		return p

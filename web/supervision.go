@@ -105,8 +105,31 @@ func (s *Server) searchCards(_ context.Context, r *request) (reply, error) {
 	if err := r.decode(&f); err != nil {
 		return reply{}, err
 	}
+	if err := filterProblem(f); err != nil {
+		return reply{}, err
+	}
 	a, err := jsonReply(http.StatusOK, map[string]any{"cards": orEmpty(e.Cards(f))})
 	return about("cards", a, err)
+}
+
+// filterProblem refuses what no card could fit, which would look like "none".
+func filterProblem(f supervise.Filter) error {
+	bad := func(where, zh, en string) error {
+		return newProblem(http.StatusUnprocessableEntity, "INVALID_REQUEST", where, zh, en)
+	}
+	day := func(s string) bool {
+		_, err := time.Parse(time.DateOnly, s)
+		return s == "" || err == nil
+	}
+	switch {
+	case !slices.Contains([]supervise.Status{"", supervise.Raised, supervise.Confirmed, supervise.Dismissed}, f.Status):
+		return bad("status", "须为 raised、confirmed 或 dismissed", "must be raised, confirmed or dismissed")
+	case !slices.Contains([]supervise.Level{"", supervise.Yellow, supervise.Red}, f.Level):
+		return bad("level", "须为 yellow 或 red", "must be yellow or red")
+	case !day(f.From) || !day(f.To) || f.From != "" && f.To != "" && f.To < f.From:
+		return bad("from", "from 与 to 须为日期（如 2026-11-01），先后有序", "from and to must be days (2026-11-01), in order")
+	}
+	return nil
 }
 
 // orEmpty keeps null out of answers.
@@ -162,10 +185,18 @@ func (s *Server) issueOrder(ctx context.Context, r *request) (reply, error) {
 			return reply{}, newProblem(http.StatusUnprocessableEntity, "INVALID_REQUEST", "department", "目录中没有这个部门", "the catalogue has no such department")
 		}
 	}
-	if d.Person != "" && !plainParam.MatchString(d.Person) {
-		return reply{}, newProblem(http.StatusUnprocessableEntity, "INVALID_REQUEST", "person", "须为账号", "must be an account")
+	if d.Person != "" && !s.hasAccount(d.Person) { // it goes into the log, so it must be none but a known one
+		return reply{}, newProblem(http.StatusUnprocessableEntity, "INVALID_REQUEST", "person", "人员名册和目录中没有这个账号", "neither the staff register nor the catalogue has this account")
 	}
 	return s.order(func(e *supervise.Engine) (supervise.Order, error) { return e.Issue(ctx, string(r.who.Operator), d) })
+}
+
+// hasAccount tells whether somebody acts under this name: a person of the staff
+// register, a clerk, or a system that acts under its own.
+func (s *Server) hasAccount(name string) bool {
+	_, clerk := s.catalogue.OperatorByID(catalog.OperatorID(name))
+	_, system := s.catalogue.Caller(catalog.CallerID(name))
+	return clerk || system || slices.ContainsFunc(s.persons.Persons(), func(p staff.Person) bool { return p.Name == name })
 }
 
 func (s *Server) returnOrder(ctx context.Context, r *request) (reply, error) {

@@ -68,6 +68,9 @@ func TestSupervisionIsForSupervisorsAndOrdersForThoseWhoMustAnswer(t *testing.T)
 	g := start(t, nil)
 	order := g.ordered(nil)
 	post, get := http.MethodPost, http.MethodGet
+	var first supervise.Order
+	g.as("admin-supervisor-1").call(get, "/v1/supervision/orders/"+order, nil).into(t, &first)
+	card := first.Card
 	for name, c := range map[string]struct {
 		as, method, path string
 		body             any
@@ -86,6 +89,14 @@ func TestSupervisionIsForSupervisorsAndOrdersForThoseWhoMustAnswer(t *testing.T)
 		"an ID number in a text":         {"admin-respondent-1", post, "/v1/orders/" + order + "/answer", map[string]string{"answer": "DONE", "text": "690102198503120016"}, 422, "TEXT_REFUSED"},
 		"an unknown answer":              {"admin-respondent-1", post, "/v1/orders/" + order + "/answer", map[string]string{"answer": "MAYBE"}, 422, "INVALID_REQUEST"},
 		"an unknown department":          {"admin-supervisor-1", post, "/v1/supervision/orders", map[string]string{"card": "K", "demand": "STOP", "due": nextWeek(), "department": "D"}, 422, "INVALID_REQUEST"},
+		"an ID number as the account":    {"admin-supervisor-1", post, "/v1/supervision/orders", map[string]string{"card": card, "demand": "STOP", "due": nextWeek(), "person": "690102198806140030"}, 422, "INVALID_REQUEST"},
+		"an account of nobody":           {"admin-supervisor-1", post, "/v1/supervision/orders", map[string]string{"card": card, "demand": "STOP", "due": nextWeek(), "person": "clerk-9999"}, 422, "INVALID_REQUEST"},
+		"a clerk's account":              {"admin-supervisor-1", post, "/v1/supervision/orders", map[string]string{"card": card, "demand": "STOP", "due": nextWeek(), "person": "clerk-02"}, 200, ""},
+		"an account of the register":     {"admin-supervisor-1", post, "/v1/supervision/orders", map[string]string{"card": card, "demand": "STOP", "due": nextWeek(), "person": "approver-1"}, 200, ""},
+		"cards of no status":             {"admin-supervisor-1", post, "/v1/supervision/cards", map[string]string{"status": "nonsense"}, 422, "INVALID_REQUEST"},
+		"cards of no level":              {"admin-supervisor-1", post, "/v1/supervision/cards", map[string]string{"level": "blue"}, 422, "INVALID_REQUEST"},
+		"cards of no day":                {"admin-supervisor-1", post, "/v1/supervision/cards", map[string]string{"from": "2026/99/99"}, 422, "INVALID_REQUEST"},
+		"cards of days out of order":     {"admin-supervisor-1", post, "/v1/supervision/cards", map[string]string{"from": "2026-11-02", "to": "2026-11-01"}, 422, "INVALID_REQUEST"},
 		"statistics of nothing":          {"admin-supervisor-1", post, "/v1/supervision/statistics", map[string]string{"by": "moon", "from": "2026-01-01", "to": "2026-01-02", "period": "day"}, 422, "INVALID_REQUEST"},
 		"statistics of ten years":        {"admin-supervisor-1", post, "/v1/supervision/statistics", map[string]string{"by": "item", "from": "2016-01-01", "to": "2026-01-02", "period": "day"}, 422, "INVALID_REQUEST"},
 		"status":                         {"admin-supervisor-1", get, "/v1/supervision", nil, 200, ""},

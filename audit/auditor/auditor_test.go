@@ -275,6 +275,8 @@ func TestCountsPerDayAreHeldAgainstAnEarlierReport(t *testing.T) {
 	}
 }
 
+// A log takes no entry with an ID number (audit.ErrPersonal), but one that was
+// written by something else may hold it: the entries are scanned as read back.
 func TestNumbersOfPersonsAreFoundInEntries(t *testing.T) {
 	number := "69010219880614105X" // fictional: region 69 does not exist
 	with := func(change func(e *audit.Entry)) audit.Entry {
@@ -298,14 +300,18 @@ func TestNumbersOfPersonsAreFoundInEntries(t *testing.T) {
 		{"certificate number", issue(7), nil, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := newNode(t)
-			n.run(test.entry)
-			s := n.verify(Options{})
-			wantCodes(t, s, test.problems...)
-			if got := codes(s.Warnings); !slices.Equal(got, test.warnings) {
-				t.Errorf("warnings %v", s.Warnings)
+			e := audit.Stored{Entry: test.entry}
+			e.OpenJSON, _ = json.Marshal(test.entry.Open) // a half is always text
+			e.ClosedJSON, _ = json.Marshal(test.entry.Closed)
+			s := newScan(&Options{}, testBase)
+			s.personal(&e)
+			if got := codes(s.found); !slices.Equal(got, test.problems) {
+				t.Errorf("problems %v", s.found)
 			}
-			if text, _ := json.Marshal(s); bytes.Contains(bytes.ToUpper(text), []byte(number)) {
+			if got := codes(s.doubts); !slices.Equal(got, test.warnings) {
+				t.Errorf("warnings %v", s.doubts)
+			}
+			if text, _ := json.Marshal(s.found); bytes.Contains(bytes.ToUpper(text), []byte(number)) {
 				t.Error("the report repeats the number")
 			}
 		})

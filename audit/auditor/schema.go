@@ -59,41 +59,15 @@ func subjectType(t string) bool {
 // pseudonyms only. It names the place, never the number.
 func (s *scan) personal(e *audit.Stored) {
 	for half, text := range map[string][]byte{"open": e.OpenJSON, "closed": e.ClosedJSON} {
-		for at := 0; at < len(text); at++ {
-			end := at
-			for end < len(text) && wordByte(text[end]) {
-				end++
-			}
-			switch word := string(text[at:end]); {
-			case IsIDNumber(word):
+		for at, word := range audit.Words(text) {
+			switch {
+			case audit.IsIDNumber(word):
 				s.problem("personal", e.Index, "%s half, byte %d: looks like an ID number", half, at)
-			case len(word) == 11 && word[0] == '1' && word[1] >= '3' && digits(word):
+			case len(word) == 11 && word[0] == '1' && word[1] >= '3' && digits(string(word)):
 				s.doubt("personal", e.Index, "%s half, byte %d: looks like a mobile number", half, at)
 			}
-			at = end
 		}
 	}
 }
 
-func wordByte(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
-}
-
 func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
-
-// IsIDNumber tells a citizen's ID number of 18 characters (GB 11643) by its
-// day of birth and check digit. Numbers of 15 digits have no check digit and
-// cannot be told from others.
-func IsIDNumber(s string) bool {
-	if len(s) != 18 || !digits(s[:17]) {
-		return false
-	}
-	if _, err := time.Parse("20060102", s[6:14]); err != nil || s[6:8] != "19" && s[6:8] != "20" && s[6:8] != "18" {
-		return false
-	}
-	sum := 0
-	for i, w := range [17]int{7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2} {
-		sum += w * int(s[i]-'0')
-	}
-	return strings.EqualFold(s[17:], "10X98765432"[sum%11:sum%11+1])
-}

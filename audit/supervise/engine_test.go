@@ -247,6 +247,7 @@ func TestAnOrderMustBeAnsweredAndIsThenClosed(t *testing.T) {
 		"far ahead":   func(d Demand) Demand { d.Due = "2099-01-01"; return d },
 		"made-up":     func(d Demand) Demand { d.Demand = "X"; return d },
 		"a number":    func(d Demand) Demand { d.Text = "当事人 690102-19850312 0016"; return d },
+		"two lines":   func(d Demand) Demand { d.Text = "当事人 69010219\n850312\r\n0016"; return d },
 		"full width":  func(d Demand) Demand { d.Text = "６９０１０２１９８５０３１２００１６"; return d },
 		"in Chinese":  func(d Demand) Demand { d.Text = "六九〇一〇二一九八五〇三一二〇〇一六"; return d },
 		"an essay":    func(d Demand) Demand { d.Text = strings.Repeat("字", maxText+1); return d },

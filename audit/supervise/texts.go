@@ -87,7 +87,8 @@ func (t texts) read(digest string) (string, bool) {
 }
 
 // holdsNumber reports a run of 15 digits or more (the last may be an X),
-// whatever stands between them that is neither a letter nor a digit, in any width.
+// in any width, whatever stands between them that is no letter: a space, a dash,
+// a new line.
 func holdsNumber(text string) bool {
 	run := 0
 	for _, r := range text {
@@ -96,7 +97,7 @@ func holdsNumber(text string) bool {
 			if run++; run >= 15 {
 				return true
 			}
-		case unicode.IsLetter(r) || r == '\n' || unicode.IsDigit(r):
+		case unicode.IsLetter(r):
 			run = 0
 		}
 	}
