@@ -26,6 +26,7 @@ import (
 	"yizheng/audit"
 	"yizheng/audit/search"
 	"yizheng/audit/supervise"
+	"yizheng/audit/supervise/report"
 	"yizheng/catalog"
 	"yizheng/exchange"
 	"yizheng/exchange/custody"
@@ -50,6 +51,7 @@ type Config struct {
 	Demo        bool      // shows the last exchange on the start page
 	Logger      *slog.Logger
 	Supervision *supervise.Engine // nil: none
+	Font        string            // path of the TrueType font that statistics are printed with
 }
 
 // Server serves the API.
@@ -72,6 +74,7 @@ type Server struct {
 	times       times
 	closing     chan struct{} // closed when streams must end
 	supervision *supervise.Engine
+	printer     *report.Printer
 }
 
 // times a client may take, and how often a silent stream says that it lives.
@@ -89,7 +92,7 @@ var usual = times{body: 60 * time.Second, answer: 200 * time.Second, event: 10 *
 // New makes a Server.
 func New(c Config) (*Server, error) {
 	s := &Server{catalogue: c.Catalogue, exchanges: c.Exchanges, desk: c.Desk, audit: c.Audit, custody: c.Custody, persons: c.Persons, search: c.Search, peers: c.Peers, trust: c.Trust,
-		supervision: c.Supervision, key: c.Key, demo: c.Demo, log: c.Logger, limits: newLimits(), origins: http.NewCrossOriginProtection(), times: usual, closing: make(chan struct{})}
+		supervision: c.Supervision, printer: report.NewPrinter(c.Font), key: c.Key, demo: c.Demo, log: c.Logger, limits: newLimits(), origins: http.NewCrossOriginProtection(), times: usual, closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

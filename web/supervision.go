@@ -10,6 +10,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/supervise"
+	"yizheng/audit/supervise/report"
 	"yizheng/catalog"
 	"yizheng/identity/staff"
 )
@@ -31,7 +32,7 @@ func (s *Server) supervisionRoutes() []route {
 		{get, "/v1/supervision/orders/:id", supervisor, recorded, audit.OpAdmin, 0, quick, s.showOrder},
 		{post, "/v1/supervision/orders/:id/return", supervisor, inside, "", 16 * kib, quick, s.returnOrder},
 		{post, "/v1/supervision/orders/:id/close", supervisor, inside, "", 0, quick, s.closeOrder},
-		{post, "/v1/supervision/statistics", supervisor, recorded, audit.OpAuditExport, 4 * kib, quick, s.statistics},
+		{post, "/v1/supervision/statistics", supervisor, recorded, audit.OpAuditExport, 4 * kib, 30 * time.Second, s.statistics},
 
 		{get, "/v1/orders", addressee, recorded, audit.OpAdmin, 0, quick, s.myOrders},
 		{post, "/v1/orders/:id/answer", addressee, inside, "", 16 * kib, quick, s.answerOrder},
@@ -286,6 +287,7 @@ type statisticsRequest struct {
 	From   string              `json:"from"`
 	To     string              `json:"to"`
 	Period string              `json:"period"` // day, month
+	Format string              `json:"format"` // json (default), xlsx, pdf
 }
 
 func (q statisticsRequest) problem() error {
@@ -299,13 +301,15 @@ func (q statisticsRequest) problem() error {
 		return bad("by", "须为 department、item、source 或 operator", "must be department, item, source or operator")
 	case q.Period != "day" && q.Period != "month":
 		return bad("period", "须为 day 或 month", "must be day or month")
+	case !slices.Contains([]string{"", "json", "xlsx", "pdf"}, q.Format):
+		return bad("format", "须为 json、xlsx 或 pdf", "must be json, xlsx or pdf")
 	case err != nil || err2 != nil || to.Before(from) || to.Sub(from) > 400*24*time.Hour:
 		return bad("from", "from 与 to 须为日期（如 2026-11-01），先后有序，相隔不超过 400 天", "from and to must be days (2026-11-01), in order, at most 400 days apart")
 	}
 	return nil
 }
 
-func (s *Server) statistics(_ context.Context, r *request) (reply, error) {
+func (s *Server) statistics(ctx context.Context, r *request) (reply, error) {
 	e, err := s.engine()
 	if err != nil {
 		return reply{}, err
@@ -317,8 +321,29 @@ func (s *Server) statistics(_ context.Context, r *request) (reply, error) {
 	if err := q.problem(); err != nil {
 		return reply{}, err
 	}
-	a, err := jsonReply(http.StatusOK, map[string]any{"by": q.By, "lines": e.Statistics(q.By, q.From, q.To, q.Period == "month")})
+	t := report.Table{By: q.By, From: q.From, To: q.To, Monthly: q.Period == "month", Lines: e.Statistics(q.By, q.From, q.To, q.Period == "month")}
+	a, err := s.tabulate(ctx, t, q.Format)
 	return about("statistics/"+string(q.By), a, err)
+}
+
+// tabulate writes a table in the format asked for.
+func (s *Server) tabulate(ctx context.Context, t report.Table, format string) (reply, error) {
+	var file []byte
+	var err error
+	kind := "application/pdf"
+	switch format {
+	case "xlsx":
+		kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+		file, err = report.XLSX(t)
+	case "pdf":
+		file, err = s.printer.PDF(ctx, t)
+	default:
+		return jsonReply(http.StatusOK, map[string]any{"by": t.By, "lines": t.Lines})
+	}
+	if errors.Is(err, report.ErrTooLong) {
+		return reply{}, newProblem(http.StatusUnprocessableEntity, "TOO_MANY_ROWS", "from", "行数过多，请缩短期间、改为按月，或导出 xlsx", "too many rows: choose a shorter period, months, or xlsx")
+	}
+	return reply{status: http.StatusOK, contentType: kind, body: file}, err
 }
 
 // admitStaff lets in the persons of supervision. A clerk, too, may be asked for an answer.

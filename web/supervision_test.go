@@ -102,6 +102,8 @@ func TestSupervisionIsForSupervisorsAndOrdersForThoseWhoMustAnswer(t *testing.T)
 		"status":                         {"admin-supervisor-1", get, "/v1/supervision", nil, 200, ""},
 		"rules":                          {"admin-supervisor-1", get, "/v1/supervision/rules", nil, 200, ""},
 		"one order":                      {"admin-supervisor-1", get, "/v1/supervision/orders/" + order, nil, 200, ""},
+		"statistics as a picture":        {"admin-supervisor-1", post, "/v1/supervision/statistics", map[string]string{"by": "item", "from": "2026-01-01", "to": "2026-01-02", "period": "day", "format": "gif"}, 422, "INVALID_REQUEST"},
+		"a spreadsheet":                  {"admin-supervisor-1", post, "/v1/supervision/statistics", map[string]string{"by": "operator", "from": "2026-01-01", "to": "2026-12-31", "period": "day", "format": "xlsx"}, 200, ""},
 		"statistics":                     {"admin-supervisor-1", post, "/v1/supervision/statistics", map[string]string{"by": "operator", "from": "2026-01-01", "to": "2026-12-31", "period": "month"}, 200, ""},
 	} {
 		t.Run(name, func(t *testing.T) { want(t, g.as(c.as).call(c.method, c.path, c.body), c.status, c.code) })

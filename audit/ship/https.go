@@ -40,11 +40,16 @@ func (h *HTTPS) Send(ctx context.Context, records []Record) error {
 		body.Write(r.JSON)
 		body.WriteByte('\n')
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, &body)
+	return h.post(ctx, "application/x-ndjson", &body, records)
+}
+
+// post sends a body about these records.
+func (h *HTTPS) post(ctx context.Context, contentType string, body io.Reader, records []Record) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, body)
 	if err != nil {
 		return fmt.Errorf("post: %w", err)
 	}
-	req.Header.Set("Content-Type", "application/x-ndjson")
+	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("Yizheng-Origin", records[0].Origin)
 	req.Header.Set("Yizheng-First", strconv.FormatUint(records[0].Index, 10))
 	req.Header.Set("Yizheng-Count", strconv.Itoa(len(records)))

@@ -2,9 +2,12 @@ package ship
 
 import (
 	"bufio"
+	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,6 +23,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"yizheng/audit"
+	"yizheng/identity/jose"
 )
 
 // certificate is a server's for 127.0.0.1, and a file with what vouches for it.
@@ -218,5 +224,73 @@ func TestHTTPSKeepsABatchUntilItIsTaken(t *testing.T) {
 		if _, err := NewHTTPS(bad, Files{CA: ca}); err == nil {
 			t.Errorf("%s is taken", bad)
 		}
+	}
+}
+
+func TestEventsReachASubscriberThatWasDown(t *testing.T) {
+	signer, err := jose.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, files := certificate(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	free.Close() // nobody listens there yet
+	sink, err := NewEvents("https://"+address+"/in", files, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	sh := openShard(t, newKey(t), t.TempDir(), "2026q4", 3)
+	for _, e := range []audit.Entry{
+		{Open: audit.Open{Op: audit.OpSuperviseCard, Phase: audit.PhaseDone, Number: "K<1>", Status: "raised"}, Closed: audit.Closed{Actor: "clerk-1"}},
+		{Open: audit.Open{Op: audit.OpComplaint, Phase: audit.PhaseDone}},
+	} {
+		if _, err := sh.Log.Append(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grow(t, sh.Log, 2)
+	s := newShipper(t, t.TempDir(), sink, func(c *Config) { c.Closed = true })
+	stop := running(t, s, sh)
+	eventually(t, "it is missed", func() bool { return s.Status().Error != "" })
+
+	var mu sync.Mutex
+	var ops []string
+	server := &httptest.Server{Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		payload, kid, err := jose.Verify(string(body), TypeEvent, func(string) *ecdsa.PublicKey { return signer.Public() })
+		var got struct {
+			Events []struct {
+				Open   struct{ Op string }
+				Closed struct{ Actor string }
+			}
+		}
+		if err = errors.Join(err, json.Unmarshal(payload, &got)); err != nil || kid != signer.ID() || r.Header.Get("Content-Type") != "application/jose" {
+			t.Errorf("%v, signed by %s", err, kid)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, e := range got.Events {
+			ops = append(ops, e.Open.Op+" "+e.Closed.Actor)
+		}
+	})}, TLS: &tls.Config{Certificates: []tls.Certificate{own}}}
+	if server.Listener, err = net.Listen("tcp", address); err != nil {
+		t.Fatal(err)
+	}
+	server.StartTLS()
+	defer server.Close()
+	eventually(t, "all are taken", func() bool { return s.Status().Next == sh.Log.Head().Size })
+	_ = stop()
+	mu.Lock()
+	defer mu.Unlock()
+	if want := []string{"supervise.card clerk-1", "citizen.complaint "}; !slices.Equal(ops, want) {
+		t.Errorf("pushed: %q", ops)
 	}
 }

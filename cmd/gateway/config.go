@@ -128,6 +128,9 @@ func (c *Config) resolve() {
 			s.Dir = filepath.Join(filepath.Dir(c.Audit.Dir), "supervise")
 		}
 		paths = append(paths, &s.Rules, &s.Dir)
+		for i := range s.Events {
+			paths = append(paths, s.Events[i].Paths()...)
+		}
 	}
 	if c.Keys.Fleet == "" {
 		c.Keys.Fleet = filepath.Join(filepath.Dir(c.Keys.Gateway), "fleet")

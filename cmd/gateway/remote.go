@@ -57,35 +57,44 @@ func newRemote(address, ca, certificate, key string) (*remote, error) {
 // call sends body as JSON, nothing for nil, and reads the answer into into. A refusal is
 // an error in the gateway's own words.
 func (r *remote) call(ctx context.Context, method, path string, body, into any) error {
+	answer, err := r.fetch(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
+		return fmt.Errorf("网关的回答读不懂，地址对吗 / the answer is not a gateway's, is the address right? %w", err)
+	}
+	return nil
+}
+
+// fetch is call for an answer that is taken as it is.
+func (r *remote) fetch(ctx context.Context, method, path string, body any) ([]byte, error) {
 	var in bytes.Buffer
 	if body != nil {
 		if err := json.NewEncoder(&in).Encode(body); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	req, err := http.NewRequestWithContext(ctx, method, r.url+path, &in)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("连不上网关 / cannot reach the gateway: %w", err)
+		return nil, fmt.Errorf("连不上网关 / cannot reach the gateway: %w", err)
 	}
 	defer resp.Body.Close() // only read
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("网关的回答不完整 / the gateway's answer broke off: %w", err)
+		return nil, fmt.Errorf("网关的回答不完整 / the gateway's answer broke off: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return refusal(resp.StatusCode, answer)
+		return nil, refusal(resp.StatusCode, answer)
 	}
-	if err := json.Unmarshal(answer, into); err != nil {
-		return fmt.Errorf("网关的回答读不懂，地址对吗 / the answer is not a gateway's, is the address right? %w", err)
-	}
-	return nil
+	return answer, nil
 }
 
 // refusal is what an answer other than 200 says.

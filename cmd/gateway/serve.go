@@ -169,7 +169,7 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.server, err = web.New(web.Config{Catalogue: g.release.Catalogue, Exchanges: g.exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: persons, Supervision: g.supervision,
+	g.server, err = web.New(web.Config{Catalogue: g.release.Catalogue, Exchanges: g.exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: persons, Supervision: g.supervision, Font: c.Fonts.Body,
 		Search: searches, Peers: peers,
 		Trust: registry.Trust, Key: g.key, Demo: c.Mode == "demo", Logger: g.log})
 	return err
@@ -213,6 +213,9 @@ func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (searc
 		return nil, err
 	}
 	g.OnClose(copies.Close)
+	if err := g.openEvents(key.Public()); err != nil {
+		return nil, err
+	}
 	if g.keeper, err = assembly.OpenKeeper(ctx, c, g.audit, g.log); err != nil {
 		return nil, err
 	}

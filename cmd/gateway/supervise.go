@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"time"
 
 	"yizheng/audit"
 	"yizheng/audit/supervise"
 	"yizheng/catalog"
+	"yizheng/cmd/internal/assembly"
 )
 
 // SuperviseConfig of the supervision of the exchange itself (docs/SUPERVISION.md).
@@ -18,6 +21,9 @@ type SuperviseConfig struct {
 	// Scan is how often the log is looked at; default 2s. A rule's own scan says
 	// how often it looks for what has not happened.
 	Scan time.Duration `yaml:"scan"`
+	// Events are subscribers to cards, orders and complaints; how far each is lies
+	// in events below dir.
+	Events []assembly.EventConfig `yaml:"events"`
 }
 
 // check names what is missing or out of range.
@@ -27,6 +33,11 @@ func (c *SuperviseConfig) check(bad func(key, zh, en string)) {
 	}
 	if c.Rules == "" {
 		bad("supervise.rules", "缺少此项", "is missing")
+	}
+	for i, s := range c.Events {
+		if s.Name == "" || s.URL == "" || s.CA == "" {
+			bad(fmt.Sprintf("supervise.events[%d]", i), "须有 name、url 与 ca", "needs name, url and ca")
+		}
 	}
 	if c.Scan != 0 && (c.Scan < 100*time.Millisecond || c.Scan > 10*time.Minute) {
 		bad("supervise.scan", "须在 100ms 与 10m 之间", "must be between 100ms and 10m")
@@ -46,6 +57,20 @@ func (g *gateway) openSupervision() error {
 	g.supervision, err = supervise.New(supervise.Config{Rules: rules, Facts: factsOf(g.release.Catalogue, strconv.FormatUint(g.release.Number, 10)),
 		Log: g.audit, Earlier: g.earlier, Dir: c.Dir, Scan: c.Scan, Logger: g.log})
 	return err
+}
+
+// openEvents begins to push to the subscribers.
+func (g *gateway) openEvents(logKey *ecdsa.PublicKey) error {
+	c := g.config.Supervise
+	if c == nil {
+		return nil
+	}
+	events, err := assembly.OpenEvents(g.config.Audit, filepath.Join(c.Dir, "events"), c.Events, g.key, g.audit, g.log, logKey)
+	if err != nil {
+		return err
+	}
+	g.OnClose(events.Close)
+	return nil
 }
 
 // superviseAgain is how long supervision rests after it has failed.

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -143,12 +145,13 @@ func printOrders(out io.Writer, orders []supervise.Order) error {
 // superviseStats prints a table of statistics.
 func superviseStats(ctx context.Context, args []string, out io.Writer) error {
 	today := time.Now().In(beijing)
-	f := flags("supervise stats", "-cert FILE -cert-key FILE [-by department] [-from DAY -to DAY] [-period day]", "gateway supervise stats -by source"+superviseExample)
+	f := flags("supervise stats", "-cert FILE -cert-key FILE [-by department] [-from DAY -to DAY] [-period day] [-o FILE.xlsx]", "gateway supervise stats -by source"+superviseExample)
 	r := superviseFlags(f)
 	by := f.String("by", "department", "department、item、source、operator")
 	from := f.String("from", today.AddDate(0, -1, 0).Format(time.DateOnly), "起日 / first day")
 	to := f.String("to", today.Format(time.DateOnly), "止日 / last day")
 	period := f.String("period", "day", "day、month")
+	file := f.String("o", "", "写成文件，以 .xlsx 或 .pdf 结尾 / write a file that ends in .xlsx or .pdf")
 	asJSON := f.Bool("json", false, "输出 JSON / print JSON")
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
@@ -157,8 +160,21 @@ func superviseStats(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	ask := map[string]string{"by": *by, "from": *from, "to": *to, "period": *period}
+	const path = "/v1/supervision/statistics"
+	if *file != "" {
+		ask["format"] = strings.TrimPrefix(filepath.Ext(*file), ".")
+		if ask["format"] != "xlsx" && ask["format"] != "pdf" {
+			return fmt.Errorf("%s: 文件名须以 .xlsx 或 .pdf 结尾 / the name must end in .xlsx or .pdf", *file)
+		}
+		answer, err := g.fetch(ctx, http.MethodPost, path, ask)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(*file, answer, 0o600)
+	}
 	var t struct{ Lines []supervise.Line }
-	if err := g.call(ctx, http.MethodPost, "/v1/supervision/statistics", map[string]string{"by": *by, "from": *from, "to": *to, "period": *period}, &t); err != nil {
+	if err := g.call(ctx, http.MethodPost, path, ask, &t); err != nil {
 		return err
 	}
 	if *asJSON {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"yizheng/audit/auditor"
 	"yizheng/audit/ship"
 	"yizheng/catalog"
+	"yizheng/identity/jose"
 )
 
 // SinkConfig is one place that gets a copy of the log.
@@ -81,34 +81,74 @@ type Copies struct {
 // start; one that is configured wrongly does.
 func OpenCopies(c AuditConfig, live *audit.Log, log *slog.Logger, keys ...*ecdsa.PublicKey) (*Copies, error) {
 	p := &Copies{}
-	shards, err := c.shards(live, keys)
-	if err != nil {
-		return nil, err
-	}
-	names := map[string]bool{}
 	for i, s := range c.Ship {
-		where := "audit.ship[" + strconv.Itoa(i) + "]"
-		if names[s.Name] {
-			err = fmt.Errorf("%s: 名称 %q 重复 / the name is there twice", where, s.Name)
-		}
-		names[s.Name] = true
-		var sink ship.Sink
-		if err == nil {
-			sink, err = s.open()
-		}
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", where, err), p.Close())
-		}
-		p.sinks = append(p.sinks, sink)
+		sink, err := s.open()
 		conf := ship.Config{Name: s.Name, Dir: c.ShipDir, Sink: sink, Closed: !s.OpenOnly, MaxBehind: time.Duration(s.MaxBehind), Logger: log}
 		if s.Kind == "syslog" {
 			conf.Back = ship.SyslogBack
 		}
-		one, err := ship.New(conf)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", where, err), p.Close())
+		if err = p.add(conf, err); err != nil {
+			return nil, errors.Join(fmt.Errorf("audit.ship[%d]: %w", i, err), p.Close())
 		}
+	}
+	return p.start(c, live, log, keys)
+}
+
+// EventConfig is one subscriber to what supervision does: yellow and red cards,
+// orders, complaints. See docs/SUPERVISION.md.
+type EventConfig struct {
+	Name        string `yaml:"name"` // of its cursor's file: a-z, 0-9 and -
+	URL         string `yaml:"url"`
+	CA          string `yaml:"ca"`          // PEM; who the subscriber must be
+	Certificate string `yaml:"certificate"` // PEM; ours, if the subscriber asks for one
+	Key         string `yaml:"key"`
+}
+
+// Paths are those that Resolve is for.
+func (c *EventConfig) Paths() []*string { return []*string{&c.CA, &c.Certificate, &c.Key} }
+
+// OpenEvents begins to push the events in the log to subscribers, signed with
+// key; dir keeps how far each is. A subscriber that is down is tried again.
+func OpenEvents(c AuditConfig, dir string, subscribers []EventConfig, key *jose.Key, live *audit.Log, log *slog.Logger, keys ...*ecdsa.PublicKey) (*Copies, error) {
+	p := &Copies{}
+	for i, s := range subscribers {
+		sink, err := ship.NewEvents(s.URL, ship.Files{CA: s.CA, Certificate: s.Certificate, Key: s.Key}, key)
+		if err = p.add(ship.Config{Name: s.Name, Dir: dir, Sink: sink, Closed: true, Logger: log}, err); err != nil {
+			return nil, errors.Join(fmt.Errorf("supervise.events[%d]: %w", i, err), p.Close())
+		}
+	}
+	return p.start(c, live, log, keys)
+}
+
+// add takes one sink up, unless opening it failed.
+func (p *Copies) add(conf ship.Config, opened error) error {
+	if opened != nil {
+		return opened
+	}
+	p.sinks = append(p.sinks, conf.Sink)
+	for _, other := range p.list {
+		if other.Status().Name == conf.Name {
+			return fmt.Errorf("名称 %q 重复 / the name is there twice", conf.Name)
+		}
+	}
+	if err := os.MkdirAll(conf.Dir, 0o700); err != nil {
+		return fmt.Errorf("cursors: %w", err)
+	}
+	one, err := ship.New(conf)
+	if err == nil {
 		p.list = append(p.list, one)
+	}
+	return err
+}
+
+// start ships to all sinks until Close.
+func (p *Copies) start(c AuditConfig, live *audit.Log, log *slog.Logger, keys []*ecdsa.PublicKey) (*Copies, error) {
+	if len(p.list) == 0 {
+		return p, nil
+	}
+	shards, err := c.shards(live, keys)
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
@@ -127,12 +167,6 @@ func OpenCopies(c AuditConfig, live *audit.Log, log *slog.Logger, keys ...*ecdsa
 
 // shards are those that exist, oldest first.
 func (c AuditConfig) shards(live *audit.Log, keys []*ecdsa.PublicKey) ([]ship.Shard, error) {
-	if len(c.Ship) == 0 {
-		return nil, nil
-	}
-	if err := os.MkdirAll(c.ShipDir, 0o700); err != nil {
-		return nil, fmt.Errorf("audit.ship_dir: %w", err)
-	}
 	names, err := auditor.Shards(c.Dir)
 	if err != nil {
 		return nil, err
