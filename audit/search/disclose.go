@@ -276,7 +276,7 @@ func (s *Service) Complain(ctx context.Context, who Who, person identity.Person,
 	}
 	e.Open.Phase, e.Open.Outcome = audit.PhaseDone, c.Reason
 	e.Open.Department, e.Open.Item, e.Open.Case, e.Open.Exchange = o.Department, o.Item, o.Case, o.Exchange
-	if c.Origin == s.Log.Origin() {
+	if c.Origin == s.Log.Latest().Origin() { // an index means nothing in another quarter
 		e.Open.Prev = &c.Index
 	}
 	e = who.mark(e)

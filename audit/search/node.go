@@ -167,7 +167,10 @@ func outcome(whole bool) string {
 // error is that of the question, or that of the log; either way nothing may leave.
 func (r *record) done(ctx context.Context, hits int, whole bool, cause error) error {
 	e := r.entry
-	e.Open.Phase, e.Open.Outcome, e.Open.Prev = audit.PhaseDone, outcome(whole), &r.intent.Index
+	e.Open.Phase, e.Open.Outcome = audit.PhaseDone, outcome(whole)
+	if r.intent.Origin == r.log.Latest().Origin() { // an index means nothing in another quarter
+		e.Open.Prev = &r.intent.Index
+	}
 	e.Closed.Rows = &hits
 	if cause != nil {
 		e.Open.Phase, e.Open.Outcome, e.Closed.Rows = audit.PhaseFailed, codeOf(cause), nil

@@ -86,6 +86,7 @@ func TestSearch_RefusesWhatIsNoCode(t *testing.T) {
 		"a period backwards":            {Filter: Filter{From: now, To: now.Add(-time.Hour)}},
 		"too many":                      {Limit: 1001},
 		"everywhere by position":        {Everywhere: true, Before: &Position{Quarter: "2026q4"}},
+		"before a place that is none":   {Before: &Position{Quarter: "../../etc"}},
 		"a ticket and a filter":         {Ticket: "x", Filter: Filter{Item: "PRH"}},
 	} {
 		_, err := o.Search(t.Context(), as("auditor-1"), ask)

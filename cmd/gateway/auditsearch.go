@@ -90,7 +90,7 @@ func moment(s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	if t, err := time.ParseInLocation(time.DateOnly, s, time.FixedZone("CST", 8*3600)); err == nil {
+	if t, err := time.ParseInLocation(time.DateOnly, s, beijing); err == nil {
 		return t, nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
@@ -263,7 +263,7 @@ func auditApprove(ctx context.Context, args []string, out io.Writer) error {
 func printApplication(out io.Writer, v search.View) {
 	states := map[search.State]string{search.Pending: "待批准 / pending", search.Approved: "已批准 / approved", search.Rejected: "已驳回 / rejected", search.Ticketed: "已发票据 / ticket issued"}
 	fmt.Fprintf(out, "%s  %s\n  申请人 / by %s，案件 / case %s，%s，%d 人 / persons，%s 至 / to %s，至多 / at most %d；已批准 / approved by %s\n", v.ID, states[v.State],
-		v.Applicant, v.Case, v.Reason, v.Persons, v.From.Local().Format(time.DateTime), v.To.Local().Format(time.DateTime), v.Max, strings.Join(v.Approvers, "、"))
+		v.Applicant, v.Case, v.Reason, v.Persons, v.From.In(beijing).Format(time.DateTime), v.To.In(beijing).Format(time.DateTime), v.Max, strings.Join(v.Approvers, "、"))
 }
 
 // auditRoster makes, signs and shows the roster of logs.
@@ -343,7 +343,7 @@ func rosterShow(args []string, out io.Writer) error {
 		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintf(w, "名册 / roster %d，%s（签名由网关核验 / the gateway verifies who signed）\n", r.Number, r.Created.Local().Format(time.DateTime))
+	fmt.Fprintf(w, "名册 / roster %d，%s（签名由网关核验 / the gateway verifies who signed）\n", r.Number, r.Created.In(beijing).Format(time.DateTime))
 	for _, l := range r.Logs {
 		where := l.URL
 		if l.Isolated {
