@@ -108,7 +108,7 @@ func printAnswer(out io.Writer, a search.Answer, asJSON bool) error {
 	fmt.Fprintln(w, "时间\t日志\t序号\t操作\t阶段\t结果\t部门\t事项\t证明\t分支\t操作员")
 	for _, r := range a.Rows {
 		o, c := r.Entry.Open, r.Entry.Closed
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", time.UnixMicro(o.Time).Format("2006-01-02 15:04:05.000"), r.Origin, r.Index,
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", time.UnixMicro(o.Time).In(beijing).Format("2006-01-02 15:04:05.000"), r.Origin, r.Index,
 			o.Op, o.Phase, o.Outcome, o.Department, o.Item, o.Proof, o.Leg, c.Actor)
 	}
 	if err := w.Flush(); err != nil {
