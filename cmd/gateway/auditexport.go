@@ -90,10 +90,9 @@ func indexes(list string) (func(uint64) bool, error) {
 
 // days is from the beginning of the first day to the end of the last, in UTC+8.
 func days(first, last string) (from, to time.Time, err error) {
-	china := time.FixedZone("UTC+8", 8*3600)
-	from, err = time.ParseInLocation(time.DateOnly, first, china)
+	from, err = time.ParseInLocation(time.DateOnly, first, beijing)
 	if err == nil {
-		to, err = time.ParseInLocation(time.DateOnly, last, china)
+		to, err = time.ParseInLocation(time.DateOnly, last, beijing)
 	}
 	to = to.AddDate(0, 0, 1)
 	if err != nil || !from.Before(to) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
@@ -16,8 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/goccy/go-yaml"
 
 	"yizheng/audit"
 	"yizheng/audit/replica"
@@ -84,13 +81,9 @@ func auditReplica(ctx context.Context, args []string, out io.Writer) (err error)
 }
 
 func readReplicaFile(path string) (*replicaFile, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
 	c := &replicaFile{}
-	if err := yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(c); err != nil {
-		return nil, fmt.Errorf("configuration %s: 配置有误，请按提示修改 / not valid, see below\n%s", path, yaml.FormatError(err, false, true))
+	if err := decodeStrictly(path, c); err != nil {
+		return nil, err
 	}
 	paths := []*string{&c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientCA}
 	missing := c.Listen == "" || c.TLS.Certificate == "" || c.TLS.Key == "" || c.TLS.ClientCA == "" || len(c.Logs) == 0

@@ -88,15 +88,23 @@ type KafkaConfig struct {
 	BrokerKey         string `yaml:"broker_key"`
 }
 
-// readConfig parses strictly and resolves paths.
-func readConfig(path string) (*Config, error) {
+// decodeStrictly reads a configuration file. Unknown keys are errors.
+func decodeStrictly(path string, into any) error {
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
+		return fmt.Errorf("configuration: %w", err)
 	}
+	if err := yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(into); err != nil {
+		return fmt.Errorf("configuration %s: 配置有误，请按提示修改 / not valid, see below\n%s", path, yaml.FormatError(err, false, true))
+	}
+	return nil
+}
+
+// readConfig parses strictly and resolves paths.
+func readConfig(path string) (*Config, error) {
 	c := &Config{}
-	if err := yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(c); err != nil {
-		return nil, fmt.Errorf("configuration %s: 配置有误，请按提示修改 / not valid, see below\n%s", path, yaml.FormatError(err, false, true))
+	if err := decodeStrictly(path, c); err != nil {
+		return nil, err
 	}
 	c.file, c.dir = path, filepath.Dir(path)
 	c.resolve()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,8 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-
-	"github.com/goccy/go-yaml"
 
 	"yizheng/audit"
 	"yizheng/audit/pseudod"
@@ -71,13 +68,9 @@ func runPseudod(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func readPseudodConfig(path string) (*PseudodConfig, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
 	c := &PseudodConfig{}
-	if err := yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(c); err != nil {
-		return nil, fmt.Errorf("configuration %s: 配置有误，请按提示修改 / not valid, see below\n%s", path, yaml.FormatError(err, false, true))
+	if err := decodeStrictly(path, c); err != nil {
+		return nil, err
 	}
 	paths := []*string{&c.Socket, &c.Dir}
 	for i := range c.Administrators {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
@@ -17,8 +16,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-
-	"github.com/goccy/go-yaml"
 
 	"yizheng/audit/witness"
 	"yizheng/cmd/internal/assembly"
@@ -92,13 +89,9 @@ func runWitness(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func readWitnessConfig(path string) (*WitnessConfig, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
 	c := &WitnessConfig{}
-	if err := yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(c); err != nil {
-		return nil, fmt.Errorf("configuration %s: 配置有误，请按提示修改 / not valid, see below\n%s", path, yaml.FormatError(err, false, true))
+	if err := decodeStrictly(path, c); err != nil {
+		return nil, err
 	}
 	paths := []*string{&c.Dir, &c.Key, &c.Passphrase, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientCA}
 	for i := range c.Logs {
