@@ -20,7 +20,7 @@ func desk(t *testing.T, answers department) (*gateway, *client, *agent) {
 	return g, g.login("clerk-01", a), a
 }
 
-func newReplyKey(t *testing.T) *jose.Key {
+func newReplyKey(t testing.TB) *jose.Key {
 	k, err := jose.GenerateKey()
 	ok(t, err)
 	return k

@@ -21,7 +21,7 @@ func (g *gateway) supervise() {
 	rules, err := supervise.Load("../configs/demo/supervise")
 	ok(g.t, err)
 	g.supervision, err = supervise.New(supervise.Config{Rules: rules, Facts: supervise.Facts{Version: "1", Systems: map[string]string{"HALL": hallDepartment}},
-		Log: g.audit, Dir: filepath.Join(g.t.TempDir(), "supervise"), Scan: 10 * time.Millisecond})
+		Log: g.audit, Key: newReplyKey(g.t), Dir: filepath.Join(g.t.TempDir(), "supervise"), Scan: 10 * time.Millisecond})
 	ok(g.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

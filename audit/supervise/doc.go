@@ -48,7 +48,10 @@
 // Everything is folded from the log: windows, what is awaited, statistics, and
 // the cards and orders themselves, each step of which is an entry
 // (supervise.card, supervise.order). Reading the same log again yields the same
-// state. A snapshot on disk only saves time, and can be deleted. Rules apply
+// state. A snapshot on disk only saves time, and can be deleted. It is signed
+// together with the root of the log that it was read from; one that was changed,
+// or is not of this log, is not used: the log is read again, an alarm says so
+// (SUPERVISION_STATE), and a rule can make a card of that. Rules apply
 // from the entry on that records them (supervise.rules); a rebuild judges
 // nothing by rules, or by a catalogue, that did not hold at the time.
 //

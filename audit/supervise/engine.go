@@ -2,17 +2,16 @@ package supervise
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"yizheng/audit"
+	"yizheng/identity/jose"
 )
 
 // Config of an Engine.
@@ -20,6 +19,7 @@ type Config struct {
 	Rules   *Rules
 	Facts   Facts
 	Log     *audit.Log       // read and written
+	Key     *jose.Key        // signs the snapshot: the gateway's, for that of the log signs heads only
 	Earlier []*audit.Archive // sealed shards before it, oldest first
 	Dir     string           // of the snapshot and the texts; made if missing
 	Scan    time.Duration    // how often the log is looked at; default 2 s
@@ -38,6 +38,7 @@ type Engine struct {
 	reader *audit.Reader // nil while nothing runs
 	saved  time.Time
 	behind bool // has not read up to the log's end yet
+	doubt  bool // the snapshot was not to be trusted, which the log does not say yet
 	full   int  // entries that found no room in a window, as far as they were reported
 }
 
@@ -54,8 +55,8 @@ const (
 
 // New makes an Engine. Nothing is read before Run.
 func New(c Config) (*Engine, error) {
-	if c.Rules == nil || c.Log == nil || c.Dir == "" {
-		return nil, errors.New("supervise: rules, log and directory are needed")
+	if c.Rules == nil || c.Log == nil || c.Key == nil || c.Dir == "" {
+		return nil, errors.New("supervise: rules, log, key and directory are needed")
 	}
 	if c.Scan <= 0 {
 		c.Scan = usualScan
@@ -69,9 +70,7 @@ func New(c Config) (*Engine, error) {
 		return nil, err
 	}
 	e.fold = newFold(c.Rules, &e.cfg.Facts)
-	if st := e.snapshot(); st != nil {
-		e.fold.resume(st)
-	}
+	e.resume()
 	return e, nil
 }
 
@@ -127,8 +126,7 @@ func (e *Engine) begin(ctx context.Context) error {
 	return nil
 }
 
-// readEarlier reads sealed shards from where the snapshot ends. A snapshot of a
-// log that is not there any more keeps its cards and goes on with the first that is.
+// readEarlier reads sealed shards from where the snapshot ends, or all of them.
 func (e *Engine) readEarlier(ctx context.Context) error {
 	from := 0
 	for i, a := range e.cfg.Earlier {
@@ -171,9 +169,11 @@ func (e *Engine) step(ctx context.Context) error {
 	if err := e.settleUp(ctx); err != nil {
 		return err
 	}
+	e.confess()
 	if time.Since(e.saved) < saveEvery {
 		return nil
 	}
+	e.saved = time.Now()
 	e.fold.tidy()
 	e.complain()
 	return e.save()
@@ -270,62 +270,20 @@ func (e *Engine) complain() {
 	}
 	e.full = sum
 	e.log.Warn("supervision: a rule counts more groups than there is room for; choose a shorter time or other groups", "rules", len(e.fold.state.Full))
-	if err := e.cfg.Log.AppendAsync(audit.Entry{Open: audit.Open{Op: audit.OpAlarm, Phase: audit.PhaseDone, Outcome: "SUPERVISION_FULL"}}); err != nil {
-		e.log.Error("supervision: alarm not recorded", "err", err)
+	e.alarm("SUPERVISION_FULL")
+}
+
+// confess records, once, that the snapshot was not to be trusted; rules can make
+// a card of that.
+func (e *Engine) confess() {
+	if e.doubt {
+		e.doubt = false
+		e.alarm("SUPERVISION_STATE")
 	}
 }
 
-const snapshotName = "state.json"
-
-// snapshot reads the last one; nil if there is none of use.
-func (e *Engine) snapshot() *state {
-	raw, err := os.ReadFile(filepath.Join(e.cfg.Dir, snapshotName))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+func (e *Engine) alarm(outcome string) {
+	if err := e.cfg.Log.AppendAsync(audit.Entry{Open: audit.Open{Op: audit.OpAlarm, Phase: audit.PhaseDone, Outcome: outcome}}); err != nil {
+		e.log.Error("supervision: alarm not recorded", "alarm", outcome, "err", err)
 	}
-	st := newState()
-	if err == nil {
-		err = json.Unmarshal(raw, st)
-	}
-	if err == nil && st.Format != stateFormat {
-		err = fmt.Errorf("format %d", st.Format)
-	}
-	if err == nil && st.Origin == e.cfg.Log.Origin() && st.Next > e.cfg.Log.Head().Size {
-		err = errors.New("ahead of the log")
-	}
-	if err != nil {
-		e.log.Warn("supervision: snapshot not usable, the log is read again", "err", err)
-		return nil
-	}
-	return st
-}
-
-// save writes the snapshot.
-func (e *Engine) save() error {
-	e.saved = time.Now()
-	e.fold.open()
-	raw, err := json.Marshal(e.fold.state)
-	if err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	return writeFile(filepath.Join(e.cfg.Dir, snapshotName), raw)
-}
-
-// writeFile replaces a file so that it is either the old or the new one.
-func writeFile(name string, content []byte) error {
-	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(name+".tmp", name)
-	}
-	if err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	return nil
 }

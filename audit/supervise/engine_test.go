@@ -44,7 +44,7 @@ func (h *hall) from(dir, origin string, earlier []*audit.Archive) {
 	if h.log, err = audit.OpenLog(h.t.Context(), audit.Config{Dir: filepath.Join(h.dir, dir), Origin: origin, Signer: h.key, SegmentSize: 1 << 20}); err != nil {
 		h.t.Fatal(err)
 	}
-	if h.eng, err = New(Config{Rules: mustLoad(h.t, demoRules), Facts: testFacts, Log: h.log, Earlier: earlier, Dir: filepath.Join(h.dir, "state"), Scan: 5 * time.Millisecond}); err != nil {
+	if h.eng, err = New(Config{Rules: mustLoad(h.t, demoRules), Facts: testFacts, Log: h.log, Key: h.key, Earlier: earlier, Dir: filepath.Join(h.dir, "state"), Scan: 5 * time.Millisecond}); err != nil {
 		h.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -173,22 +173,6 @@ func TestSupervisionGoesOnInTheNextQuarter(t *testing.T) {
 	list = h.cards(2)
 	if list[1].Status != Confirmed || list[1].Evidence[0].Origin != first.Origin() {
 		t.Errorf("made again: %+v", list[1])
-	}
-}
-
-func TestAStateOfTheFutureIsMadeAgain(t *testing.T) {
-	h := newHall(t)
-	h.overreach()
-	h.cards(1)
-	h.stop()
-	name := filepath.Join(h.dir, "state", snapshotName)
-	for _, spoilt := range []string{"", "{", `{"format":1,"origin":"` + testOrigin + `","next":999}`, `{"format":99}`} {
-		if err := os.WriteFile(name, []byte(spoilt), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		h.open()
-		h.cards(1)
-		h.stop()
 	}
 }
 

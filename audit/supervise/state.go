@@ -23,7 +23,7 @@ type state struct {
 }
 
 // stateFormat of the snapshot; another one is not read but made again.
-const stateFormat = 1
+const stateFormat = 2
 
 // ruleState is what one rule remembers.
 type ruleState struct {
