@@ -289,11 +289,11 @@ func (l *Log) reserved(op Op) error {
 // is called with nil by all who hold it. It reports whether that is a change for
 // this holder. The first entries after a start cannot be held.
 func (l *Log) Hold(holder string, why error) (changed bool) {
+	l.holding.Lock()
+	defer l.holding.Unlock()
 	if n := l.Next(); n != nil {
 		return n.Hold(holder, why)
 	}
-	l.holding.Lock()
-	defer l.holding.Unlock()
 	_, was := l.holders[holder]
 	if why == nil {
 		delete(l.holders, holder)

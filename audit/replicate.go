@@ -50,6 +50,9 @@ type replicator struct {
 	changed chan struct{} // closed when one of these changes
 }
 
+// replicaHolder is the name that a log without its replica is held under.
+const replicaHolder = "replica"
+
 var errNotReached = errors.New("not reached yet")
 
 func newReplicator(l *Log) *replicator {
@@ -84,7 +87,7 @@ func (r *replicator) set(size uint64, down error) {
 	if down != nil {
 		down = fmt.Errorf("%w: %w", ErrReplica, down)
 	}
-	if r.l.Hold("replica", down) {
+	if r.l.Hold(replicaHolder, down) {
 		r.l.cfg.Logger.Warn("audit replica", "origin", r.l.cfg.Origin, "follows", down == nil, "size", size, "cause", down)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 )
@@ -59,12 +58,6 @@ func (l *Log) turnTo(open func(previous []byte) (*Log, error)) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit: opening the shard after %s: %w", l.cfg.Origin, err)
 	}
-	l.holding.Lock()
-	holders := maps.Clone(l.holders)
-	l.holding.Unlock()
-	for holder, why := range holders {
-		next.Hold(holder, why)
-	}
 	next.before.Store(l)
 	if err := next.Err(); err != nil { // it failed before it knew whom to tell
 		return nil, errors.Join(err, next.Close())
@@ -72,10 +65,18 @@ func (l *Log) turnTo(open func(previous []byte) (*Log, error)) (*Log, error) {
 	return next, nil
 }
 
-// pass lets the waiting entries into the next shard.
+// pass lets the waiting entries into the next shard, and what holds the log; a
+// replica is told of by each shard itself.
 func (t *turn) pass(l *Log) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	l.holding.Lock() // whoever comes now finds the next shard
+	defer l.holding.Unlock()
+	for holder, why := range l.holders {
+		if holder != replicaHolder {
+			t.next.Hold(holder, why)
+		}
+	}
 	for _, e := range t.waiting {
 		if err := t.next.AppendAsync(e); err != nil {
 			l.cfg.Logger.Error("audit log lost an entry that nobody waits for, at the turn of its shard", "op", string(e.Open.Op), "err", err)

@@ -280,3 +280,67 @@ func surviveTurn(t *testing.T, key testKey, seed uint64) error {
 	}
 	return nil
 }
+
+// TestNothingThatHoldsALogIsLostAtItsTurn: whoever holds it at any moment of the
+// turn holds the next shard.
+func TestNothingThatHoldsALogIsLostAtItsTurn(t *testing.T) {
+	dir, key := t.TempDir(), newKey(t)
+	l := openTest(t, testConfig(filepath.Join(dir, "2026q4"), key))
+	why := errors.New("for a test")
+	open := nextShard(dir, key)
+	var holding sync.WaitGroup
+	const early, holders = 2000, 4000
+	for i := range early { // so that passing them on takes its time
+		l.Hold(fmt.Sprint("holder ", i), why)
+	}
+	next, err := l.Turn(func(previous []byte) (*Log, error) {
+		n, err := open(previous)
+		holding.Go(func() {
+			for i := early; i < holders; i++ {
+				l.Hold(fmt.Sprint("holder ", i), why)
+			}
+		})
+		return n, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	holding.Wait()
+	next.holding.Lock()
+	n := len(next.holders)
+	next.holding.Unlock()
+	if n != holders {
+		t.Errorf("%d of %d hold the next shard", n, holders)
+	}
+	for i := range holders {
+		l.Hold(fmt.Sprint("holder ", i), nil)
+	}
+	if _, err := l.Append(t.Context(), testEntry(1)); err != nil {
+		t.Errorf("held by nobody: %v", err)
+	}
+}
+
+// TestAReplicaThatLacksTheLastQuarterDoesNotHoldTheNext, if it follows that one.
+func TestAReplicaThatLacksTheLastQuarterDoesNotHoldTheNext(t *testing.T) {
+	dir, key := t.TempDir(), newKey(t)
+	to := openReplica(t, t.TempDir(), key)
+	cfg := replicatedConfig(filepath.Join(dir, "2026q4"), key, to)
+	cfg.AppendTimeout = 5 * time.Second
+	l := openTest(t, cfg)
+	appendTest(t, l, 3)
+	to.set(errors.New("cut"))
+	within(t, "the log is not held", func() bool {
+		_, err := l.Append(t.Context(), testEntry(1))
+		return errors.Is(err, ErrHeld)
+	})
+	_, err := l.Turn(func(previous []byte) (*Log, error) {
+		to.set(nil)
+		cfg := cfg
+		cfg.Dir, cfg.Origin, cfg.Previous = filepath.Join(dir, "2027q1"), replicaOrigin+"/2027q1", previous
+		return OpenLog(context.Background(), cfg)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendTest(t, l, 1)
+}
