@@ -60,8 +60,8 @@ func (c *Client) Of(idType, number string, at time.Time) (audit.SubjectRef, erro
 }
 
 // Own implements search.Pseudonyms.
-func (c *Client) Own(ctx context.Context, idType, number string, quarters []time.Time) ([]audit.SubjectRef, error) {
-	return call[[]audit.SubjectRef](ctx, c, pathOwn, ownCall{idType, number, quarters})
+func (c *Client) Own(ctx context.Context, idType, number string, quarters []time.Time) (audit.Known, error) {
+	return call[audit.Known](ctx, c, pathOwn, ownCall{idType, number, quarters})
 }
 
 // Hold implements search.Pseudonyms.

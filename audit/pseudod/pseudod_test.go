@@ -70,6 +70,14 @@ func start(t *testing.T, uids ...uint32) *service {
 	return s
 }
 
+// files are those of the keys.
+func (s *service) files() []string {
+	s.t.Helper()
+	list, err := filepath.Glob(filepath.Join(s.dir, "*.key"))
+	must(s.t, err)
+	return list
+}
+
 func own() uint32 { return uint32(os.Getuid()) }
 
 // private is a directory with a short name, since a socket's may have 107 bytes.
@@ -95,10 +103,21 @@ func (s *service) apply(number string) (id, list string) {
 	statement, err := search.Application{Case: "XF-2026-17", Reason: "COMPLAINT", From: now.AddDate(-1, 0, 0), To: now, Max: 10, Persons: 1,
 		Subjects: search.Commit(salt, []string{number}), At: now}.Sign(s.keys["auditor-1"])
 	must(s.t, err)
-	quarters := []time.Time{now, now.AddDate(0, -3, 0), now.AddDate(-1, 0, 0), now.AddDate(-3, 0, 0)}
+	quarters := []time.Time{now, now.AddDate(0, -3, 0), now.AddDate(0, -6, 0), now.AddDate(-1, 0, 0), now.AddDate(-3, 0, 0)}
 	list, err = s.Hold(s.t.Context(), search.Sought{Statement: statement, Numbers: []string{number}, Salt: salt, Quarters: quarters})
 	must(s.t, err)
 	return search.ID(statement), list
+}
+
+// keyed makes the keys of quarters, as entries of them do; there was none half a year ago.
+func (s *service) keyed() {
+	s.t.Helper()
+	keys, err := audit.OpenPseudonyms(s.dir)
+	must(s.t, err)
+	for _, at := range []time.Time{now, now.AddDate(0, -3, 0), now.AddDate(-1, 0, 0), now.AddDate(-3, 0, 0)} {
+		_, err := keys.Of(audit.SubjectIDNumber, liMing, at)
+		must(s.t, err)
+	}
 }
 
 func (s *service) decision(by string, of, list string, at time.Time) string {
@@ -158,15 +177,17 @@ func TestAnotherQuarterNeedsAnApprovedApplication(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if files, err := filepath.Glob(filepath.Join(s.dir, "*.key")); err != nil || len(files) > 0 {
-		t.Errorf("keys were made: %v %v", files, err)
+	if files := s.files(); len(files) > 0 {
+		t.Errorf("keys were made: %v", files)
 	}
 }
 
 func TestTwoApproversSignaturesReleaseAnApplicationsPseudonymsOnce(t *testing.T) {
 	s := start(t, own())
+	s.keyed()
+	before := s.files()
 	id, list := s.apply(liMing)
-	other, otherList := s.apply("690101198807150020")
+	other, otherList := s.apply("690102198806140030")
 	good := func(by string) string { return s.decision(by, id, list, now) }
 	stranger, err := jose.GenerateKey()
 	must(t, err)
@@ -198,8 +219,11 @@ func TestTwoApproversSignaturesReleaseAnApplicationsPseudonymsOnce(t *testing.T)
 	for _, r := range refs {
 		epochs = append(epochs, r.Epoch)
 	}
-	if !slices.Equal(epochs, []string{"2026q4", "2026q3", "2025q4"}) || search.ListDigest(refs) != list {
+	if !slices.Equal(epochs, []string{"2025q4", "2026q3", "2026q4"}) || search.ListDigest(refs) != list {
 		t.Errorf("released %v, want the quarters of the application's period", epochs)
+	}
+	if after := s.files(); !slices.Equal(before, after) {
+		t.Errorf("a search made keys: %v, before %v", after, before)
 	}
 	var r *search.Refusal
 	if _, err := s.Release(t.Context(), id, []string{good("approver-1"), good("approver-2")}); !errors.As(err, &r) || r.Status != http.StatusNotFound {
@@ -216,7 +240,7 @@ func TestHoldIsForAnAuditorsOwnNumbers(t *testing.T) {
 		at     time.Time
 	}{
 		"no auditor's":            {"approver-1", liMing, now},
-		"for another number":      {"auditor-1", "690101198807150020", now},
+		"for another number":      {"auditor-1", "690102198806140030", now},
 		"expired":                 {"auditor-1", liMing, now.Add(-time.Hour)},
 		"dated behind the future": {"auditor-1", liMing, now.Add(time.Hour)},
 	} {
@@ -232,11 +256,16 @@ func TestHoldIsForAnAuditorsOwnNumbers(t *testing.T) {
 
 func TestResidentsMayBeAskedAboutSoManyAnHour(t *testing.T) {
 	s := start(t, own())
-	quarters := []time.Time{now, now.AddDate(0, -3, 0)}
+	s.keyed()
+	before := s.files()
+	quarters := []time.Time{now, now.AddDate(0, -3, 0), now.AddDate(0, -6, 0)}
 	for range 2 {
-		if refs, err := s.Own(t.Context(), "111", liMing, quarters); err != nil || len(refs) != 2 {
-			t.Fatalf("%v, %v", refs, err)
+		if known, err := s.Own(t.Context(), "111", liMing, quarters); err != nil || len(known.Subjects) != 2 {
+			t.Fatalf("%v, %v", known, err)
 		}
+	}
+	if after := s.files(); !slices.Equal(before, after) {
+		t.Errorf("a look-up made keys: %v, before %v", after, before)
 	}
 	var r *search.Refusal
 	if _, err := s.Own(t.Context(), "111", liMing, quarters); !errors.As(err, &r) || r.Code != codeLimit {

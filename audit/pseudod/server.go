@@ -58,12 +58,12 @@ func (s Server) handler() http.Handler {
 		}
 		return s.Pseudonyms.Of(c.Type, c.Number, c.At)
 	}))
-	mux.HandleFunc("POST "+pathOwn, answer(s, func(ctx context.Context, c ownCall) ([]audit.SubjectRef, error) {
+	mux.HandleFunc("POST "+pathOwn, answer(s, func(ctx context.Context, c ownCall) (audit.Known, error) {
 		if err := s.quarters(c.Quarters); err != nil {
-			return nil, err
+			return audit.Known{}, err
 		}
 		if !residents.AllowN(s.Now(), 1) {
-			return nil, refuse(http.StatusTooManyRequests, codeLimit, "", "本小时查询已达上限，请稍后再试", "as many as may be asked about this hour; try again later")
+			return audit.Known{}, refuse(http.StatusTooManyRequests, codeLimit, "", "本小时查询已达上限，请稍后再试", "as many as may be asked about this hour; try again later")
 		}
 		s.Logger.Info("a resident's own pseudonyms given", "quarters", len(c.Quarters))
 		return s.Pseudonyms.Own(ctx, c.Type, c.Number, c.Quarters)

@@ -80,19 +80,22 @@ func (s *Service) FindUsage(ctx context.Context, who Who, person identity.Person
 	if p.Limit == 0 {
 		p.Limit = defaultLimit
 	}
-	refs, err := s.Pseudonyms.Own(ctx, string(person.Type), person.Number.Reveal(), s.quarters())
-	if err != nil {
-		return Usages{}, unavailable(err)
-	}
 	view, err := s.viewEntry(person, audit.OpCitizenView)
 	if err != nil {
 		return Usages{}, err
+	}
+	known, err := s.Pseudonyms.Own(ctx, string(person.Type), person.Number.Reveal(), s.quarters())
+	if err != nil {
+		return Usages{}, unavailable(err)
+	}
+	if len(known.Subjects) == 0 { // an empty list must never become a search without persons
+		return Usages{}, unavailable(errors.New("audit search: no pseudonym of this quarter"))
 	}
 	rec, err := s.begin(ctx, who, view)
 	if err != nil {
 		return Usages{}, err
 	}
-	u, err := s.usages(ctx, refs, p)
+	u, err := s.usages(ctx, known, p)
 	if err := rec.done(ctx, len(u.Usages), u.Complete, err); err != nil {
 		return Usages{}, err
 	}
@@ -109,12 +112,12 @@ func (s *Service) viewEntry(person identity.Person, op audit.Op) (audit.Entry, e
 	return audit.Entry{Open: audit.Open{Op: op, Subjects: []audit.SubjectRef{ref}, Disclose: audit.DiscloseNow}}, nil
 }
 
-func (s *Service) usages(ctx context.Context, refs []audit.SubjectRef, p Period) (Usages, error) {
+func (s *Service) usages(ctx context.Context, known audit.Known, p Period) (Usages, error) {
 	sizes, err := s.ready(ctx)
 	if err != nil {
 		return Usages{}, unavailable(err)
 	}
-	q := index.Query{From: p.Start, To: p.End, Subjects: refs, Limit: maxRows}
+	q := index.Query{From: p.Start, To: p.End, Subjects: known.Subjects, Limit: maxRows}
 	shown, shards, err := s.disclosed(ctx, q, sizes)
 	if err != nil {
 		return Usages{}, err
@@ -296,20 +299,19 @@ func (s *Service) about(ctx context.Context, person identity.Person, c Complaint
 	if !ok {
 		return audit.Open{}, none
 	}
-	refs, err := s.Pseudonyms.Own(ctx, string(person.Type), person.Number.Reveal(), []time.Time{at})
+	known, err := s.Pseudonyms.Own(ctx, string(person.Type), person.Number.Reveal(), []time.Time{at})
 	if err != nil {
 		return audit.Open{}, unavailable(err)
 	}
-	if len(refs) != 1 {
-		return audit.Open{}, unavailable(errors.New("audit search: pseudonyms of another quarter"))
-	}
-	ref := refs[0]
 	stored, err := s.Logs.Entry(ctx, c.Origin, c.Index)
 	if err != nil {
 		return audit.Open{}, none
 	}
 	o := stored.Entry.Open
-	mine := slices.ContainsFunc(o.Subjects, func(r audit.SubjectRef) bool { return r.Type == ref.Type && r.Epoch == ref.Epoch && r.P == ref.P })
+	mine := slices.ContainsFunc(o.Subjects, func(r audit.SubjectRef) bool {
+		r.Role = ""
+		return slices.Contains(known.Subjects, r)
+	})
 	if !mine || !s.open(o) {
 		return audit.Open{}, none
 	}

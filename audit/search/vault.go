@@ -17,8 +17,8 @@ type Pseudonyms interface {
 	// Of is for the quarter that runs.
 	audit.SubjectNamer
 	// Own is for a resident who asks about themself, in each of the quarters, one
-	// moment of each.
-	Own(ctx context.Context, idType, number string, quarters []time.Time) ([]audit.SubjectRef, error)
+	// moment of each. No key is made for it.
+	Own(ctx context.Context, idType, number string, quarters []time.Time) (audit.Known, error)
 	// Hold computes what an application is after, and tells ListDigest of it.
 	Hold(ctx context.Context, sought Sought) (list string, err error)
 	// Release gives what Hold computed for two approvers' signed decisions, once.
@@ -70,16 +70,12 @@ func (v *Vault) Of(idType, number string, at time.Time) (audit.SubjectRef, error
 }
 
 // Own implements Pseudonyms.
-func (v *Vault) Own(_ context.Context, idType, number string, quarters []time.Time) ([]audit.SubjectRef, error) {
-	var refs []audit.SubjectRef
-	for _, at := range quarters {
-		ref, err := v.keys.Of(idType, number, at)
-		if err != nil {
-			return nil, err
-		}
-		refs = append(refs, ref)
+func (v *Vault) Own(_ context.Context, idType, number string, quarters []time.Time) (audit.Known, error) {
+	names := make([]string, len(quarters))
+	for i, at := range quarters {
+		names[i] = audit.Quarter(at)
 	}
-	return refs, nil
+	return v.keys.Known(idType, number, names)
 }
 
 // Hold implements Pseudonyms. Only quarters that the application's period
@@ -95,14 +91,14 @@ func (v *Vault) Hold(ctx context.Context, s Sought) (string, error) {
 	h := held{Application: in, applicant: p.Name, expires: v.now().Add(pendingLife)}
 	quarters := slices.DeleteFunc(slices.Clone(s.Quarters), func(at time.Time) bool { return !in.touches(at) })
 	for _, n := range s.Numbers {
-		refs, err := v.Own(ctx, audit.SubjectIDNumber, n, quarters)
+		known, err := v.Own(ctx, audit.SubjectIDNumber, n, quarters)
 		if err != nil {
 			return "", err
 		}
-		h.subjects = append(h.subjects, refs...)
+		h.subjects = append(h.subjects, known.Subjects...)
 	}
 	if len(h.subjects) == 0 { // an empty list must never become a search without persons
-		return "", invalid("from", "这段时间没有可查的日志", "there is no log of this period")
+		return "", invalid("from", "这段时间的日志中没有这类号码", "the log of this period names nobody by such a number")
 	}
 	h.list = ListDigest(h.subjects)
 	v.mu.Lock()

@@ -186,7 +186,7 @@ func (a *agent) openAudit(ctx context.Context) (audit.SubjectNamer, error) {
 	if err := a.recordInspection(ctx); err != nil {
 		return nil, err
 	}
-	return assembly.OpenPseudonyms(c, nil, a.log, &a.Closers)
+	return assembly.OpenPseudonyms(c, a.config.Passphrase, nil, a.log, &a.Closers)
 }
 
 // recordInspection writes down what the boundary device looks into, and by whose leave not.

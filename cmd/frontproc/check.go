@@ -132,7 +132,7 @@ func (c *Config) checkAudit() error {
 	var closers assembly.Closers
 	log := slog.New(slog.DiscardHandler)
 	defer closers.Close(log)
-	_, err = assembly.OpenPseudonyms(c.Audit, nil, log, &closers)
+	_, err = assembly.OpenPseudonyms(c.Audit, c.Passphrase, nil, log, &closers)
 	return err
 }
 

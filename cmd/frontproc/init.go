@@ -87,9 +87,9 @@ func (e enrolment) keys() []string {
 	case e.Relay:
 		return []string{"keys/relay-gap"}
 	case e.Gap:
-		return []string{"keys/front", "keys/audit", "keys/front-gap"}
+		return []string{"keys/front", "keys/audit", "keys/pseudonyms", "keys/front-gap"}
 	}
-	return []string{"keys/front", "keys/audit"}
+	return []string{"keys/front", "keys/audit", "keys/pseudonyms"}
 }
 
 const requestBase = "tls/kafka-client" // .key and .csr
@@ -192,6 +192,9 @@ func (e enrolment) tell(out io.Writer) {
 			"keys/front-gap": "网闸另一侧的转运：peer_keys / the relay on the other side of the gap: peer_keys",
 			"keys/relay-gap": "网闸之后的前置机：peer_keys / the front behind the gap: peer_keys",
 		}[k]
+		if to == "" { // nobody else has a use for it
+			continue
+		}
 		fmt.Fprintf(out, "  %s.pub.pem  → %s\n", e.path(k), to)
 		if pub, err := jose.ReadPublicKey(e.path(k + ".pub.pem")); err == nil {
 			fmt.Fprintf(out, "      密钥编号，当面或电话核对 / key id, to be compared in person or by phone: %s\n", jose.KeyID(pub))

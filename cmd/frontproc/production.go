@@ -10,6 +10,7 @@ func (c *Config) strict() error {
 	}
 	var s assembly.Strictness
 	s.PrivateKeys(c.Key, c.Audit.Key)
+	s.PseudonymKey("audit.pseudonym_key", c.Audit.Pseudonyms, c.Audit.PseudonymKey)
 	s.Secrets(c.Passphrase)
 	s.Connections(c.Connections)
 	s.Log(c.Audit.Dir)

@@ -19,6 +19,7 @@ func (c *Config) strict() error {
 	}
 	var s assembly.Strictness
 	s.PrivateKeys(append([]string{c.Keys.Gateway, c.Audit.Key}, c.sealKeys()...)...)
+	s.PseudonymKey("audit.pseudonym_key", c.Audit.Pseudonyms, c.Audit.PseudonymKey)
 	pins, err := c.sealPINs()
 	if err != nil {
 		s.Bad(c.Seals.Dir, "密码机私钥的说明文件有误："+err.Error(), "a file about a key in a module is faulty: "+err.Error())

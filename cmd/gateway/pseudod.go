@@ -15,15 +15,23 @@ import (
 	"yizheng/audit/search"
 	"yizheng/cmd/internal/assembly"
 	"yizheng/cmd/internal/process"
+	"yizheng/identity/jose"
 )
 
 // PseudodConfig is the configuration file of the pseudonym service, which runs as
 // a user of its own. Unknown keys are errors. Relative paths are relative to the file.
 type PseudodConfig struct {
+	// Mode is "production" (default) or "demo". Production demands a Key that is
+	// protected by a passphrase.
+	Mode string `yaml:"mode"`
 	// Socket is the Unix socket. Its directory is 0750, or closed further.
 	Socket string `yaml:"socket"`
 	// Dir has the keys, one a quarter, and is this user's alone (0700).
 	Dir string `yaml:"dir"`
+	// Key is the SM2 private key that the keys in Dir are encrypted to at rest
+	// (gateway keys new). Passphrase is the file with its passphrase.
+	Key        string `yaml:"key"`
+	Passphrase string `yaml:"passphrase"`
 	// UIDs are the numbers of the users whose processes may call: the gateway's.
 	UIDs []uint32 `yaml:"uids"`
 	// Administrators are the auditors and approvers, as in gateway.yaml. The file is
@@ -39,6 +47,8 @@ const pseudodExample = `gateway pseudod -config pseudod.yaml
 
     socket: /run/yizheng-pseudod/socket
     dir: pseudonyms
+    key: keys/pseudonyms.key     # gateway keys new -passphrase keys/passphrase keys/pseudonyms
+    passphrase: keys/passphrase
     uids: [991]                  # id -u of the gateway's user
     administrators:
       - { name: auditor-1, role: auditor, key: keys/auditor-1.pub.pem }
@@ -46,8 +56,11 @@ const pseudodExample = `gateway pseudod -config pseudod.yaml
       - { name: approver-2, role: approver, key: keys/approver-2.pub.pem }
 `
 
-// runPseudod computes pseudonyms until it is told to stop.
+// runPseudod computes pseudonyms until it is told to stop, or looks after their keys.
 func runPseudod(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) > 0 && args[0] == "protect" {
+		return pseudodProtect(args[1:], out)
+	}
 	f := flags("pseudod", "-config FILE", pseudodExample)
 	file := f.String("config", "", "配置文件 / configuration file")
 	if err := parse(f, args, 0, 0); err != nil {
@@ -61,7 +74,7 @@ func runPseudod(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := process.KeepInMemory(); err != nil {
+	if err := errors.Join(c.strict(), process.KeepInMemory()); err != nil {
 		return err
 	}
 	return c.serve(ctx, out)
@@ -72,7 +85,7 @@ func readPseudodConfig(path string) (*PseudodConfig, error) {
 	if err := decodeStrictly(path, c); err != nil {
 		return nil, err
 	}
-	paths := []*string{&c.Socket, &c.Dir}
+	paths := []*string{&c.Socket, &c.Dir, &c.Key, &c.Passphrase}
 	for i := range c.Administrators {
 		paths = append(paths, &c.Administrators[i].Key, &c.Administrators[i].Certificate)
 	}
@@ -90,13 +103,51 @@ func (c *PseudodConfig) check(path string) error {
 			errs = append(errs, fmt.Errorf("%s: %s: 缺少此项 / is missing", path, key))
 		}
 	}
+	if c.Mode != "" && c.Mode != "demo" && c.Mode != "production" {
+		errs = append(errs, fmt.Errorf("%s: mode: 须为 demo 或 production / must be demo or production", path))
+	}
 	return errors.Join(errs...)
+}
+
+func (c *PseudodConfig) strict() error {
+	if c.Mode == "demo" {
+		return nil
+	}
+	var s assembly.Strictness
+	s.PseudonymKey("key", c.Dir, c.Key)
+	s.Secrets(c.Passphrase)
+	return s.Err()
+}
+
+// pseudodProtect encrypts keys that lie in clear.
+func pseudodProtect(args []string, out io.Writer) error {
+	f := flags("pseudod protect", "-dir DIR -key FILE [-passphrase FILE]", "gateway pseudod protect -dir pseudonyms -key keys/pseudonyms.key -passphrase keys/passphrase")
+	dir := f.String("dir", "", "假名密钥的目录 / directory of the pseudonym keys")
+	key := f.String("key", "", "保护它们的 SM2 私钥，用 gateway keys new 生成 / SM2 private key that protects them, made by gateway keys new")
+	pass := f.String("passphrase", "", "该私钥的口令文件 / file with its passphrase")
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	if *dir == "" || *key == "" {
+		f.Usage()
+		return errUsage
+	}
+	kek, err := jose.ReadKey(*key, *pass)
+	if err != nil {
+		return err
+	}
+	n, err := audit.ProtectPseudonyms(*dir, kek)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "已加密 / encrypted: %d。旧备份中的明文密钥须一并销毁 / destroy what older backups hold in clear\n", n)
+	return nil
 }
 
 // serve answers until ctx ends.
 func (c *PseudodConfig) serve(ctx context.Context, out io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	keys, err := audit.OpenPseudonyms(c.Dir)
+	keys, err := assembly.OpenPseudonymKeys(c.Dir, c.Key, c.Passphrase)
 	if err != nil {
 		return err
 	}

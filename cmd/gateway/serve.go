@@ -225,7 +225,7 @@ func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (searc
 	if err := assembly.RecordStart(ctx, g.audit, g.config.Slot, g.release, g.config.file); err != nil {
 		return nil, err
 	}
-	return assembly.OpenPseudonyms(c, persons, g.log, &g.Closers)
+	return assembly.OpenPseudonyms(c, g.config.Keys.Passphrase, persons, g.log, &g.Closers)
 }
 
 func (g *gateway) openStore(ctx context.Context) (*store.Store, error) {

@@ -19,9 +19,11 @@ import (
 	"sync"
 	"time"
 
+	"yizheng/audit"
 	"yizheng/catalog"
 	"yizheng/cmd/gateway/setup"
 	"yizheng/deploy/simulators/systems"
+	"yizheng/identity/jose"
 )
 
 // Places says where the city's files and programs are.
@@ -116,7 +118,28 @@ func (c *City) prepare(o setup.Options) error {
 	if c.Release, err = setup.Publish(o); err != nil {
 		return fmt.Errorf("catalogue: %w", err)
 	}
+	if err := c.protectPseudonyms(); err != nil {
+		return err
+	}
 	return c.writeAppKey()
+}
+
+// protectPseudonyms encrypts the keys that a demo city of an earlier version left in clear.
+func (c *City) protectPseudonyms() error {
+	dirs := map[string]string{c.in("pseudonyms"): c.in("keys/pseudonyms.key")}
+	for _, f := range c.catalogue.Fronts {
+		dirs[c.fronts(f.ID, "pseudonyms")] = c.fronts(f.ID, "pseudonyms-key.key")
+	}
+	for dir, key := range dirs {
+		kek, err := jose.ReadKey(key, "")
+		if err != nil {
+			return err
+		}
+		if _, err := audit.ProtectPseudonyms(dir, kek); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // findLocal notes which connections lead to a simulated database.

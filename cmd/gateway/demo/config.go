@@ -112,7 +112,7 @@ func (c *City) writeGatewayConfig() error {
 			{"name": "respondent-1", "role": "respondent", "key": "keys/admins/respondent-1.pub.pem", "certificate": "keys/tls/admin-respondent-1.crt",
 				"department": string(c.catalogue.Callers[0].Department)}},
 		"seals":       m{"dir": "seals", "trust": "trust"},
-		"audit":       m{"dir": "audit", "key": "keys/audit.key", "pseudonyms": "pseudonyms", "witnesses": c.witnesses()},
+		"audit":       m{"dir": "audit", "key": "keys/audit.key", "pseudonyms": "pseudonyms", "pseudonym_key": "keys/pseudonyms.key", "witnesses": c.witnesses()},
 		"store":       c.storeConfig(),
 		"fonts":       c.fonts(),
 		"search":      m{"roster": "roster.json"},

@@ -20,8 +20,8 @@ func FrontsBehindGap(c *catalog.Catalogue) []catalog.Front {
 }
 
 // MakeFronts makes what each front processor of the catalogue has of its own,
-// below fronts/<id>: the key of its log, the directories of its log and
-// pseudonyms, and its certificate for the broker. A front behind a gap has a key
+// below fronts/<id>: the keys of its log and
+// of its pseudonyms, the directories of both, and its certificate for the broker. A front behind a gap has a key
 // for the files that cross it in that certificate's place; the certificate, and
 // a key for the files of the other direction, are its relay's, below
 // relays/<id>. A front's SM2 key is one of those the catalogue refers to. In a
@@ -42,7 +42,7 @@ func MakeFronts(o Options) error {
 func makeFront(o Options, f catalog.FrontID, behindGap bool) error {
 	front, relay := filepath.Join("fronts", string(f)), filepath.Join("relays", string(f))
 	dirs := []string{filepath.Join(front, "audit"), filepath.Join(front, "pseudonyms")}
-	keys := []string{filepath.Join(front, "audit-key")}
+	keys := []string{filepath.Join(front, "audit-key"), filepath.Join(front, "pseudonyms-key")}
 	client := front // who connects to the broker
 	if behindGap {
 		client = relay

@@ -5,7 +5,7 @@
 //
 // Nothing that exists is ever overwritten. Everything lies below one directory:
 //
-//	keys/gateway.key, audit.key          SM2, PEM PKCS#8 (encrypted with a passphrase); *.pub.pem beside them
+//	keys/gateway.key, audit.key, pseudonyms.key  SM2, PEM PKCS#8 (encrypted with a passphrase); *.pub.pem beside them
 //	keys/token.key, store.key            raw secrets
 //	keys/admins/                         system, security-1, security-2, audit, approver-1, approver-2
 //	keys/departments/, agents/, fronts/, tls/  what the catalogue refers to by ${keys}/…
@@ -67,7 +67,7 @@ func Make(o Options) error {
 }
 
 func makeOwnKeys(o Options) error {
-	for _, name := range []string{"gateway", "audit"} {
+	for _, name := range []string{"gateway", "audit", "pseudonyms"} {
 		if err := keyPair(o, "keys/"+name); err != nil {
 			return err
 		}

@@ -53,6 +53,9 @@ type AuditConfig struct {
 	// has them instead (gateway pseudod). One of the two.
 	Pseudonyms      string `yaml:"pseudonyms"`
 	PseudonymSocket string `yaml:"pseudonym_socket"`
+	// PseudonymKey is the SM2 private key that the keys in Pseudonyms are encrypted to
+	// at rest. Production demands it; without it they lie in clear.
+	PseudonymKey string `yaml:"pseudonym_key"`
 	// Index is the directory of the search index, which is made from the log and
 	// may be deleted at any time. Default: dir with "-index" behind it. "off":
 	// nothing is indexed, and the log can be searched elsewhere only.
@@ -88,6 +91,9 @@ func (c *AuditConfig) Check(bad func(key, zh, en string)) {
 	if (c.Pseudonyms == "") == (c.PseudonymSocket == "") {
 		bad("audit.pseudonyms, audit.pseudonym_socket", "须二者给一：本进程的密钥目录，或假名服务的套接字", "give one of them: the directory of keys in this process, or the socket of the pseudonym service")
 	}
+	if c.PseudonymKey != "" && c.Pseudonyms == "" {
+		bad("audit.pseudonym_key", "密钥在假名服务处，其保护密钥写在 pseudod.yaml", "the keys are the service's; what protects them is named in pseudod.yaml")
+	}
 	c.checkWitnesses(bad)
 	if c.Timestamp != nil {
 		c.Timestamp.check(bad)
@@ -102,7 +108,7 @@ func (c *AuditConfig) Paths() []*string {
 	if c.Witnessed == "" && c.Dir != "" {
 		c.Witnessed = filepath.Clean(c.Dir) + "-witnessed"
 	}
-	paths := []*string{&c.Dir, &c.Key, &c.Pseudonyms, &c.PseudonymSocket, &c.ShipDir, &c.Witnessed}
+	paths := []*string{&c.Dir, &c.Key, &c.Pseudonyms, &c.PseudonymSocket, &c.PseudonymKey, &c.ShipDir, &c.Witnessed}
 	if t := c.Timestamp; t != nil {
 		if t.Dir == "" && c.Dir != "" {
 			t.Dir = filepath.Clean(c.Dir) + "-stamps"

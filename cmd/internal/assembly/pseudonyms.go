@@ -7,13 +7,15 @@ import (
 	"yizheng/audit"
 	"yizheng/audit/pseudod"
 	"yizheng/audit/search"
+	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 )
 
 // OpenPseudonyms opens the keys of the pseudonyms in this process, and says so,
 // or reaches the service that has them. Persons are those who apply for and
-// approve searches; a front processor has none.
-func OpenPseudonyms(c AuditConfig, persons *staff.Register, log *slog.Logger, closers *Closers) (search.Pseudonyms, error) {
+// approve searches; a front processor has none. passphrase is the file with that
+// of audit.pseudonym_key.
+func OpenPseudonyms(c AuditConfig, passphrase string, persons *staff.Register, log *slog.Logger, closers *Closers) (search.Pseudonyms, error) {
 	if c.PseudonymSocket != "" {
 		client := pseudod.NewClient(c.PseudonymSocket)
 		closers.OnClose(client.Close)
@@ -22,10 +24,35 @@ func OpenPseudonyms(c AuditConfig, persons *staff.Register, log *slog.Logger, cl
 		}
 		return client, nil
 	}
-	keys, err := audit.OpenPseudonyms(c.Pseudonyms)
+	keys, err := OpenPseudonymKeys(c.Pseudonyms, c.PseudonymKey, passphrase)
 	if err != nil {
 		return nil, fmt.Errorf("audit.pseudonyms: %w", err)
 	}
 	log.Warn("pseudonym keys in this process (假名密钥在本进程中): whoever takes it over can relate the whole log to persons; see gateway pseudod -h", "dir", c.Pseudonyms)
 	return search.NewVault(keys, persons, nil), nil
+}
+
+// OpenPseudonymKeys opens a directory of keys. key is the SM2 private key that they
+// are encrypted to, "" if they lie in clear; passphrase is its file.
+func OpenPseudonymKeys(dir, key, passphrase string) (*audit.Pseudonyms, error) {
+	if key == "" {
+		return audit.OpenPseudonyms(dir)
+	}
+	kek, err := jose.ReadKey(key, passphrase)
+	if err != nil {
+		return nil, err
+	}
+	return audit.OpenProtectedPseudonyms(dir, kek)
+}
+
+// PseudonymKey is what has to protect the keys of pseudonyms where they are in
+// this process; where is the setting that names it.
+func (s *Strictness) PseudonymKey(where, dir, key string) {
+	switch {
+	case dir == "":
+	case key == "":
+		s.Bad(where, "假名密钥未加密：请用 gateway keys new 生成保护密钥，运行 gateway pseudod protect，再在此写明", "pseudonym keys lie in clear: make a key with gateway keys new, run gateway pseudod protect, and name it here")
+	default:
+		s.PrivateKeys(key)
+	}
 }
