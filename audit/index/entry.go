@@ -30,7 +30,7 @@ func (s *Shards) Receipt(origin string, index uint64) (audit.Receipt, error) {
 
 func (s *Shards) of(origin string) (*shard, error) {
 	for _, sh := range s.shards() {
-		if sh.origin == origin && sh.Shard != nil {
+		if sh.origin == origin && sh.isOpen() {
 			return sh, nil
 		}
 	}

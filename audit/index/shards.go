@@ -50,7 +50,7 @@ type Shards struct {
 
 // shard is one of them. x is nil while the index cannot be searched.
 type shard struct {
-	Shard               // nil if it could not be opened
+	Shard               // nil if it could not be opened yet
 	origin, name string // the name is the quarter: 2026q4
 	doubt        chan error
 
@@ -76,8 +76,40 @@ func NewShards(c ShardsConfig) *Shards {
 // Add indexes one more shard from now on, until Close. Shards are ordered by
 // their quarters, whatever the order of the calls.
 func (s *Shards) Add(of Shard) {
-	sh := s.insert(&shard{Shard: of, origin: of.Origin(), doubt: make(chan error, 1), err: errNotYet})
+	sh := s.insert(&shard{Shard: of, origin: of.Origin(), doubt: make(chan error, 1), err: ErrOpening})
 	s.wg.Go(func() { s.keep(sh) })
+}
+
+// Open is Add for a shard that has to be opened first, which is done in the
+// shard's own goroutine, again and again if it fails. Every search names it until then.
+func (s *Shards) Open(origin string, open func(context.Context) (Shard, error)) {
+	sh := s.insert(&shard{origin: origin, doubt: make(chan error, 1), err: ErrOpening})
+	s.wg.Go(func() {
+		for !s.opened(sh, open) {
+			select {
+			case <-s.ctx.Done():
+				return
+			case <-time.After(openAgain):
+			}
+		}
+		s.keep(sh)
+	})
+}
+
+const openAgain = time.Minute
+
+func (s *Shards) opened(sh *shard, open func(context.Context) (Shard, error)) bool {
+	of, err := open(s.ctx)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if err != nil {
+		if sh.err = err; s.ctx.Err() == nil {
+			s.cfg.Logger.Error("audit index: a quarter is not searched", "origin", sh.origin, "err", err)
+		}
+		return false
+	}
+	sh.Shard = of
+	return true
 }
 
 // Lack has a shard that should be there, but could not be opened, named by
@@ -100,7 +132,8 @@ func (s *Shards) Close() error {
 	return nil
 }
 
-var errNotYet = errors.New("audit index: not open yet")
+// ErrOpening: a shard, or its index, is still being opened.
+var ErrOpening = errors.New("audit index: still being opened")
 
 // watch says once a minute which indexes lack what the log held a minute ago.
 func (s *Shards) watch() {
@@ -191,6 +224,13 @@ func (s *Shards) follow(sh *shard, dir string) error {
 		err = context.Cause(ctx)
 	}
 	return errors.Join(sh.without(err), x.Close())
+}
+
+// isOpen tells whether the shard itself can be read.
+func (sh *shard) isOpen() bool {
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	return sh.Shard != nil
 }
 
 // without ends searches of the index, and returns why.
@@ -305,7 +345,9 @@ func (s *Shards) search(ctx context.Context, sh *shard, q Query) (hits []Hit, st
 			if ctx.Err() != nil {
 				return nil, state, fmt.Errorf("audit index: searching: %w", ctx.Err())
 			}
-			s.cfg.Logger.Error("audit index: search", "origin", sh.origin, "err", err)
+			if !errors.Is(err, ErrOpening) {
+				s.cfg.Logger.Error("audit index: search", "origin", sh.origin, "err", err)
+			}
 			state.Err = err
 			return hits, state, nil
 		}

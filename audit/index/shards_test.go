@@ -230,3 +230,46 @@ func TestTwoProcessesDoNotShareAnIndex(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A quarter that takes long to open holds nothing up: it is named until it is searched.
+func TestAQuarterThatIsStillBeingOpenedIsNamed(t *testing.T) {
+	n := newNode(t)
+	s := NewShards(ShardsConfig{Dir: t.TempDir(), Every: time.Millisecond})
+	t.Cleanup(func() { s.Close() })
+	ready := make(chan struct{})
+	s.Open(n.live.Origin(), func(ctx context.Context) (Shard, error) {
+		select {
+		case <-ready:
+			return n.live, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	})
+	r, err := s.Search(t.Context(), Query{Case: "2026-1"})
+	if err != nil || len(r.Searched) != 1 || !errors.Is(r.Searched[0].Err, ErrOpening) || r.Searched[0].Origin != n.live.Origin() {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if _, err := s.Receipt(n.live.Origin(), 0); err == nil {
+		t.Error("a proof out of a log that is not open")
+	}
+	close(ready)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if r, err = s.Search(t.Context(), Query{Case: "2026-1"}); err != nil || time.Now().After(end) {
+			t.Fatalf("%+v, %v", r.Searched, err)
+		}
+		if st := r.Searched[0]; st.Err == nil && st.Indexed == st.Size && len(r.Hits) > 0 {
+			return
+		}
+	}
+}
+
+func TestAQuarterThatIsNeverOpenedHoldsUpNoClose(t *testing.T) {
+	s := NewShards(ShardsConfig{Dir: t.TempDir()})
+	s.Open("gw1.example.gov.cn/audit/2026q2", func(ctx context.Context) (Shard, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}

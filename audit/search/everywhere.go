@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -59,6 +60,16 @@ func (l Log) explained() Log {
 	}
 	w := words[l.State]
 	l.Chinese, l.English = w[0], w[1]
+	var opening []string
+	for _, sh := range l.Shards {
+		if sh.Opening {
+			opening = append(opening, path.Base(sh.Origin))
+		}
+	}
+	if l.State == Behind && len(opening) > 0 {
+		l.Chinese = "结果不完整：" + strings.Join(opening, "、") + " 季度的日志正在打开，请稍后再查"
+		l.English = "incomplete: still being opened: " + strings.Join(opening, ", ") + "; search again later"
+	}
 	return l
 }
 

@@ -36,6 +36,7 @@ type Shard struct {
 	Size       uint64 `json:"size"`              // entries when the question came
 	CompleteTo uint64 `json:"complete_to_index"` // entries before this one were searched
 	Lost       bool   `json:"lost,omitempty"`    // it cannot be searched now
+	Opening    bool   `json:"opening,omitempty"` // because it is still being opened
 }
 
 // whole: everything that was there when the question came was searched.
@@ -92,7 +93,7 @@ func (n Node) find(ctx context.Context, q index.Query, sizes map[string]uint64) 
 	for _, st := range res.Searched {
 		sh := Shard{Origin: st.Origin, Size: sizes[st.Origin], CompleteTo: min(st.Indexed, sizes[st.Origin])}
 		if st.Err != nil {
-			sh.CompleteTo, sh.Lost = 0, true
+			sh.CompleteTo, sh.Lost, sh.Opening = 0, true, errors.Is(st.Err, index.ErrOpening)
 		}
 		f.shards = append(f.shards, sh)
 	}

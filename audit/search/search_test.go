@@ -1,6 +1,7 @@
 package search
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/index"
 )
 
 func TestSearch_FindsByCodesAndRecordsItselfBeforeAnswering(t *testing.T) {
@@ -72,6 +74,20 @@ func TestSearch_SaysWhatItDoesNotCover(t *testing.T) {
 	}
 	if got := o.last(audit.OpAuditSearch).Open.Outcome; got != outcome(false) {
 		t.Errorf("recorded as %s", got)
+	}
+}
+
+func TestSearch_SaysThatAQuarterIsStillBeingOpened(t *testing.T) {
+	o := newOffice(t)
+	o.Logs.Open(base+"/2020q1", func(ctx context.Context) (index.Shard, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	a, err := o.Search(t.Context(), as("auditor-1"), Ask{Filter: Filter{Item: "PRH"}})
+	must(t, err)
+	l := a.Logs[0]
+	if a.Complete || l.State != Behind || !strings.Contains(l.Chinese, "2020q1 季度的日志正在打开") || !strings.Contains(l.English, "2020q1") || !l.Shards[1].Opening {
+		t.Errorf("complete %v: %+v", a.Complete, l)
 	}
 }
 

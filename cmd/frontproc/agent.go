@@ -161,16 +161,20 @@ func (a *agent) openAudit(ctx context.Context) (audit.SubjectNamer, error) {
 	}
 	if second != nil {
 		a.OnClose(second.Close)
-		second.Earlier(c.Dir, time.Now(), a.log, key.Public())
 	}
 	if a.audit, err = assembly.OpenShard(ctx, c.Dir, a.config.Front+"/audit", time.Now(), conf); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	a.OnClose(a.audit.Close)
 	a.turner = &assembly.Turner{Dir: c.Dir, Origin: a.config.Front + "/audit", Config: conf, Log: a.audit, Logger: a.log}
-	if x := assembly.OpenIndex(ctx, c, a.audit, a.log, key.Public()); x != nil {
+	archives := assembly.NewArchives(c.Dir, key.Public())
+	if second != nil {
+		second.Earlier(archives, a.audit, a.log)
+		a.turner.Turned = append(a.turner.Turned, second.Turned)
+	}
+	if x := assembly.OpenIndex(c, archives, a.audit, a.log); x != nil {
 		a.OnClose(x.Close)
-		a.turner.Turned = func(l *audit.Log) { x.Add(l) }
+		a.turner.Turned = append(a.turner.Turned, func(l *audit.Log) { x.Add(l) })
 	}
 	copies, err := assembly.OpenCopies(c, a.audit, a.log, key.Public())
 	if err != nil {

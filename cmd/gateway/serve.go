@@ -194,19 +194,23 @@ func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (searc
 	}
 	if second != nil {
 		g.OnClose(second.Close)
-		second.Earlier(c.Dir, time.Now(), g.log, key.Public())
 	}
 	if g.audit, err = assembly.OpenShard(ctx, c.Dir, g.config.Origin, now, conf); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	g.OnClose(g.audit.Close)
-	if g.earlier, err = assembly.EarlierShards(ctx, c.Dir, now, key.Public()); err != nil {
+	archives := assembly.NewArchives(c.Dir, key.Public())
+	if g.earlier, err = archives.Valid(ctx, now); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	g.turner = &assembly.Turner{Dir: c.Dir, Origin: g.config.Origin, Config: conf, Log: g.audit, Logger: g.log}
-	if g.index = assembly.OpenIndex(ctx, c, g.audit, g.log, key.Public()); g.index != nil {
+	if second != nil {
+		second.Earlier(archives, g.audit, g.log)
+		g.turner.Turned = append(g.turner.Turned, second.Turned)
+	}
+	if g.index = assembly.OpenIndex(c, archives, g.audit, g.log); g.index != nil {
 		g.OnClose(g.index.Close)
-		g.turner.Turned = func(l *audit.Log) { g.index.Add(l) }
+		g.turner.Turned = append(g.turner.Turned, func(l *audit.Log) { g.index.Add(l) })
 	}
 	copies, err := assembly.OpenCopies(c, g.audit, g.log, key.Public())
 	if err != nil {

@@ -2,13 +2,10 @@ package assembly
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"log/slog"
 	"path"
-	"path/filepath"
 
 	"yizheng/audit"
-	"yizheng/audit/auditor"
 	"yizheng/audit/index"
 )
 
@@ -16,30 +13,23 @@ import (
 const IndexOff = "off"
 
 // OpenIndex indexes the shard that is written and every one before it, from
-// now on and in its own goroutines. It never fails: neither the start of a
-// program nor any record waits for an index. A shard that cannot be read is
-// logged, and named by every search. Nil if the configuration wants none.
-func OpenIndex(ctx context.Context, c AuditConfig, live *audit.Log, log *slog.Logger, keys ...*ecdsa.PublicKey) *index.Shards {
+// now on and in goroutines of the index. It never fails and never waits: neither
+// the start of a program nor any record waits for an index. A quarter that is
+// still being opened, or cannot be, is named by every search. Nil if the
+// configuration wants none.
+func OpenIndex(c AuditConfig, archives *Archives, live *audit.Log, log *slog.Logger) *index.Shards {
 	if c.Index == IndexOff {
 		return nil
 	}
 	x := index.NewShards(index.ShardsConfig{Dir: c.Index, Logger: log})
 	x.Add(live)
-	shards, err := auditor.Shards(c.Dir)
+	base, present := path.Split(live.Origin())
+	quarters, err := archives.Before(present)
 	if err != nil {
 		log.Error("audit index: earlier quarters are not searched", "err", err)
 	}
-	for _, name := range shards {
-		if name == path.Base(live.Origin()) {
-			continue
-		}
-		a, err := audit.OpenArchive(ctx, filepath.Join(c.Dir, name), keys...)
-		if err != nil {
-			log.Error("audit index: a quarter is not searched", "quarter", name, "err", err)
-			x.Lack(path.Dir(live.Origin())+"/"+name, err)
-			continue
-		}
-		x.Add(a)
+	for _, name := range quarters {
+		x.Open(base+name, func(ctx context.Context) (index.Shard, error) { return archives.Open(ctx, name) })
 	}
 	return x
 }

@@ -10,13 +10,12 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
+	"path"
 	"strings"
 	"sync"
 	"time"
 
 	"yizheng/audit"
-	"yizheng/audit/auditor"
 	"yizheng/audit/replica"
 )
 
@@ -43,6 +42,7 @@ type Replica struct {
 	audit.Replica
 	close func() error
 
+	turned chan struct{} // a quarter has ended
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
@@ -53,7 +53,7 @@ func OpenReplica(conf *ReplicaConfig, origin string, key *ecdsa.PublicKey, c *au
 	if conf == nil {
 		return nil, nil
 	}
-	r := &Replica{close: func() error { return nil }}
+	r := &Replica{close: func() error { return nil }, turned: make(chan struct{}, 1)}
 	switch {
 	case (conf.Dir == "") == (conf.URL == ""):
 		return nil, errors.New("audit.replica: dir 与 url 须有且只有一个 / give either dir or url")
@@ -94,36 +94,44 @@ func (c *ReplicaConfig) client() (replica.Client, error) {
 }
 
 // Earlier brings, beside everything else, what the replica lacks of the quarters
-// before the present one, until Close.
-func (r *Replica) Earlier(dir string, now time.Time, log *slog.Logger, keys ...*ecdsa.PublicKey) {
+// before the present one, until Close: now, and after every turn of the log (see
+// Turned), whose tail a replica that was down has not got.
+func (r *Replica) Earlier(archives *Archives, live *audit.Log, log *slog.Logger) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	r.wg.Go(func() {
 		for {
-			err := r.earlier(ctx, dir, audit.Quarter(now), keys)
-			if err == nil || ctx.Err() != nil {
-				return
+			err := r.earlier(ctx, archives, path.Base(live.Latest().Origin()))
+			var again <-chan time.Time
+			if err != nil && ctx.Err() == nil {
+				log.Warn("audit replica lacks something of an earlier quarter; trying again in a minute", "err", err)
+				again = time.After(time.Minute)
 			}
-			log.Warn("audit replica lacks something of an earlier quarter; trying again in a minute", "err", err)
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(time.Minute):
+			case <-r.turned:
+			case <-again:
 			}
 		}
 	})
 }
 
-func (r *Replica) earlier(ctx context.Context, dir, present string, keys []*ecdsa.PublicKey) error {
-	shards, err := auditor.Shards(dir)
+// Turned tells that a quarter has ended. It does not wait.
+func (r *Replica) Turned(*audit.Log) {
+	select {
+	case r.turned <- struct{}{}:
+	default: // it is known already
+	}
+}
+
+func (r *Replica) earlier(ctx context.Context, archives *Archives, present string) error {
+	quarters, err := archives.Before(present)
 	if err != nil {
 		return err
 	}
-	for _, name := range shards {
-		if name >= present {
-			continue
-		}
-		a, err := audit.OpenArchive(ctx, filepath.Join(dir, name), keys...)
+	for _, name := range quarters {
+		a, err := archives.Open(ctx, name)
 		if err == nil {
 			err = a.Replicate(ctx, r.Replica)
 		}

@@ -2,7 +2,6 @@ package assembly
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -11,10 +10,6 @@ import (
 	"yizheng/audit"
 	"yizheng/audit/auditor"
 )
-
-// issuedFor is how long the documents of earlier quarters can still be looked
-// up: longer than any document is valid.
-const issuedFor = 400 * 24 * time.Hour
 
 // ErrClock: the directory holds shards that a clock running right cannot have left.
 var ErrClock = errors.New("时钟与审计日志不符，请校时 / clock and audit log disagree; set the clock right")
@@ -54,27 +49,6 @@ func OpenShard(ctx context.Context, dir, origin string, now time.Time, c audit.C
 		return nil, fmt.Errorf("%w: %s 的日志已封存，下一季度开始前不能再写 / the log of %s is sealed and takes nothing before the next quarter: %w", ErrClock, present, present, err)
 	}
 	return l, err
-}
-
-// EarlierShards opens the sealed quarters before the present one whose
-// documents may still be valid, oldest first.
-func EarlierShards(ctx context.Context, dir string, now time.Time, keys ...*ecdsa.PublicKey) ([]*audit.Archive, error) {
-	shards, err := auditor.Shards(dir)
-	if err != nil {
-		return nil, err
-	}
-	var list []*audit.Archive
-	for _, name := range shards {
-		if name < audit.Quarter(now.Add(-issuedFor)) || name >= audit.Quarter(now) {
-			continue
-		}
-		a, err := audit.OpenArchive(ctx, filepath.Join(dir, name), keys...)
-		if err != nil {
-			return nil, fmt.Errorf("%s 季度的审计日志读不了，请先用 gateway audit verify 查明 / the audit log of %s cannot be read, see gateway audit verify: %w", name, name, err)
-		}
-		list = append(list, a)
-	}
-	return list, nil
 }
 
 // sealShard ends a shard and returns its final checkpoint. One that a start

@@ -236,7 +236,7 @@ func TestOpenShard_RefusesAShardThatLostItsLogJSON(t *testing.T) {
 	}
 }
 
-func TestEarlierShards_AreThoseWhoseDocumentsMayBeValid(t *testing.T) {
+func TestArchives_ValidAreThoseWhoseDocumentsMayBe(t *testing.T) {
 	n := newNode(t)
 	n.run(summer, "A")
 	n.run(autumn, "B")
@@ -249,7 +249,7 @@ func TestEarlierShards_AreThoseWhoseDocumentsMayBeValid(t *testing.T) {
 			n.run(test.now, "D")
 			test.want = []string{"2026q3", "2026q4", "2027q1"}
 		}
-		list, err := EarlierShards(context.Background(), n.dir, test.now, n.key.Public())
+		list, err := NewArchives(n.dir, n.key.Public()).Valid(context.Background(), test.now)
 		n.must(err)
 		var got []string
 		for _, a := range list {

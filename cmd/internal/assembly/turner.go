@@ -18,8 +18,8 @@ type Turner struct {
 	Origin string // without the quarter
 	Config audit.Config
 	Log    *audit.Log
-	// Turned, if set, is told of every new shard, for what reads the log.
-	Turned func(*audit.Log)
+	// Turned are told of every new shard, for what reads the log.
+	Turned []func(*audit.Log)
 	Logger *slog.Logger
 
 	stepped time.Duration // since the clock was last set; 0: never
@@ -79,7 +79,7 @@ func (t *Turner) look(ctx context.Context, before, now time.Time, passed time.Du
 		return
 	}
 	t.Logger.InfoContext(ctx, "audit log: a new quarter", "origin", next.Origin())
-	if t.Turned != nil {
-		t.Turned(next)
+	for _, tell := range t.Turned {
+		tell(next)
 	}
 }

@@ -20,7 +20,7 @@ func TestTurner_BeginsTheQuarterByChinaTime(t *testing.T) {
 	n.must(err)
 	tu := n.turner(l)
 	var told []string
-	tu.Turned = func(l *audit.Log) { told = append(told, l.Origin()) }
+	tu.Turned = append(tu.Turned, func(l *audit.Log) { told = append(told, l.Origin()) })
 	ctx := context.Background()
 	newYear := time.Date(2026, 12, 31, 16, 0, 0, 0, time.UTC)
 	tu.look(ctx, newYear.Add(-2*time.Second), newYear.Add(-time.Second), time.Second)
