@@ -13,6 +13,7 @@ type chain struct {
 	tree   frontier
 	prev   Hash // digest of the last head, or of log.json
 	last   Head // zero before the first frame
+	hasher hasher
 }
 
 // follow takes the next frame. each, if not nil, sees every entry with its
@@ -24,14 +25,14 @@ func (c *chain) follow(f *frame, each func(s *Stored) error, visit func(uint, ui
 	}
 	for _, raw := range f.entries {
 		if each == nil {
-			leaf, err := storedLeaf(raw)
+			leaf, err := c.hasher.storedLeaf(raw)
 			if err != nil {
 				return fmt.Errorf("%w: entry %d: %w", errBadFrame, c.tree.size, err)
 			}
 			c.tree.add(leaf, visit)
 			continue
 		}
-		s, err := parseStored(raw)
+		s, err := c.hasher.parseStored(raw)
 		if err != nil {
 			return fmt.Errorf("%w: entry %d: %w", errBadFrame, c.tree.size, err)
 		}

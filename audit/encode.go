@@ -2,14 +2,9 @@ package audit
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/emmansun/gmsm/sm3"
 )
@@ -30,23 +25,28 @@ func LeafHash(open, closed []byte, salt [SaltSize]byte) Hash {
 // LeafHashWithheld is LeafHash for somebody who may not see the closed half
 // and was given only its salted hash.
 func LeafHashWithheld(open []byte, closed Hash) Hash {
-	h := sm3.New()
-	h.Write([]byte{0})
-	h.Write(open)
-	h.Write([]byte{'\n'})
-	h.Write(closed[:])
-	var out Hash
-	h.Sum(out[:0])
-	return out
+	var h hasher
+	return h.leaf(open, closed)
 }
 
 func closedHash(closed []byte, salt [SaltSize]byte) Hash {
-	h := sm3.New()
-	h.Write(salt[:])
-	h.Write(closed)
-	var out Hash
-	h.Sum(out[:0])
-	return out
+	var h hasher
+	return h.closed(closed, salt)
+}
+
+// hasher is room to lay out what is hashed, so that SM3 gets it in one piece.
+// It belongs to one goroutine; its zero value is ready.
+type hasher struct{ buf []byte }
+
+func (h *hasher) leaf(open []byte, closed Hash) Hash {
+	h.buf = append(append(h.buf[:0], 0), open...)
+	h.buf = append(append(h.buf, '\n'), closed[:]...)
+	return sm3.Sum(h.buf)
+}
+
+func (h *hasher) closed(closed []byte, salt [SaltSize]byte) Hash {
+	h.buf = append(append(h.buf[:0], salt[:]...), closed...)
+	return sm3.Sum(h.buf)
 }
 
 // Stored is an entry as read back from a log.
@@ -68,88 +68,32 @@ func (s Stored) ClosedHash() Hash { return closedHash(s.ClosedJSON, s.Salt) }
 // timeDigits is the width of a time in microseconds, from 2001 to 2286.
 const timeDigits = 16
 
-// encoded is an entry ready to be written but for its time, which the
-// committer fills in, so that times are monotonic in the order of the log.
-type encoded struct {
-	raw    []byte // stored form
-	open   int    // length of the open half
-	timeAt int    // offset of the 16 digits
-	closed Hash   // SM3(salt ‖ closed)
-}
-
 const minTime = 1_000_000_000_000_000 // 2001-09-09, the first of 16 digits
 const maxTime = 9_999_999_999_999_999 // 2286-11-20
 
-func encode(e Entry, now time.Time) (*encoded, error) {
-	if e.Open.Op == "" {
-		return nil, fmt.Errorf("%w: no operation", ErrEntry)
-	}
-	e.Open.V = Version
-	e.Open.Time = minTime
-	if e.Open.ID == "" {
-		e.Open.ID = newULID(now)
-	} else if len(e.Open.ID) != 26 || strings.Trim(e.Open.ID, crockford) != "" {
-		return nil, fmt.Errorf("%w: id is not a ULID", ErrEntry)
-	}
-	open, err := json.Marshal(e.Open)
-	if err != nil {
-		return nil, fmt.Errorf("%w: open half: %w", ErrEntry, err)
-	}
-	closed, err := json.Marshal(e.Closed)
-	if err != nil {
-		return nil, fmt.Errorf("%w: closed half: %w", ErrEntry, err)
-	}
-	if err := errors.Join(withoutNumbers("open", open), withoutNumbers("closed", closed)); err != nil {
-		return nil, err
-	}
-	var salt [SaltSize]byte
-	rand.Read(salt[:]) // never fails (crypto/rand, Go 1.24)
-	return assemble(open, closed, salt)
-}
-
-func assemble(open, closed []byte, salt [SaltSize]byte) (*encoded, error) {
-	n := len(open) + 1 + 2*SaltSize + 1 + len(closed) + 1
-	if n > maxEntry {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrEntry, n, maxEntry)
-	}
-	at := bytes.Index(open, []byte(`,"ts":`))
-	if at < 0 || at+6+timeDigits > len(open) {
-		return nil, fmt.Errorf("%w: no time", ErrEntry)
-	}
-	raw := append(make([]byte, 0, n), open...)
-	raw = append(raw, '\n')
-	raw = hex.AppendEncode(raw, salt[:])
-	raw = append(raw, ' ')
-	raw = append(append(raw, closed...), '\n')
-	return &encoded{raw: raw, open: len(open), timeAt: at + 6, closed: closedHash(closed, salt)}, nil
-}
-
-// stamp writes the time and returns the leaf hash.
-func (e *encoded) stamp(us int64) Hash {
-	strconv.AppendInt(e.raw[e.timeAt:e.timeAt], us, 10) // 16 digits over 16 digits
-	return LeafHashWithheld(e.raw[:e.open], e.closed)
-}
+// timeAt is where the time stands in every entry: version and id are of one length.
+const timeAt = len(`{"v":1,"id":"`) + ulidLen + len(`","ts":`)
 
 // parseStored reads the stored form. Every byte of it is accounted for: the
 // halves go into the leaf hash, and the rest has only one spelling.
-func parseStored(raw []byte) (Stored, error) {
+func (h *hasher) parseStored(raw []byte) (Stored, error) {
 	var s Stored
 	var err error
 	s.OpenJSON, s.ClosedJSON, err = splitStored(raw, &s.Salt)
 	if err == nil {
-		s.Leaf = LeafHash(s.OpenJSON, s.ClosedJSON, s.Salt)
+		s.Leaf = h.leaf(s.OpenJSON, h.closed(s.ClosedJSON, s.Salt))
 	}
 	return s, err
 }
 
 // storedLeaf is parseStored for who wants the leaf hash only.
-func storedLeaf(raw []byte) (Hash, error) {
+func (h *hasher) storedLeaf(raw []byte) (Hash, error) {
 	var salt [SaltSize]byte
 	open, closed, err := splitStored(raw, &salt)
 	if err != nil {
 		return Hash{}, err
 	}
-	return LeafHash(open, closed, salt), nil
+	return h.leaf(open, h.closed(closed, salt)), nil
 }
 
 func splitStored(raw []byte, salt *[SaltSize]byte) (open, closed []byte, err error) {
@@ -181,30 +125,4 @@ func (s *Stored) decode() error {
 		return fmt.Errorf("%w: entry of version %d", ErrDamaged, s.Entry.Open.V)
 	}
 	return nil
-}
-
-const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-// newULID makes a ULID: 48 bits of milliseconds, 80 random bits, 26 characters.
-func newULID(now time.Time) string {
-	var b [16]byte
-	ms := uint64(now.UnixMilli())
-	for i := range 6 {
-		b[i] = byte(ms >> (40 - 8*i))
-	}
-	rand.Read(b[6:])
-	var out [26]byte
-	// 130 bits, the first two of them zero: five bits a character.
-	for i := range out {
-		var v byte
-		for j := range 5 {
-			bit := i*5 + j - 2
-			v <<= 1
-			if bit >= 0 {
-				v |= b[bit/8] >> (7 - bit%8) & 1
-			}
-		}
-		out[i] = crockford[v]
-	}
-	return string(out[:])
 }

@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,22 +148,23 @@ func buildVectors(t *testing.T) vectors {
 		for _, e := range batch {
 			us += 1500
 			e.Open.V, e.Open.Time = Version, minTime
-			open, _ := json.Marshal(e.Open)
-			closed, _ := json.Marshal(e.Closed)
 			var salt [SaltSize]byte
 			sum := sm3.Sum([]byte{byte(tree.size)})
 			copy(salt[:], sum[:])
-			enc, err := assemble(open, closed, salt)
-			if err != nil {
+			var r request
+			if err := r.assemble(&e.Open, &e.Closed, salt); err != nil {
 				t.Fatal(err)
 			}
-			leaf := enc.stamp(us)
+			enc := &r.entries[0]
+			leaf := r.stamp(enc, us, new(hasher))
+			stored := string(r.body[enc.at:])
+			open, line2, _ := strings.Cut(strings.TrimSuffix(stored, "\n"), "\n")
+			_, closed, _ := strings.Cut(line2, " ")
 			tree.add(leaf, func(level uint, _ uint64, h *Hash) { store.add(level, *h) })
 			v.Roots = append(v.Roots, hex.EncodeToString(tree.root().bytes()))
-			vb.Entries = append(vb.Entries, vectorEntry{Open: string(enc.raw[:enc.open]), Closed: string(closed),
-				Salt: hex.EncodeToString(salt[:]), Stored: string(enc.raw), Leaf: hex.EncodeToString(leaf[:])})
-			body = append(body, byte(len(enc.raw)>>24), byte(len(enc.raw)>>16), byte(len(enc.raw)>>8), byte(len(enc.raw)))
-			body = append(body, enc.raw...)
+			vb.Entries = append(vb.Entries, vectorEntry{Open: open, Closed: closed,
+				Salt: hex.EncodeToString(salt[:]), Stored: stored, Leaf: hex.EncodeToString(leaf[:])})
+			body = append(body, r.body...)
 		}
 		h := Head{Origin: testOrigin, Size: tree.size, Root: tree.root(), Time: us, Prev: prev}
 		prev = h.digest()

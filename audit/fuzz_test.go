@@ -37,7 +37,7 @@ func FuzzParseStored(f *testing.F) {
 	f.Add([]byte("{}\n00112233445566778899aabbccddeeff {}\n"))
 	f.Add([]byte("{}\n\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := parseStored(b)
+		s, err := new(hasher).parseStored(b)
 		if err != nil {
 			return
 		}

@@ -103,11 +103,15 @@ type Log struct {
 	queue   chan *request
 	head    atomic.Pointer[SignedHead]
 
+	requests sync.Pool // of *request
+
 	// The committer's own state: the tree, the last head and the last time.
 	tree     frontier
 	prev     Hash
 	lastTime int64
 	carry    *request
+	frame    []byte // room for the next one
+	hasher   hasher
 
 	published published
 	replica   *replicator // nil: none
@@ -133,29 +137,6 @@ type Log struct {
 	wg       sync.WaitGroup
 	closing  sync.Once
 	closeErr error
-}
-
-// request is one call of Append.
-type request struct {
-	entries []*encoded
-	bytes   int // in a frame's body
-	last    bool
-	state   atomic.Int32
-	done    chan result // buffered; nil when nobody waits
-}
-
-// States of a request. A writer whose deadline has passed gives it up, if the
-// committer has not taken it yet.
-const (
-	waiting int32 = iota
-	taken
-	givenUp
-)
-
-type result struct {
-	batch *batch
-	first uint64
-	err   error
 }
 
 // Append records entries, next to each other in one batch, and returns when
@@ -186,10 +167,8 @@ func (l *Log) appendHere(ctx context.Context, entries []Entry) ([]Receipt, error
 	if err != nil {
 		return nil, err
 	}
-	r.done = make(chan result, 1)
-	timer := time.NewTimer(l.cfg.AppendTimeout)
-	defer timer.Stop()
-	if err := l.enqueue(ctx, r, timer.C); err != nil {
+	timeout := r.expectResult(l.cfg.AppendTimeout)
+	if err := l.enqueue(ctx, r, timeout); err != nil {
 		return nil, err
 	}
 	select {
@@ -198,12 +177,13 @@ func (l *Log) appendHere(ctx context.Context, entries []Entry) ([]Receipt, error
 			return nil, res.err
 		}
 		if l.replica != nil {
-			if err := l.replica.wait(ctx, res.batch.head.Size, essential(entries), timer.C); err != nil {
+			if err := l.replica.wait(ctx, res.batch.head.Size, essential(entries), timeout); err != nil {
 				return nil, err
 			}
 		}
+		l.free(r)
 		return res.batch.receipts(res.first, len(entries))
-	case <-timer.C:
+	case <-timeout:
 		r.state.CompareAndSwap(waiting, givenUp)
 		return nil, fmt.Errorf("%w: not durable after %v", ErrOverloaded, l.cfg.AppendTimeout)
 	case <-ctx.Done():
@@ -247,26 +227,26 @@ func (l *Log) newRequest(entries []Entry) (*request, error) {
 	if len(entries) == 0 || len(entries) > maxBatch {
 		return nil, fmt.Errorf("%w: %d entries in one call", ErrEntry, len(entries))
 	}
-	r := &request{entries: make([]*encoded, len(entries))}
+	r := l.emptyRequest()
 	now, size := l.now(), uint64(0)
 	if head := l.head.Load(); head != nil {
 		size = head.Size
 	}
-	for i, e := range entries {
+	for i := range entries {
+		e := &entries[i]
 		if err := l.reserved(e.Open.Op); err != nil {
 			return nil, err
 		}
-		if e.Open.Prev != nil && *e.Open.Prev >= size {
-			e.Open.Prev = nil
+		prev := e.Open.Prev
+		if prev != nil && *prev >= size {
+			prev = nil
 		}
-		var err error
-		if r.entries[i], err = encode(e, now); err != nil {
+		if err := r.add(e, prev, now); err != nil {
 			return nil, err
 		}
-		r.bytes += 4 + len(r.entries[i].raw)
 	}
-	if r.bytes > maxBody || frameSize(r.bytes) > l.cfg.SegmentSize {
-		return nil, fmt.Errorf("%w: %d bytes in one call", ErrEntry, r.bytes)
+	if len(r.body) > maxBody || frameSize(len(r.body)) > l.cfg.SegmentSize {
+		return nil, fmt.Errorf("%w: %d bytes in one call", ErrEntry, len(r.body))
 	}
 	return r, nil
 }
@@ -437,9 +417,9 @@ func (l *Log) finish(why error, last Entry) {
 		r, err := l.newRequest([]Entry{last})
 		if err != nil { // cannot be: the entry is ours
 			l.poison(err)
-			r = &request{}
+			r = l.emptyRequest()
 		}
-		r.last, r.done = true, make(chan result, 1)
+		r.last = true
 		l.queue <- r
 		<-l.ended
 		if l.replica != nil && l.Err() == nil {

@@ -21,6 +21,8 @@ type Reader struct {
 	name string // of seg
 	off  int64  // of the next frame in seg
 
+	hasher hasher
+
 	tile       []Hash // the last full tile read, for entries whose hashes are on disk already
 	tileNumber uint64
 }
@@ -243,7 +245,7 @@ func (r *Reader) enter(name string) error {
 
 // checked parses an entry and compares its leaf with the tree's.
 func (r *Reader) checked(index uint64, raw []byte) (Stored, error) {
-	s, err := parseStored(raw)
+	s, err := r.hasher.parseStored(raw)
 	if err == nil {
 		err = s.decode()
 	}

@@ -282,7 +282,7 @@ func quarantinedIn(f *frame) (moved []Quarantined, err error) {
 		if !bytes.Contains(raw, []byte(`"op":"log.recovered"`)) {
 			continue
 		}
-		s, err := parseStored(raw)
+		s, err := new(hasher).parseStored(raw)
 		if err == nil {
 			err = s.decode()
 		}

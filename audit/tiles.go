@@ -37,9 +37,9 @@ func newTileStore(c Config) *tileStore {
 	return &tileStore{fs: c.files, dir: c.Dir, partial: make(map[int]string)}
 }
 
-// add takes a node from the frontier; nodes of other heights than 8·L are
+// add takes neighbouring nodes from the frontier; nodes of other heights than 8·L are
 // computed from those when needed.
-func (t *tileStore) add(level uint, h Hash) {
+func (t *tileStore) add(level uint, nodes ...Hash) {
 	if level%8 != 0 {
 		return
 	}
@@ -47,7 +47,7 @@ func (t *tileStore) add(level uint, h Hash) {
 	for len(t.levels) <= l {
 		t.levels = append(t.levels, tileLevel{})
 	}
-	t.levels[l].hashes = append(t.levels[l].hashes, h)
+	t.levels[l].hashes = append(t.levels[l].hashes, nodes...)
 }
 
 // node returns a perfect node, from memory or from a full tile.
