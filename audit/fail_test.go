@@ -388,6 +388,15 @@ func TestAnEntryWithAnIDNumberIsRefusedAndTheLogStaysGood(t *testing.T) {
 		"in the closed half": with(func(e *Entry) { e.Closed.Authority = number }),
 		"within a code":      with(func(e *Entry) { e.Closed.Object = "resident/" + number + "/" }),
 		"lower case x":       with(func(e *Entry) { e.Closed.Reason = strings.ToLower(number) }),
+		"behind <":           with(func(e *Entry) { e.Closed.Reason = "<" + number + ">" }),
+		"behind &":           with(func(e *Entry) { e.Open.Purpose = "id&" + number }),
+		"behind a tab":       with(func(e *Entry) { e.Closed.Object = "\t" + number }),
+		"behind a control":   with(func(e *Entry) { e.Closed.Object = "\x01" + number }),
+		"behind a separator": with(func(e *Entry) { e.Closed.Object = "\u2028" + number }),
+		"behind a letter":    with(func(e *Entry) { e.Open.Item = "A" + number }),
+		"before letters":     with(func(e *Entry) { e.Open.Item = number + "abc" }),
+		"digits only":        with(func(e *Entry) { e.Closed.Digests = map[string]string{"n": "no690102198806140006no"} }),
+		"as a key":           with(func(e *Entry) { e.Closed.Commitments = map[string]string{number: "x"} }),
 	} {
 		_, err := l.Append(t.Context(), testEntry(1), e)
 		if !errors.Is(err, ErrPersonal) || strings.Contains(strings.ToUpper(err.Error()), number) {
@@ -405,6 +414,8 @@ func TestAnEntryWithAnIDNumberIsRefusedAndTheLogStaysGood(t *testing.T) {
 		"wrong check digit":       with(func(e *Entry) { e.Open.Case = "690102198806140031" }),
 		"no day of birth":         with(func(e *Entry) { e.Open.Case = "690102198813400038" }),
 		"part of a longer number": with(func(e *Entry) { e.Open.Number = "6901002026112200" + number }),
+		"with one digit more":     with(func(e *Entry) { e.Open.Number = "1" + number }),
+		"by chance in a digest":   with(func(e *Entry) { e.Closed.Digests = map[string]string{"answer": "ab690102198806140006c0ffee00c0ff12"} }),
 	} {
 		if _, err := l.Append(t.Context(), e); err != nil {
 			t.Errorf("%s: %v", name, err)

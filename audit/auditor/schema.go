@@ -59,11 +59,11 @@ func subjectType(t string) bool {
 // pseudonyms only. It names the place, never the number.
 func (s *scan) personal(e *audit.Stored) {
 	for half, text := range map[string][]byte{"open": e.OpenJSON, "closed": e.ClosedJSON} {
+		for at := range audit.IDNumbers(text) {
+			s.problem("personal", e.Index, "%s half, byte %d: looks like an ID number", half, at)
+		}
 		for at, word := range audit.Words(text) {
-			switch {
-			case audit.IsIDNumber(word):
-				s.problem("personal", e.Index, "%s half, byte %d: looks like an ID number", half, at)
-			case len(word) == 11 && word[0] == '1' && word[1] >= '3' && digits(string(word)):
+			if len(word) == 11 && word[0] == '1' && word[1] >= '3' && digits(string(word)) {
 				s.doubt("personal", e.Index, "%s half, byte %d: looks like a mobile number", half, at)
 			}
 		}
