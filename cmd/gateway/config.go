@@ -117,6 +117,9 @@ func (c *Config) resolve() {
 		&c.Keys.Fleet, &c.Keys.Passphrase, &c.Catalog.Releases,
 		&c.Store.DSNFile, &c.Store.RedisURL}
 	paths = append(append(paths, c.Audit.Paths()...), c.Seals.Paths()...)
+	if c.Search.RosterSeen == "" && c.Audit.Dir != "" {
+		c.Search.RosterSeen = filepath.Clean(c.Audit.Dir) + "-roster"
+	}
 	paths = append(paths, c.Search.paths()...)
 	for i := range c.Catalog.Administrators {
 		paths = append(paths, &c.Catalog.Administrators[i])

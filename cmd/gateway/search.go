@@ -20,6 +20,9 @@ type SearchConfig struct {
 	// Roster lists every log that has to be asked about an exchange, signed by two
 	// security administrators (gateway audit roster). Without it there is this one.
 	Roster string `yaml:"roster"`
+	// RosterSeen keeps the number of the newest roster that was used, so that an older
+	// one is noticed. Default: audit.dir with "-roster" behind it.
+	RosterSeen string `yaml:"roster_seen"`
 	// CA, Certificate and Key are for asking the logs on the roster: roots of their
 	// certificates, and this gateway's own client certificate. PEM.
 	CA          string `yaml:"ca"`
@@ -39,7 +42,7 @@ type PeerConfig struct {
 }
 
 func (c *SearchConfig) paths() []*string {
-	list := []*string{&c.Roster, &c.CA, &c.Certificate, &c.Key}
+	list := []*string{&c.Roster, &c.RosterSeen, &c.CA, &c.Certificate, &c.Key}
 	for i := range c.Peers {
 		list = append(list, &c.Peers[i].Certificate)
 	}
@@ -76,6 +79,11 @@ func (g *gateway) openSearch(persons *staff.Register, pseudonyms search.Pseudony
 	if c.Roster, err = g.config.Search.roster(g.config.Origin, persons); err != nil {
 		return nil, err
 	}
+	if c.Roster != nil {
+		if err := rememberRoster(g.config.Search.RosterSeen, *c.Roster); err != nil {
+			return nil, err
+		}
+	}
 	if c.Peers, err = g.config.Search.client(); err != nil {
 		return nil, err
 	}
@@ -92,6 +100,13 @@ func (c *SearchConfig) roster(origin string, persons *staff.Register) (*search.R
 	}
 	r, _, err := search.OpenRoster(data, persons)
 	if err != nil {
+		return nil, fmt.Errorf("search.roster: %s: %w", c.Roster, err)
+	}
+	seen, err := rosterSeen(c.RosterSeen)
+	if err != nil {
+		return nil, err
+	}
+	if err := seen.Allows(r); err != nil {
 		return nil, fmt.Errorf("search.roster: %s: %w", c.Roster, err)
 	}
 	if !slices.ContainsFunc(r.Logs, func(l search.Listed) bool { return l.Origin == origin }) {
