@@ -17,6 +17,7 @@ type Kafka struct {
 	brokers []string
 	topic   string
 	config  *sarama.Config
+	wires   *wires
 	client  sarama.SyncProducer
 }
 
@@ -30,8 +31,10 @@ func NewKafka(brokers []string, topic string, f Files) (*Kafka, error) {
 	c := sarama.NewConfig()
 	c.ClientID = "yizheng-audit"
 	c.Net.TLS.Enable, c.Net.TLS.Config = true, t
-	c.Net.DialTimeout, c.Net.ReadTimeout, c.Net.WriteTimeout = 5*time.Second, 15*time.Second, 10*time.Second
-	c.Net.MaxOpenRequests = 1 // an idempotent producer needs it
+	c.Net.ReadTimeout, c.Net.WriteTimeout = 15*time.Second, 10*time.Second
+	w := newWires(5 * time.Second)
+	c.Net.Proxy.Enable, c.Net.Proxy.Dialer = true, w // the only way to dial for it
+	c.Net.MaxOpenRequests = 1                        // an idempotent producer needs it
 	c.Metadata.AllowAutoTopicCreation = false
 	c.Producer.Idempotent = true
 	c.Producer.RequiredAcks = sarama.WaitForAll
@@ -41,16 +44,17 @@ func NewKafka(brokers []string, topic string, f Files) (*Kafka, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("audit ship: kafka: %w", err)
 	}
-	return &Kafka{brokers: brokers, topic: topic, config: c}, nil
+	return &Kafka{brokers: brokers, topic: topic, config: c, wires: w}, nil
 }
 
-// Send produces one batch. The time a broker may take is the configuration's;
-// the library knows no contexts.
-func (k *Kafka) Send(_ context.Context, records []Record) error {
+// Send produces one batch. When ctx ends, the connections are cut, and the
+// library's own repetitions, a second or two of them, come to nothing.
+func (k *Kafka) Send(ctx context.Context, records []Record) error {
+	defer k.wires.during(ctx)()
 	if k.client == nil {
 		client, err := sarama.NewSyncProducer(k.brokers, k.config)
 		if err != nil {
-			return fmt.Errorf("kafka: %w", err)
+			return fmt.Errorf("kafka: %w", errors.Join(err, ctx.Err()))
 		}
 		k.client = client
 	}
@@ -62,7 +66,7 @@ func (k *Kafka) Send(_ context.Context, records []Record) error {
 	}
 	if err := k.client.SendMessages(messages); err != nil {
 		// After an error an idempotent producer's sequence may have a hole.
-		return fmt.Errorf("kafka topic %s: %w", k.topic, errors.Join(err, k.Close()))
+		return fmt.Errorf("kafka topic %s: %w", k.topic, errors.Join(err, ctx.Err(), k.Close()))
 	}
 	return nil
 }

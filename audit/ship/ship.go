@@ -13,7 +13,10 @@
 // holds the log, so that nothing happens any more that nobody outside has seen.
 //
 // A cursor that is ahead of its log means that the log was cut or put back: that
-// is ErrAhead, and stays so until a person has looked.
+// is ErrAhead, and stays so until a person has looked. So does one at a quarter
+// that is not there, ErrGone: neither is what the sink has sent to it again, nor
+// what was lost with the quarter passed over in silence. A sink without a cursor
+// gets everything from the first quarter on, which is logged.
 //
 // The form of the records is in docs/protocol/audit-shipping.md.
 package ship
@@ -24,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +36,10 @@ import (
 
 // ErrAhead: the sink has taken entries that the log does not have.
 var ErrAhead = errors.New("audit ship: the log is shorter than what was shipped of it")
+
+// ErrGone: the quarter that the sink was at is not among the log's.
+var ErrGone = errors.New("audit ship: 副本所到的季度不在此日志中：请放回该季度的目录，或核对 audit.ship_dir 是否属于本日志；要从头重发，先删除该副本的 .cursor 文件 / " +
+	"the quarter that the copy had come to is not among this log's: put its directory back, or see whether audit.ship_dir is this log's; to ship everything again, remove the sink's .cursor file first")
 
 // ErrBehind is why a log is held.
 var ErrBehind = errors.New("audit ship: a copy of the log is behind for too long")
@@ -129,18 +137,20 @@ func (s *Shipper) Status() Status {
 
 // Run ships the shards, oldest first, until ctx ends or, where all are sealed, all
 // is shipped. The last may be running, and is followed to the shards that it turns
-// to. It returns only ErrAhead, an error of its own files or the log's, or ctx's.
+// to. It returns only ErrAhead, ErrGone, an error of its own files or the log's, or ctx's.
 func (s *Shipper) Run(ctx context.Context, shards []Shard) error {
 	if len(shards) == 0 {
 		return nil
 	}
 	s.live = shards[len(shards)-1].Log
 	defer s.release()
-	at := 0
-	for i, sh := range shards {
-		if sh.Origin == s.cursor.Origin {
-			at = i
-		}
+	at := slices.IndexFunc(shards, func(sh Shard) bool { return sh.Origin == s.cursor.Origin })
+	switch {
+	case s.cursor.Origin == "":
+		s.c.Logger.Warn("audit copy has no cursor: it begins with the first entry of the first quarter", "sink", s.c.Name, "origin", shards[0].Origin)
+		at = 0
+	case at < 0:
+		return fmt.Errorf("audit ship to %s: %w: %s, entry %d", s.c.Name, ErrGone, s.cursor.Origin, s.cursor.Next)
 	}
 	for _, sh := range shards[at:] {
 		if err := s.ship(ctx, sh); err != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -255,6 +256,28 @@ func TestALogIsFollowedToTheShardThatItTurnsTo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestACursorAtAQuarterThatIsNotThereIsSaid: nothing is shipped again, and
+// nothing passed over.
+func TestACursorAtAQuarterThatIsNotThereIsSaid(t *testing.T) {
+	k, dir, sink := newKey(t), t.TempDir(), &shelf{}
+	gone := openShard(t, k, t.TempDir(), "2026q3", 5)
+	stop := running(t, newShipper(t, dir, sink, nil), gone)
+	eventually(t, "all is shipped", func() bool { return len(sink.indexes(gone.Origin)) == int(gone.Log.Head().Size) })
+	_ = stop()
+	live := openShard(t, k, t.TempDir(), "2026q4", 5)
+	if err := newShipper(t, dir, sink, nil).Run(t.Context(), []Shard{live}); !errors.Is(err, ErrGone) || !strings.Contains(err.Error(), gone.Origin) {
+		t.Errorf("%v", err)
+	}
+	if n := len(sink.indexes(live.Origin)); n != 0 {
+		t.Errorf("%d entries were shipped", n)
+	}
+	if err := os.Remove(filepath.Join(dir, "siem.cursor")); err != nil { // what the message says
+		t.Fatal(err)
+	}
+	running(t, newShipper(t, dir, sink, nil), live)
+	eventually(t, "all is shipped", func() bool { return len(sink.indexes(live.Origin)) == int(live.Log.Head().Size) })
 }
 
 func TestALogThatIsShorterThanItsCopyIsSaid(t *testing.T) {
