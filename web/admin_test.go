@@ -13,13 +13,18 @@ import (
 // step signs the register's next step as a person and sends it with their certificate.
 func (g *gateway) step(by, id string, a life.Action, reason life.Reason) got {
 	g.t.Helper()
+	return g.stepKnock(by, id, a, reason).send()
+}
+
+func (g *gateway) stepKnock(by, id string, a life.Action, reason life.Reason) knock {
+	g.t.Helper()
 	s := g.custody.Register().Next(id, a)
 	s.Reason = reason
 	k, err := g.admin(by)
 	ok(g.t, err)
 	line, err := s.Sign(k)
 	ok(g.t, err)
-	return g.as("admin-"+by).call(http.MethodPost, "/v1/admin/seals/"+id+"/steps", map[string]string{"statement": line})
+	return g.as("admin-"+by).knock(http.MethodPost, "/v1/admin/seals/"+id+"/steps", map[string]string{"statement": line})
 }
 
 // withdraw signs a statement as a person and sends it with their certificate.

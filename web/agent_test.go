@@ -120,6 +120,11 @@ func (g *gateway) connect(ws, code string) *agent {
 
 // answer attests the sample card for the next challenge.
 func (a *agent) answer() got {
+	a.g.t.Helper()
+	return a.attestation().send()
+}
+
+func (a *agent) attestation() knock {
 	t := a.g.t
 	t.Helper()
 	var c reading.AgentEvent
@@ -140,7 +145,7 @@ func (a *agent) answer() got {
 	ok(t, err)
 	sealed, err := identity.SealCard(a.gateway.Public(), identity.CardRead{Card: card, Salts: salts, UID: uid})
 	ok(t, err)
-	return a.call(http.MethodPost, "/v1/read-sessions/"+c.ReadSession+"/attestation", map[string]string{"attestation": signed, "card": sealed})
+	return a.knock(http.MethodPost, "/v1/read-sessions/"+c.ReadSession+"/attestation", map[string]string{"attestation": signed, "card": sealed})
 }
 
 // login pairs a clerk with the agent.

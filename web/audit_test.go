@@ -15,23 +15,33 @@ import (
 // apply asks, as an auditor, to look for a person.
 func (g *gateway) apply(by, number string) got {
 	g.t.Helper()
+	return g.applyKnock(by, number).send()
+}
+
+func (g *gateway) applyKnock(by, number string) knock {
+	g.t.Helper()
 	salt := []byte("sixteen salt byt")
 	k, err := g.admin(by)
 	ok(g.t, err)
 	line, err := search.Application{Case: "XF-2026-17", Reason: "COMPLAINT", From: time.Now().Add(-time.Hour), To: time.Now().Add(time.Hour), Max: 100, Persons: 1,
 		Subjects: search.Commit(salt, []string{number}), At: time.Now()}.Sign(k)
 	ok(g.t, err)
-	return g.as("admin-"+by).call(http.MethodPost, "/v1/audit/applications",
+	return g.as("admin-"+by).knock(http.MethodPost, "/v1/audit/applications",
 		map[string]any{"statement": line, "numbers": []string{number}, "salt": base64.StdEncoding.EncodeToString(salt)})
 }
 
 func (g *gateway) decide(by string, v search.View, a search.Action) got {
 	g.t.Helper()
+	return g.decideKnock(by, v, a).send()
+}
+
+func (g *gateway) decideKnock(by string, v search.View, a search.Action) knock {
+	g.t.Helper()
 	k, err := g.admin(by)
 	ok(g.t, err)
 	line, err := search.Decision{Action: a, Of: v.ID, List: v.List, At: time.Now()}.Sign(k)
 	ok(g.t, err)
-	return g.as("admin-"+by).call(http.MethodPost, "/v1/audit/applications/"+v.ID+"/decisions", map[string]string{"statement": line})
+	return g.as("admin-"+by).knock(http.MethodPost, "/v1/audit/applications/"+v.ID+"/decisions", map[string]string{"statement": line})
 }
 
 func TestAnAuditorLooksForAPersonWithTwoOthersApproval(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/audit/index"
 	"yizheng/audit/search"
 	"yizheng/audit/supervise"
@@ -56,6 +57,9 @@ func TestMain(m *testing.M) {
 
 var theCity = sync.OnceValues(func() (*city, error) {
 	c := &city{dir: cityDir, font: filepath.Join(cityDir, "test.ttf")}
+	if err := os.WriteFile(c.font, pdftest.Font(), 0o600); err != nil {
+		return nil, err
+	}
 	o := setup.Options{Dir: c.dir, Catalog: "testdata/city", Font: c.font, Hosts: []string{"localhost", "127.0.0.1"}, Now: time.Now()}
 	if err := setup.Make(o); err != nil {
 		return nil, err
@@ -130,6 +134,7 @@ type gateway struct {
 	audit   *audit.Log
 	logs    string // the audit log's directory
 	auditor *jose.Key
+	spoiler *audittest.Spoiler // signs for the log
 	custody *custody.Custody
 	persons *staff.Register
 	trust   *seal.Trust
@@ -153,15 +158,15 @@ func startWith(t *testing.T, answers department, change func(*web.Server)) *gate
 // directory before they are read.
 func startIn(t *testing.T, answers department, prepare func(seals, trusted string), change func(*web.Server)) *gateway {
 	t.Helper()
-	pdftest.WriteFont(t, cityDir)
 	c, err := theCity()
 	ok(t, err)
 	g := &gateway{city: c, t: t, logs: filepath.Join(t.TempDir(), "audit")}
 	must := func(err error) { t.Helper(); ok(t, err) }
 	g.auditor, err = jose.ReadKey(c.in("keys/audit.key"), "")
 	must(err)
+	g.spoiler = audittest.NewSpoiler(g.auditor, g.logs)
 	must(os.Mkdir(g.logs, 0o700))
-	g.audit, err = audit.OpenLog(t.Context(), audit.Config{Dir: g.logs, Origin: audit.ShardOrigin("gw00.690100.example/audit", time.Now()), Signer: g.auditor, SegmentSize: 4 << 20})
+	g.audit, err = audit.OpenLog(t.Context(), audit.Config{Dir: g.logs, Origin: audit.ShardOrigin("gw00.690100.example/audit", time.Now()), Signer: g.spoiler, SegmentSize: 1 << 20})
 	must(err)
 	t.Cleanup(func() { _ = g.audit.Close() }) // a poisoned log says so again
 	private := filepath.Join(t.TempDir(), "pseudonyms")

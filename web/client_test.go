@@ -36,9 +36,6 @@ func (a got) problem() string {
 // do sends a request and holds the answer against the document.
 func (c *client) do(req *http.Request) got {
 	c.g.t.Helper()
-	if c.session != "" && req.Header.Get("Yizheng-Session") == "" {
-		req.Header.Set("Yizheng-Session", c.session)
-	}
 	resp, err := c.http.Do(req)
 	ok(c.g.t, err)
 	defer resp.Body.Close()
@@ -51,7 +48,7 @@ func (c *client) do(req *http.Request) got {
 // call sends body (JSON, or bytes as they are) with header pairs.
 func (c *client) call(method, path string, body any, header ...string) got {
 	c.g.t.Helper()
-	return c.do(c.request(method, path, body, header...))
+	return c.knock(method, path, body, header...).send()
 }
 
 func (c *client) request(method, path string, body any, header ...string) *http.Request {
@@ -75,7 +72,27 @@ func (c *client) request(method, path string, body any, header ...string) *http.
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Add(header[i], header[i+1])
 	}
+	if c.session != "" && req.Header.Get("Yizheng-Session") == "" {
+		req.Header.Set("Yizheng-Session", c.session)
+	}
 	return req
+}
+
+// knock is a request that is about to be sent.
+type knock struct {
+	who *client
+	req *http.Request
+}
+
+func (c *client) knock(method, path string, body any, header ...string) knock {
+	c.g.t.Helper()
+	return knock{c, c.request(method, path, body, header...)}
+}
+
+// send sends it, and holds the answer against the document.
+func (k knock) send() got {
+	k.who.g.t.Helper()
+	return k.who.do(k.req)
 }
 
 func want(t testing.TB, a got, status int, code string) {

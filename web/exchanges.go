@@ -128,6 +128,9 @@ func (s *Server) follow(ctx context.Context, w *stream, who exchange.Principal, 
 	for beat := time.Now(); ; {
 		events, changed, ended := x.Events(next)
 		for _, e := range events {
+			if err := s.audit.Err(); err != nil {
+				return err
+			}
 			now, err := s.progress(ctx, who, x, e)
 			if err != nil {
 				return err

@@ -69,6 +69,7 @@ func (s *Server) handle(rt route) gin.HandlerFunc {
 }
 
 // answer admits, handles and records; an error means that nothing but the error may leave.
+// Once the audit log has stopped, every answer of a recorded route is an error.
 func (s *Server) answer(ctx context.Context, rt route, r *request, w http.ResponseWriter) (reply, error) {
 	if err := s.proper(rt, r); err != nil {
 		return reply{}, err
@@ -85,15 +86,25 @@ func (s *Server) answer(ctx context.Context, rt route, r *request, w http.Respon
 		return reply{}, err
 	}
 	a, err := rt.do(ctx, r)
-	if rt.class != recorded {
+	if rt.class == nothing {
 		return a, err
 	}
-	if recErr := s.record(ctx, rt, r, a, err); recErr != nil {
+	if rt.class == recorded {
+		if recErr := s.record(ctx, rt, r, a, err); recErr != nil {
+			clear(a.body)
+			return reply{}, errors.Join(unrecorded(), recErr)
+		}
+	}
+	// Whatever the handler made of it: when the log has stopped meanwhile, there is nothing more to say.
+	if failed := s.audit.Err(); failed != nil {
 		clear(a.body)
-		p := newProblem(http.StatusServiceUnavailable, "UNAVAILABLE", "", "审计日志暂不可写，未放行任何结果；请稍后重试", "the audit log cannot be written, nothing was released; try again later")
-		return reply{}, errors.Join(p, recErr)
+		return reply{}, errors.Join(unrecorded(), failed)
 	}
 	return a, err
+}
+
+func unrecorded() *problem {
+	return newProblem(http.StatusServiceUnavailable, "UNAVAILABLE", "", "审计日志暂不可写，未放行任何结果；请稍后重试", "the audit log cannot be written, nothing was released; try again later")
 }
 
 // record makes the use of a recorded route durable, failed uses included.
