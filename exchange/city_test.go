@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/catalog"
 	"yizheng/exchange/fleet"
 	"yizheng/exchange/store"
@@ -195,7 +196,8 @@ type city struct {
 	reply   *jose.Key
 	fleet   *fleet.Keys
 	gate    *gate
-	offset  *atomic.Int64 // of the clock, ns
+	spoiler *audittest.Spoiler // signs behind the gate
+	offset  *atomic.Int64      // of the clock, ns
 	logged  *lockedBuffer
 	who     Principal
 	tokens  int
@@ -220,27 +222,24 @@ func (l *lockedBuffer) String() string {
 
 // gate is a log's signer that can be held: nothing becomes durable meanwhile.
 type gate struct {
-	*jose.Key
+	audit.Signer
 	mu sync.Mutex
 }
 
 func (g *gate) SignMessage(m []byte) ([]byte, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.Key.SignMessage(m)
+	return g.Signer.SignMessage(m)
 }
 
 func newCity(t testing.TB) *city {
 	t.Helper()
 	c := &city{t: t, sources: map[string]*fake{}, slow: &slow{}, fleet: fleet.InMemory(), offset: new(atomic.Int64), logged: &lockedBuffer{}, auditIn: filepath.Join(t.TempDir(), "audit"),
 		who: Principal{Caller: "hall", Operator: "clerk-01", Workstations: []catalog.WorkstationID{"ws-01", "ws-02"}}}
-	signer, err := jose.GenerateKey()
-	c.ok(err)
-	c.gate = &gate{Key: signer}
+	var err error
 	c.reply, err = jose.GenerateKey()
 	c.ok(err)
-	c.log, err = audit.OpenLog(context.Background(), audit.Config{Dir: c.auditIn, Origin: "yz.test/audit/2026q4", Signer: c.gate, SegmentSize: 1 << 20})
-	c.ok(err)
+	c.record("yz.test/audit/2026q4")
 	c.store, err = store.Open(context.Background(), store.Config{Driver: "sqlite", DSN: store.Memory, Now: c.now})
 	c.ok(err)
 	t.Cleanup(func() { _ = c.store.Close() })
@@ -253,13 +252,20 @@ func (c *city) twin() *city {
 	c.t.Helper()
 	d := *c
 	d.logged, d.auditIn, d.tokens = &lockedBuffer{}, filepath.Join(c.t.TempDir(), "audit"), c.tokens+1000
-	signer, err := jose.GenerateKey()
-	c.ok(err)
-	d.gate = &gate{Key: signer}
-	d.log, err = audit.OpenLog(context.Background(), audit.Config{Dir: d.auditIn, Origin: "yz2.test/audit/2026q4", Signer: d.gate, SegmentSize: 1 << 20})
-	c.ok(err)
+	d.record("yz2.test/audit/2026q4")
 	d.run("02")
 	return &d
+}
+
+// record opens the gateway's log.
+func (c *city) record(origin string) {
+	c.t.Helper()
+	signer, err := jose.GenerateKey()
+	c.ok(err)
+	c.spoiler = audittest.NewSpoiler(signer, c.auditIn)
+	c.gate = &gate{Signer: c.spoiler}
+	c.log, err = audit.OpenLog(context.Background(), audit.Config{Dir: c.auditIn, Origin: origin, Signer: c.gate, SegmentSize: 1 << 20})
+	c.ok(err)
 }
 
 // run starts the gateway of a slot.

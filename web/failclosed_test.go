@@ -308,7 +308,7 @@ func spoil(t *testing.T, r recording, k int, way audittest.Way) (spoilt bool) {
 	if a.problem() != "UNAVAILABLE" {
 		s.api.check(t, req.req.Method, req.req.URL.Path, resp, body)
 		if n := s.acknowledged(before, r.op); n < max(r.times, 1) && r.op != "" {
-			t.Errorf("batch %d spoilt: %v; answered %d %s with %d records %s:\n%s", k, spoilt, resp.StatusCode, a.problem(), n, r.op, body)
+			t.Errorf("batch %d spoilt: %v; answered %d %s with %d records %s:\n%.300s", k, spoilt, resp.StatusCode, a.problem(), n, r.op, body)
 		}
 		return spoilt
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/catalog"
 	"yizheng/exchange"
 	"yizheng/exchange/envelope"
@@ -147,6 +148,8 @@ type desk struct {
 	system *system
 	log    *audit.Log
 	logged *lockedBuffer
+
+	spoiler *audittest.Spoiler // signs for the log
 }
 
 func newDesk(t testing.TB) *desk {
@@ -156,7 +159,8 @@ func newDesk(t testing.TB) *desk {
 	signer, err := jose.GenerateKey()
 	d.ok(err)
 	dir := t.TempDir()
-	d.log, err = audit.OpenLog(t.Context(), audit.Config{Dir: filepath.Join(dir, "audit"), Origin: "hr-front/audit/2026q4", Signer: signer,
+	d.spoiler = audittest.NewSpoiler(signer, filepath.Join(dir, "audit"))
+	d.log, err = audit.OpenLog(t.Context(), audit.Config{Dir: filepath.Join(dir, "audit"), Origin: "hr-front/audit/2026q4", Signer: d.spoiler,
 		SegmentSize: 1 << 20, AppendTimeout: 700 * time.Millisecond})
 	d.ok(err)
 	pseudonyms, err := audit.OpenPseudonyms(filepath.Join(dir, "pseudonyms"))
@@ -189,12 +193,12 @@ func (d *desk) ok(err error) {
 	}
 }
 
-// entries are the log's entries of one operation.
+// entries are the log's entries of one operation, all if op is empty.
 func (d *desk) entries(op audit.Op) []audit.Entry {
 	d.t.Helper()
 	var list []audit.Entry
 	d.ok(d.log.Read(context.Background(), 0, d.log.Head().Size, func(_ uint64, e audit.Stored) error {
-		if e.Entry.Open.Op == op {
+		if op == "" || e.Entry.Open.Op == op {
 			list = append(list, e.Entry)
 		}
 		return nil
