@@ -121,6 +121,8 @@ func (k castle) strangersVerify(t *testing.T) {
 	if report := Verify(file, c.trust(), time.Now()); !report.Overall || report.Checks[CheckStamp-1].Result != OK {
 		t.Errorf("%+v", report.Checks)
 	}
+	c.alteredStamps(file, ModeCMS)
+	agreed(t, "Bouncy Castle", "time stamps with a changed imprint, time or signature", changedByUs+"refused under check 8", 3)
 	field, err := pdf.ReadSignature(file)
 	c.ok(err)
 	before, after, err := field.Covered(file)

@@ -28,6 +28,7 @@ const (
 	oursByThem  = "ours, judged by it: "
 	theirsByUs  = "its own, judged by us: "
 	changedByIt = "changed by it, judged by us: "
+	changedByUs = "its own, changed, judged by us: "
 )
 
 // ledger collects the agreements of this run; TestMain makes the page of them.
@@ -136,7 +137,7 @@ func programs() []program {
 		pom("veraPDF", "the reference validator of PDF/A; Java", "verapdf", "validation-model"),
 		{name: "tjfoc/gmsm", about: "a second SM2 and SM3 in Go", pinned: "../go.mod", line: `github.com/tjfoc/gmsm (v\S+)`},
 		{name: "emmansun/gmsm", about: "the SM2 that is used here, held against a vector of its own", pinned: "../go.mod", line: `github.com/emmansun/gmsm (v\S+)`},
-		{name: "OpenSSL", about: "SM2, SM3 and certificate chains", command: []string{"openssl", "version"}},
+		{name: "OpenSSL", about: "SM2, SM3, certificate chains, OCSP, revocation lists and time stamps (it makes none with an SM2 key)", command: []string{"openssl", "version"}},
 		{name: "qpdf", about: "structure of PDF", command: []string{"qpdf", "--version"}},
 		{name: "Poppler", about: "pdftotext, pdfsig", command: []string{"pdftotext", "-v"}},
 	}
