@@ -77,14 +77,14 @@ func (d *documents) find(number string) (leaf, bool) {
 // IssueRecord returns the public record of a certificate number, issued by
 // this gateway in this quarter or an earlier one, and its inclusion proof. ok
 // is false if there is none.
-func (s *Service) IssueRecord(ctx context.Context, number string) (open audit.Open, receipt audit.Receipt, ok bool, err error) {
+func (s *Service) IssueRecord(ctx context.Context, number string) (stored audit.Stored, receipt audit.Receipt, ok bool, err error) {
 	l, ok := s.documents.find(number)
 	if !ok {
-		return open, receipt, false, nil
+		return stored, receipt, false, nil
 	}
-	stored, receipt, err := l.Entry(ctx, l.index)
+	stored, receipt, err = l.Entry(ctx, l.index)
 	if err != nil {
-		return open, receipt, false, fmt.Errorf("read issue leaf: %w", err)
+		return stored, receipt, false, fmt.Errorf("read issue leaf: %w", err)
 	}
-	return stored.Entry.Open, receipt, true, nil
+	return stored, receipt, true, nil
 }

@@ -57,7 +57,8 @@ func TestDocumentsOfEarlierQuartersAreStillFoundAndProven(t *testing.T) {
 	}
 	s.documents.add("F", log, receipts[0])
 	for number, quarter := range map[string]string{"A": "2026q2", "B": "2026q2", "C": "2026q3", "D": "2026q3", "E": "2026q4", "F": "2026q4"} {
-		open, receipt, ok, err := s.IssueRecord(t.Context(), number)
+		stored, receipt, ok, err := s.IssueRecord(t.Context(), number)
+		open := stored.Entry.Open
 		if err != nil || !ok || open.Number != number || open.Valid != quarter || receipt.Origin != "yz.test/audit/"+quarter {
 			t.Errorf("%s: %v %v %+v %s", number, ok, err, open, receipt.Origin)
 		}

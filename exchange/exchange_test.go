@@ -66,7 +66,7 @@ func TestFoundProofLeavesSealedWithItsData(t *testing.T) {
 	if issue.Open.Number != r.Number || issue.Open.Digest != b64(DocumentDigest(r.Seed, r.Document)) || issue.Open.Exchange != "" || len(issue.Open.Subjects) > 0 {
 		t.Errorf("issue leaf %+v", issue.Open)
 	}
-	if o, receipt, ok, err := c.IssueRecord(t.Context(), r.Number); err != nil || !ok || o.Number != r.Number || receipt.Verify(c.gate.Public(), receipt.Leaf) != nil {
+	if o, receipt, ok, err := c.IssueRecord(t.Context(), r.Number); err != nil || !ok || o.Entry.Open.Number != r.Number || receipt.Verify(c.gate.Public(), receipt.Leaf) != nil {
 		t.Error("the number cannot be looked up")
 	}
 }

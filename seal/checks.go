@@ -128,7 +128,7 @@ func (v *verification) checkSeal() {
 		set(Fail, Text{"制章者证书在制章时不可信：" + zh, "the maker's certificate was not trustworthy when the seal was made: " + en})
 		return
 	}
-	switch s := v.trust.Revocation(v.ctx, v.maker, issuer, p.Created, v.now); {
+	switch s := v.revocation(OfMaker, v.maker, issuer, p.Created); {
 	case s.State == revocation.Revoked:
 		set(Fail, say("制章者证书在制章前已被吊销（%s）", "the maker's certificate had been revoked (%s) before the seal was made", day(s.Since)))
 		return
@@ -161,7 +161,9 @@ func (v *verification) sealStamp(s *ses.Seal) (Result, Text) {
 		return Fail, say("不合规范（%v）", "it breaks its standard (%v)", err)
 	}
 	when := token.GenTime
-	switch result, reason := v.trust.checkToken(v.ctx, token, s.Signature, when, v.now); {
+	result, reason, rev := v.trust.checkToken(v.ctx, token, s.Signature, when, v.now)
+	v.r.found(OfSealStamp, rev)
+	switch {
 	case result != OK:
 		return result, reason
 	case when.Before(s.Info.Property.Created.Add(-clockSkew)):
@@ -213,7 +215,7 @@ func (v *verification) checkCertificate() {
 		return
 	}
 	expired := v.now.After(v.signer.NotAfter)
-	v.revoked = v.trust.Revocation(v.ctx, v.signer, issuer, v.at, v.now)
+	v.revoked = v.revocation(OfSigner, v.signer, issuer, v.at)
 	zh, en := v.revoked.Text()
 	switch {
 	case v.revoked.State == revocation.Revoked:
@@ -262,7 +264,8 @@ func (v *verification) outOfUse() bool {
 }
 
 func (v *verification) checkStamp() {
-	result, reason, stamped := v.trust.CheckStamp(v.ctx, v.stamp, v.value, v.at, v.now)
+	result, reason, stamped, rev := v.trust.judgeStamp(v.ctx, v.stamp, v.value, v.at, v.now)
+	v.r.found(OfStamp, rev)
 	v.r.set(CheckStamp, result, reason)
 	if !stamped.IsZero() && (v.proven.IsZero() || stamped.Before(v.proven)) {
 		v.proven = stamped

@@ -97,6 +97,9 @@ type Report struct {
 
 	// Unsealed: nobody has signed the file.
 	Unsealed bool `json:"-"`
+	// Revocation is what lists and responders said of the certificates, where any was
+	// asked; the checks' reasons say it in words.
+	Revocation []Standing `json:"-"`
 
 	seed []byte
 }

@@ -53,7 +53,7 @@ func (r *Registry) token(ctx context.Context, signature []byte, at time.Time) ([
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	if result, reason := r.options.Trust.checkToken(ctx, token, signature, at, at); result != OK {
+	if result, reason, _ := r.options.Trust.checkToken(ctx, token, signature, at, at); result != OK {
 		return nil, time.Time{}, fmt.Errorf("%w: %s", tsp.ErrUnavailable, reason.EN)
 	}
 	return raw, token.GenTime, nil
@@ -63,30 +63,42 @@ func (r *Registry) token(ctx context.Context, signature []byte, at time.Time) ([
 // time, by an authority under the directory's roots or its tsa. It is Absent for no
 // token. The time is the authority's, zero unless the result is OK.
 func (t *Trust) CheckStamp(ctx context.Context, token, signature []byte, at, now time.Time) (Result, Text, time.Time) {
+	result, reason, when, _ := t.judgeStamp(ctx, token, signature, at, now)
+	return result, reason, when
+}
+
+// judgeStamp is CheckStamp; it returns besides what is known of the revocation of the
+// authority's certificate, if that was asked.
+func (t *Trust) judgeStamp(ctx context.Context, token, signature []byte, at, now time.Time) (result Result, reason Text, when time.Time, rev revocation.Status) {
 	if token == nil {
-		return Absent, say("签章没有时间戳", "the signature has no time stamp"), time.Time{}
+		return Absent, say("签章没有时间戳", "the signature has no time stamp"), when, rev
 	}
 	parsed, err := tsp.Parse(token)
 	if err != nil {
-		return Fail, say("时间戳数据不合规范（%v）", "the time stamp breaks its standard (%v)", err), time.Time{}
+		return Fail, say("时间戳数据不合规范（%v）", "the time stamp breaks its standard (%v)", err), when, rev
 	}
-	result, reason := t.checkToken(ctx, parsed, signature, at, now)
-	if result != OK {
-		return result, reason, time.Time{}
+	if result, reason, rev = t.checkToken(ctx, parsed, signature, at, now); result == OK {
+		when = parsed.GenTime
 	}
-	return result, reason, parsed.GenTime
+	return result, reason, when, rev
 }
 
-func (t *Trust) checkToken(ctx context.Context, token *tsp.Token, signature []byte, at, now time.Time) (Result, Text) {
+func (t *Trust) checkToken(ctx context.Context, token *tsp.Token, signature []byte, at, now time.Time) (Result, Text, revocation.Status) {
 	if t == nil || t.stampRoots == nil {
-		return Fail, say("没有受信任的时间戳机构", "no time stamp authority is trusted")
+		return Fail, say("没有受信任的时间戳机构", "no time stamp authority is trusted"), revocation.Status{}
 	}
 	issuer, err := token.Verify(signature, t.stampRoots, t.intermediates)
 	if err != nil {
-		return Fail, stampFault(err)
+		return Fail, stampFault(err), revocation.Status{}
 	}
+	rev := t.Revocation(ctx, token.Cert, issuer, token.GenTime, now)
+	result, reason := judgeToken(token, rev, at, now)
+	return result, reason, rev
+}
+
+// judgeToken is what a token with a right signature is worth.
+func judgeToken(token *tsp.Token, rev revocation.Status, at, now time.Time) (Result, Text) {
 	when := token.GenTime
-	rev := t.Revocation(ctx, token.Cert, issuer, when, now)
 	zh, en := rev.Text()
 	switch {
 	case rev.State == revocation.Revoked:

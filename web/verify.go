@@ -26,16 +26,21 @@ type issueRecord struct {
 	// Matches: the log's salted digest is that of the document shown. Only set when one was.
 	Matches *bool  `json:"matches,omitempty"`
 	Receipt string `json:"receipt,omitempty"` // inclusion proof of the issue leaf
+	// Open is the issue leaf's public half as stored, and Closed the salted hash of the
+	// other: with them the receipt proves that the log has this document.
+	Open   string `json:"open,omitempty"`
+	Closed []byte `json:"closed,omitempty"`
 }
 
 // lookUp finds a number's issue record. Department, type and proof are only told to who
 // holds the document: digest is its salted digest, empty if nothing was shown.
 func (s *Server) lookUp(ctx context.Context, number, digest string) (issueRecord, error) {
 	r := issueRecord{Number: number, State: "unknown"}
-	issued, receipt, ok, err := s.exchanges.IssueRecord(ctx, number)
+	stored, receipt, ok, err := s.exchanges.IssueRecord(ctx, number)
 	if err != nil || !ok {
 		return r, err
 	}
+	issued := stored.Entry.Open
 	r.State = "valid"
 	if time.Now().In(beijing).Format(time.DateOnly) > issued.Valid {
 		r.State = "expired"
@@ -55,6 +60,8 @@ func (s *Server) lookUp(ctx context.Context, number, digest string) (issueRecord
 		}
 		r.Recorded = time.UnixMicro(issued.Time).UTC()
 		r.Issued, r.Until, r.Receipt = issued.Date, issued.Valid, string(text)
+		closed := stored.ClosedHash()
+		r.Open, r.Closed = string(stored.OpenJSON), closed[:]
 	}
 	return r, nil
 }

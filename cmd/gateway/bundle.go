@@ -31,7 +31,7 @@ func bundle(ctx context.Context, args []string, out io.Writer) error {
 		f.Usage()
 		return errUsage
 	}
-	trust, err := openTrust(*trustDir, "")
+	trust, err := openTrust(*trustDir, "", responders{})
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,24 @@ type online struct {
 	State     string    `json:"state"` // valid, expired, withdrawn, unknown; unreachable, none
 	Withdrawn time.Time `json:"withdrawn,omitzero"`
 	Matches   *bool     `json:"matches,omitempty"`
+	Log       *logProof `json:"log,omitempty"` // with -log-key only
 	recorded  time.Time // when its log took the record of the issue; zero if it does not match
 	failure   error     // unreachable: why
+}
+
+// issuer is the gateway to ask, and what is known of its log.
+type issuer struct {
+	*remote
+	log logKeys
+}
+
+func newIssuer(address, ca, logKey, receipt string) (*issuer, error) {
+	r, err := newRemote(address, ca, "", "")
+	if err != nil {
+		return nil, err
+	}
+	log, err := readLogKeys(logKey, receipt)
+	return &issuer{r, log}, err
 }
 
 // States that are not the gateway's: nothing was found out.
@@ -26,7 +42,8 @@ const (
 )
 
 // look asks about a document by its number and salted digest. It sends nothing else.
-func (r *remote) look(ctx context.Context, number string, digest []byte) *online {
+// With keys of the log, what can be proved of the answer must be.
+func (r *issuer) look(ctx context.Context, number string, digest []byte) *online {
 	o := &online{Gateway: r.url, State: stateNone}
 	if number == "" {
 		return o
@@ -42,6 +59,7 @@ func (r *remote) look(ctx context.Context, number string, digest []byte) *online
 			Withdrawn time.Time `json:"withdrawn"`
 			Matches   *bool     `json:"matches"`
 			Recorded  time.Time `json:"recorded"`
+			issueLeaf
 		} `json:"record"`
 	}
 	err := r.call(ctx, http.MethodPost, "/v1/verify", ask, &answer)
@@ -54,8 +72,13 @@ func (r *remote) look(ctx context.Context, number string, digest []byte) *online
 		return o
 	}
 	o.State, o.Withdrawn, o.Matches = record.State, record.Withdrawn, record.Matches
-	if o.Matches != nil && *o.Matches {
-		o.recorded = record.Recorded
+	if o.Matches == nil || !*o.Matches {
+		return o
+	}
+	o.recorded = record.Recorded
+	if len(r.log.keys) > 0 {
+		o.Log = r.log.prove(number, digest, record.issueLeaf)
+		o.recorded = o.Log.Recorded // zero if it is not proved
 	}
 	return o
 }
@@ -71,7 +94,7 @@ func known(state string, compared bool) bool {
 
 // bad reports whether the answer speaks against the document.
 func (o *online) bad() bool {
-	return o.State == "withdrawn" || o.State == "unknown" || o.Matches != nil && !*o.Matches
+	return o.State == "withdrawn" || o.State == "unknown" || o.Matches != nil && !*o.Matches || o.Log != nil && o.Log.Result != seal.OK
 }
 
 // text says it in a sentence.

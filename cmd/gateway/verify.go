@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"yizheng/exchange"
@@ -16,7 +17,8 @@ import (
 type verified struct {
 	File string `json:"file"`
 	seal.Report
-	Online *online `json:"online,omitempty"` // with -online only
+	Revocation []seal.Standing `json:"revocation,omitempty"`
+	Online     *online         `json:"online,omitempty"` // with -online only
 }
 
 // unread is the line of JSON for a file that could not be read.
@@ -31,28 +33,32 @@ func (v verified) good() bool { return v.Overall && (v.Online == nil || !v.Onlin
 // verify runs the eight checks of GB/T 39047 5.2.3.3 e) on files. It uses no network
 // unless addresses are given, and sends no document anywhere.
 func verify(ctx context.Context, args []string, out io.Writer) error {
-	f := flags("verify", "FILE.pdf… [-json] [-lang en] [-trust DIR] [-online URL [-ca FILE]]", "gateway verify -trust var/demo/trust out/SI-01.pdf")
+	f := flags("verify", "FILE.pdf… [-json] [-lang en] [-trust DIR] [-ocsp named|URL] [-online URL [-ca FILE] [-log-key FILE]]", "gateway verify -trust var/demo/trust out/SI-01.pdf")
 	trustDir := f.String("trust", "var/demo/trust", "信任目录（roots/*.crt、makers/*.crt、seals-status.json）/ directory of roots, seal makers and status lists")
 	asJSON := f.Bool("json", false, "输出 JSON，每个文件一行 / print JSON, a line for each file")
 	lang := f.String("lang", "zh", "zh 或 en / language of the report")
 	crl := f.String("crl", "", "在线取吊销列表的地址 / address to fetch a revocation list from")
+	var ocsp responders
+	f.Var(&ocsp, "ocsp", "在线问吊销服务（OCSP）：其地址，或 named 即各证书自己写明的；可给多次。每次至多等 3 秒，没有答复就不算有效 / ask responders about revocation: an address, or named for those that the certificates name; may be repeated. Each has 3 s, and without an answer nothing counts as valid")
 	gateway := f.String("online", "", "另问签发的网关是否已撤回：https 地址；只发送编号与加盐摘要 / also ask the issuing gateway, https, whether it was withdrawn; only number and salted digest are sent")
 	ca := f.String("ca", "", "该网关证书的 CA；不给则用系统的 / CA of that gateway's certificate; the machine's if missing")
+	logKey := f.String("log-key", "", "与 -online 一起：钉住的审计日志公钥，逗号分隔；验证签发记录的包含证明，不必听信网关 / with -online: pinned keys of the audit log, comma separated; the record of the issue is then proved")
+	kept := f.String("receipt", "", "与 -log-key 一起：签发时所存的回执（issue_receipt）；须是同一条记录 / with -log-key: the receipt kept from the issue; must be of the same record")
 	files, err := parseMixed(f, args)
 	if err != nil {
 		return err
 	}
-	if len(files) == 0 || *lang != "zh" && *lang != "en" {
+	if len(files) == 0 || *gateway == "" && *logKey != "" || *kept != "" && (*logKey == "" || len(files) > 1) || *lang != "zh" && *lang != "en" {
 		f.Usage()
 		return errUsage
 	}
-	trust, err := openTrust(*trustDir, *crl)
+	trust, err := openTrust(*trustDir, *crl, ocsp)
 	if err != nil {
 		return err
 	}
-	var issuer *remote
+	var issuer *issuer
 	if *gateway != "" {
-		if issuer, err = newRemote(*gateway, *ca, "", ""); err != nil {
+		if issuer, err = newIssuer(*gateway, *ca, *logKey, *kept); err != nil {
 			return err
 		}
 	}
@@ -75,11 +81,33 @@ func verify(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// openTrust opens a trust directory for use offline, but for the list at crl if that is not "".
-func openTrust(dir, crl string) (*seal.Trust, error) {
+// responders of -ocsp.
+type responders struct {
+	addresses []revocation.Responder
+	named     bool // those that certificates name
+}
+
+func (r *responders) String() string { return "" }
+
+func (r *responders) Set(s string) error {
+	if s == "named" {
+		r.named = true
+		return nil
+	}
+	r.addresses = append(r.addresses, revocation.Responder{URL: s})
+	return nil
+}
+
+// openTrust opens a trust directory for use offline, but for the list at crl if that is
+// not "", and the responders.
+func openTrust(dir, crl string, ask responders) (*seal.Trust, error) {
 	o := seal.TrustOptions{Revocation: revocation.Config{Policy: revocation.Policy{Grace: 7 * 24 * time.Hour}}}
 	if crl != "" {
 		o.Revocation.CRLs, o.Revocation.Required = []string{crl}, true
+	}
+	if ask.named || len(ask.addresses) > 0 {
+		o.Revocation.Responders, o.Revocation.Named = ask.addresses, ask.named
+		o.Revocation.Answered, o.Revocation.Required = true, true
 	}
 	trust, err := seal.OpenTrust(dir, o)
 	if err != nil {
@@ -93,11 +121,31 @@ func printReport(out io.Writer, v verified, asJSON bool, lang string) error {
 		return json.NewEncoder(out).Encode(v)
 	}
 	fmt.Fprintln(out, v.File)
-	if err := v.WriteText(out, lang); err != nil || v.Online == nil {
+	if err := v.WriteText(out, lang); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(out, v.Online.text().In(lang))
+	for _, s := range v.Revocation {
+		if _, err := fmt.Fprintln(out, asked(s).In(lang)); err != nil {
+			return err
+		}
+	}
+	if v.Online == nil {
+		return nil
+	}
+	if _, err := fmt.Fprintln(out, v.Online.text().In(lang)); err != nil || v.Online.Log == nil {
+		return err
+	}
+	_, err := fmt.Fprintln(out, v.Online.Log.Reason.In(lang))
 	return err
+}
+
+// asked says whom an answer about revocation is from.
+func asked(s seal.Standing) seal.Text {
+	name, from := s.Name(), strconv.QuoteToGraphic(s.From)
+	if s.From == "" {
+		return seal.Text{ZH: "吊销：" + name.ZH + "：" + s.Text.ZH, EN: "revocation: " + name.EN + ": " + s.Text.EN}
+	}
+	return seal.Text{ZH: "吊销：" + name.ZH + "，问 " + from + "：" + s.Text.ZH, EN: "revocation: " + name.EN + ", asked of " + from + ": " + s.Text.EN}
 }
 
 // printUnread says why a file could not be read.
@@ -111,7 +159,7 @@ func printUnread(out io.Writer, name string, why error, asJSON bool) error {
 
 // verifyFile gives the network, if it is used at all, ten seconds. issuer is nil without -online.
 // It returns the file besides.
-func verifyFile(ctx context.Context, name string, trust *seal.Trust, issuer *remote) (v verified, b []byte, err error) {
+func verifyFile(ctx context.Context, name string, trust *seal.Trust, issuer *issuer) (v verified, b []byte, err error) {
 	if b, err = readDocument(name); err != nil {
 		return verified{}, nil, err
 	}
@@ -124,5 +172,6 @@ func verifyFile(ctx context.Context, name string, trust *seal.Trust, issuer *rem
 			v.Report = seal.VerifyWitnessed(checks, b, trust, time.Now(), v.Online.recorded)
 		}
 	}
+	v.Revocation = v.Report.Revocation
 	return v, b, nil
 }

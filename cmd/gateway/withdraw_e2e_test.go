@@ -53,6 +53,8 @@ func TestWithdrawalFromTheCommandLine(t *testing.T) {
 	}
 	online := []string{"verify", file, "-trust", filepath.Join(city.State, "trust"), "-online", city.URL, "-ca", filepath.Join(city.State, "keys/tls/ca.crt")}
 	step(0, "issued by that gateway, not withdrawn", append(online, "-lang", "en")...)
+	logKey := []string{"-log-key", filepath.Join(city.State, "keys/audit.pub.pem")}
+	step(0, "proved: the issue of this very document", append(append(online, "-lang", "en"), logKey...)...)
 	step(0, "security-1 已申请撤回", withdrawAs(city, "security-1", number)...)
 	step(1, "somebody else must", withdrawAs(city, "security-1", number)...)
 	step(0, "确由该网关签发，未撤回", online...)

@@ -192,7 +192,7 @@ func TestWithdraw_SaysWhyNot(t *testing.T) {
 
 func TestVerifyOnline_SaysWhatTheIssuerSays(t *testing.T) {
 	o := newOffice(t)
-	gateway, err := newRemote(o.URL, filepath.Join(o.dir, "ca.crt"), "", "")
+	gateway, err := newIssuer(o.URL, filepath.Join(o.dir, "ca.crt"), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

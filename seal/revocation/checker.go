@@ -32,9 +32,13 @@ type Config struct {
 	Policy
 	CRLs       []string // addresses of whole lists, http or https
 	Responders []Responder
-	RootCAs    *x509.CertPool // for https; nil: the machine's
-	Timeout    time.Duration  // of one call; default 3 s
-	MaxAge     time.Duration  // after which what was fetched is asked for again, even if the next update is later; default 1 h
+	// Named asks the responder that a certificate names (RFC 5280, 4.2.2.1), too. Check
+	// is then for certificates only whose chain to a trusted root holds: its issuer
+	// chooses whom this machine calls.
+	Named   bool
+	RootCAs *x509.CertPool // for https; nil: the machine's
+	Timeout time.Duration  // of one call; default 3 s
+	MaxAge  time.Duration  // after which what was fetched is asked for again, even if the next update is later; default 1 h
 }
 
 const (
@@ -51,6 +55,7 @@ const (
 // use once all lists are added.
 type Checker struct {
 	policy     Policy
+	named      *namedResponders // nil: those are not asked
 	client     *http.Client
 	timeout    time.Duration
 	maxAge     time.Duration
@@ -75,7 +80,10 @@ func New(c Config) (*Checker, error) {
 		if err := checkURL(r.URL); err != nil {
 			return nil, err
 		}
-		k.responders = append(k.responders, &remoteResponder{Responder: r, kept: map[string]keptAnswer{}})
+		k.responders = append(k.responders, newRemoteResponder(r))
+	}
+	if c.Named {
+		k.named = &namedResponders{by: map[string]*remoteResponder{}}
 	}
 	return k, nil
 }
@@ -122,18 +130,31 @@ func (k *Checker) Check(ctx context.Context, cert, issuer *smx509.Certificate, a
 			best = s
 		}
 	}
+	var none Status // what to say when nobody answered
 	for _, r := range k.remote {
-		if l := r.get(ctx, k, issuer, now); l != nil {
+		l, err := r.get(ctx, k, issuer, now)
+		if l != nil {
 			consider(l.answer(cert))
+		} else if err != nil {
+			none.From, none.Fault = r.url, err
 		}
 	}
-	for _, r := range k.responders {
-		if r.Issuer != nil && !r.Issuer.Equal(issuer) {
-			continue
-		}
-		if a, ok := r.get(ctx, k, cert, issuer, now); ok {
+	answered := false
+	for _, r := range k.whom(cert, issuer) {
+		a, known, err := r.get(ctx, k, cert, issuer, now)
+		if known {
+			answered = true
 			consider(a)
+		} else {
+			none.From, none.Fault = r.URL, err
 		}
+	}
+	if k.policy.Answered && !answered && none.Fault == nil {
+		none.Fault = ErrNotNamed
+	}
+	if best.Source == "" || k.policy.Answered && !answered && best.State == Good {
+		none.State, none.Tolerated = Unknown, !k.policy.Required
+		return none
 	}
 	return best
 }
@@ -146,10 +167,12 @@ type remoteList struct {
 	list  *List           // the newest that could be read
 	good  map[string]bool // whether it is signed by an issuer (its certificate)
 	again time.Time       // when to call next
+	fault error           // of the last call
 }
 
-// get returns the issuer's list, nil when the address has none.
-func (r *remoteList) get(ctx context.Context, k *Checker, issuer *smx509.Certificate, now time.Time) *List {
+// get returns the issuer's list, nil when the address has none, with the reason if the
+// address gave no list at all.
+func (r *remoteList) get(ctx context.Context, k *Checker, issuer *smx509.Certificate, now time.Time) (*List, error) {
 	if r.due(now) {
 		r.calls.do(ctx, r.url, func() {
 			if r.due(now) { // nobody has just done so
@@ -160,7 +183,7 @@ func (r *remoteList) get(ctx context.Context, k *Checker, issuer *smx509.Certifi
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.list == nil {
-		return nil
+		return nil, r.fault
 	}
 	ok, checked := r.good[string(issuer.Raw)]
 	if !checked {
@@ -168,9 +191,9 @@ func (r *remoteList) get(ctx context.Context, k *Checker, issuer *smx509.Certifi
 		r.good[string(issuer.Raw)] = ok
 	}
 	if !ok {
-		return nil
+		return nil, nil // of somebody else
 	}
-	return r.list
+	return r.list, nil
 }
 
 func (r *remoteList) due(now time.Time) bool {
@@ -187,7 +210,7 @@ func (r *remoteList) fetch(ctx context.Context, k *Checker, now time.Time) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.again = now.Add(retryAfter)
+	r.again, r.fault = now.Add(retryAfter), err
 	if err != nil || l.crl.ThisUpdate.After(now.Add(clockSkew)) || r.list != nil && l.crl.ThisUpdate.Before(r.list.crl.ThisUpdate) {
 		return
 	}
@@ -197,83 +220,6 @@ func (r *remoteList) fetch(ctx context.Context, k *Checker, now time.Time) {
 		r.again = next
 	}
 }
-
-// remoteResponder is one OCSP responder and the answers it gave.
-type remoteResponder struct {
-	Responder
-	calls calls
-	mu    sync.Mutex
-	kept  map[string]keptAnswer // by certificate
-	again time.Time             // when it could not be reached, not before
-}
-
-// keptAnswer is the last answer about a certificate.
-type keptAnswer struct {
-	answer
-	known bool      // there is one
-	again time.Time // when to ask next
-}
-
-// get returns the responder's answer, and whether there is one. A responder that
-// cannot be reached is left alone for a while; one that answers badly about a
-// certificate is so about that certificate.
-func (r *remoteResponder) get(ctx context.Context, k *Checker, cert, issuer *smx509.Certificate, now time.Time) (answer, bool) {
-	id := string(cert.Raw)
-	kept, due := r.look(id, now)
-	if due {
-		r.calls.do(ctx, id, func() {
-			if _, due := r.look(id, now); due { // nobody has just asked
-				a, err := r.ask(ctx, k, newOCSPQuery(cert, issuer, r.Ahead), now)
-				r.keep(id, a, err, now, k.maxAge)
-			}
-		})
-		kept, _ = r.look(id, now)
-	}
-	return kept.answer, kept.known
-}
-
-// look returns the last answer, and whether it is time to ask.
-func (r *remoteResponder) look(id string, now time.Time) (k keptAnswer, due bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	k = r.kept[id]
-	return k, !now.Before(k.again) && !now.Before(r.again)
-}
-
-func (r *remoteResponder) keep(id string, a answer, err error, now time.Time, maxAge time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if errors.Is(err, errUnreachable) {
-		r.again = now.Add(retryAfter)
-		return
-	}
-	k := r.kept[id]
-	if k.again = now.Add(retryAfter); err == nil {
-		k = keptAnswer{a, true, a.due()}
-		if latest := now.Add(maxAge); k.again.After(latest) {
-			k.again = latest
-		}
-	}
-	if len(r.kept) >= maxAnswers {
-		r.kept = map[string]keptAnswer{}
-	}
-	r.kept[id] = k
-}
-
-func (r *remoteResponder) ask(ctx context.Context, k *Checker, q ocspQuery, now time.Time) (answer, error) {
-	body, err := q.encode()
-	if err != nil {
-		return answer{}, err
-	}
-	raw, err := k.call(ctx, http.MethodPost, r.URL, body, maxOCSP)
-	if err != nil {
-		return answer{}, err
-	}
-	return q.read(raw, r.URL, now)
-}
-
-// errUnreachable: there was no whole answer of any kind.
-var errUnreachable = errors.New("revocation: unreachable")
 
 // call returns the body of a 200 answer of at most limit bytes. It goes on when the
 // caller hangs up: others wait for the same answer.
@@ -289,7 +235,7 @@ func (k *Checker) call(ctx context.Context, method, address string, body []byte,
 	}
 	res, err := k.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
@@ -298,7 +244,7 @@ func (k *Checker) call(ctx context.Context, method, address string, body []byte,
 	raw, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	case int64(len(raw)) > limit:
 		return nil, errors.New("revocation: the answer is too long")
 	}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -287,6 +288,83 @@ func TestOCSP_AResponderThatCannotBeReachedIsLeftAlone(t *testing.T) {
 	at(other, time.Minute)
 	if dials.Load() == n {
 		t.Error("it is never tried again")
+	}
+}
+
+// TestOCSP_OnlyAnAnswerMakesGood where the policy says so: whoever asks a responder
+// wants to know from it, and not from a list of yesterday.
+func TestOCSP_OnlyAnAnswerMakesGood(t *testing.T) {
+	p, strangers := newPKI(t), newPKI(t)
+	silent := httptest.NewServer(http.NotFoundHandler())
+	silent.Close()
+	for _, tt := range []struct {
+		name   string
+		answer func(body []byte) (int, []byte) // nil: down
+		lists  [][]byte
+		want   revocation.State
+		says   string
+	}{
+		{"down", nil, nil, revocation.Unknown, "no whole answer in time"},
+		{"down, and a list that knows nothing", nil, [][]byte{p.list(nil)}, revocation.Unknown, "no whole answer in time"},
+		{"down, and a list that names it", nil, [][]byte{p.list(p.revokes(signed))}, revocation.Revoked, "has been revoked since"},
+		{"error of the server", func([]byte) (int, []byte) { return 500, nil }, nil, revocation.Unknown, "faulty"},
+		{"garbage", func([]byte) (int, []byte) { return 200, []byte("no") }, nil, revocation.Unknown, "faulty"},
+		{"by a stranger", func(b []byte) (int, []byte) {
+			return 200, p.respond(b, ocspOrder{key: strangers.responderKey, cert: strangers.responder})
+		}, nil, revocation.Unknown, "not signed by the issuer"},
+		{"good", func(b []byte) (int, []byte) { return 200, p.respond(b, ocspOrder{}) }, [][]byte{p.list(nil)}, revocation.Good, "not revoked"},
+	} {
+		url := silent.URL
+		if tt.answer != nil {
+			url, _ = server(t, tt.answer)
+		}
+		k := p.checker(revocation.Config{Policy: revocation.Policy{Required: true, Answered: true}, Responders: []revocation.Responder{{URL: url}}}, tt.lists...)
+		for range 2 { // the second time from memory
+			s := p.check(k)
+			if _, en := s.Text(); s.State != tt.want || s.Tolerated || !strings.Contains(en, tt.says) || strings.Contains(en, url) {
+				t.Errorf("%s: %+v", tt.name, s)
+			}
+			if s.State == revocation.Unknown && s.From != url {
+				t.Errorf("%s: from %q", tt.name, s.From)
+			}
+		}
+	}
+}
+
+func TestOCSP_TheResponderThatACertificateNamesIsAskedOnlyIfSaid(t *testing.T) {
+	p := newPKI(t)
+	var about *smx509.Certificate
+	url, calls := server(t, func(body []byte) (int, []byte) {
+		p.cert = about
+		return 200, p.respond(body, ocspOrder{})
+	})
+	naming := func(urls ...string) *smx509.Certificate {
+		c, _ := p.make("naming", p.ca, p.caKey, func(c *smx509.Certificate) { c.OCSPServer = urls })
+		return c
+	}
+	asked := revocation.Config{Named: true, Policy: revocation.Policy{Required: true, Answered: true}}
+	for _, tt := range []struct {
+		name   string
+		cert   *smx509.Certificate
+		config revocation.Config
+		want   revocation.State
+		calls  int32
+	}{
+		{"not told to", naming(url), revocation.Config{}, revocation.Unknown, 0},
+		{"told to", naming(url), asked, revocation.Good, 1},
+		{"behind one that is no http address", naming("ldap://x/y", url), asked, revocation.Good, 1},
+		{"names none", naming(), asked, revocation.Unknown, 0},
+		{"names what cannot be called", naming("ldap://x/y", "http://user@x/"), asked, revocation.Unknown, 0},
+	} {
+		before := calls.Load()
+		about = tt.cert
+		s := p.checker(tt.config).Check(t.Context(), tt.cert, p.ca, signed, now)
+		if s.State != tt.want || calls.Load()-before != tt.calls {
+			t.Errorf("%s: %+v, %d calls", tt.name, s, calls.Load()-before)
+		}
+		if _, en := s.Text(); tt.config.Named && s.State == revocation.Unknown && !strings.Contains(en, "no responder to ask") {
+			t.Errorf("%s: %s", tt.name, en)
+		}
 	}
 }
 

@@ -2,9 +2,9 @@
 // revocation lists (RFC 5280) and OCSP responders (RFC 6960), with SM2 and SM3.
 //
 // Information comes from lists added by hand, which need no network, and from the
-// addresses of the configuration. Addresses inside certificates are never followed,
-// nor are redirections: whoever sends a certificate must not choose whom this machine
-// calls. What was fetched is kept until it is due again, a failure for half a minute:
+// addresses of the configuration. Addresses inside certificates are not followed
+// unless the configuration says so (Named), nor are redirections: whoever sends a
+// certificate must not choose whom this machine calls. What was fetched is kept until it is due again, a failure for half a minute:
 // a responder that cannot be reached costs one deadline and not one for every
 // document, and one that has no good answer about a certificate still is asked about
 // others. All who need the same answer wait for one call; others do not wait for it.
@@ -29,6 +29,13 @@ var ErrFormat = errors.New("revocation: malformed")
 // or by a responder it appointed.
 var ErrUntrusted = errors.New("revocation: not signed by the issuer or its responder")
 
+// ErrUnreachable is wrapped when there was no whole answer of any kind in time.
+var ErrUnreachable = errors.New("revocation: unreachable")
+
+// ErrNotNamed is the fault of a certificate that names no responder which could be
+// asked, or of an authority that none is configured for.
+var ErrNotNamed = errors.New("revocation: no responder for this certificate")
+
 // State of a certificate.
 type State string
 
@@ -51,6 +58,9 @@ type Policy struct {
 	Grace time.Duration
 	// Required makes Unknown final; otherwise it is tolerated, and said.
 	Required bool
+	// Answered lets only a responder's answer make a certificate Good; a list may still
+	// say that it is revoked.
+	Answered bool
 }
 
 // Status is what is known about a certificate at one time.
@@ -62,9 +72,10 @@ type Status struct {
 	Stale     bool      // the next update was due before now
 
 	Source     string    // SourceCRL, SourceOCSP, or "" when there is none
-	From       string    // file or address
+	From       string    // file or address; without a source, the address asked in vain
 	ProducedAt time.Time // thisUpdate
 	NextUpdate time.Time // zero when the source names none
+	Fault      error     // why there is no source although somebody was to be asked; else nil
 }
 
 // Text is the status as a sentence in Chinese and in English, freshness included.
@@ -77,6 +88,8 @@ func (s Status) Text() (zh, en string) {
 		zh, en = "签章时证书有效；此后于 "+moment(s.Since)+" 被吊销，"+whyZH, "valid when used; revoked later, on "+moment(s.Since)+", "+whyEN
 	case s.State == Good:
 		zh, en = "证书未吊销", "not revoked"
+	case s.Source == "" && s.Fault != nil:
+		return faultText(s.Fault)
 	case s.Source == "":
 		return "没有吊销列表或吊销服务，未查吊销", "without a revocation list or responder: revocation was not looked up"
 	case s.Stale:
@@ -86,6 +99,19 @@ func (s Status) Text() (zh, en string) {
 	}
 	zhFresh, enFresh := s.freshness()
 	return zh + "（" + zhFresh + "）", en + " (" + enFresh + ")"
+}
+
+// faultText puts a Fault into words; addresses are for Status.From.
+func faultText(err error) (zh, en string) {
+	switch {
+	case errors.Is(err, ErrUnreachable):
+		return "吊销服务在时限内没有完整答复，未能查吊销", "the revocation service gave no whole answer in time: revocation could not be looked up"
+	case errors.Is(err, ErrUntrusted):
+		return "吊销服务的答复不是签发者或其指定者签名的，不予采信", "the answer about revocation is not signed by the issuer or a responder of it, and not believed"
+	case errors.Is(err, ErrNotNamed):
+		return "没有可问的吊销服务（证书未写明地址，或未配置），未能查吊销", "no responder to ask (the certificate names none, or none is configured): revocation could not be looked up"
+	}
+	return "吊销服务的答复有误，不予采信，未能查吊销", "the answer about revocation is faulty and not believed: revocation could not be looked up"
 }
 
 func (s Status) freshness() (zh, en string) {

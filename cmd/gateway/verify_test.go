@@ -1,0 +1,46 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// TestVerify_AskedResponderThatGivesNoAnswerMakesNothingValid, whatever a list says.
+func TestVerify_AskedResponderThatGivesNoAnswerMakesNothingValid(t *testing.T) {
+	d := newSealDesk(t)
+	d.issued()
+	d.seal(0, "test", "applicant", "-out", d.path("good.pdf"), "mz")
+	faulty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("no")) }))
+	t.Cleanup(faulty.Close)
+	down := httptest.NewServer(http.NotFoundHandler())
+	down.Close()
+	check := func(want int, args ...string) string {
+		t.Helper()
+		return d.run(want, append([]string{"verify", d.path("good.pdf"), "-trust", d.path("trust")}, args...)...)
+	}
+	if said := check(0); strings.Contains(said, "吊销：") {
+		t.Errorf("offline: %s", said)
+	}
+	for _, tt := range []struct {
+		name, ocsp, zh, en, from string
+	}{
+		{"down", down.URL, "在时限内没有完整答复，未能查吊销", "gave no whole answer in time", down.URL},
+		{"faulty", faulty.URL, "答复有误，不予采信", "faulty and not believed", faulty.URL},
+		{"named by no certificate", "named", "没有可问的吊销服务", "no responder to ask", ""},
+	} {
+		if said := check(1, "-ocsp", tt.ocsp); !strings.Contains(said, "5. 签章者证书有效性 [未知]") || !strings.Contains(said, tt.zh) || !strings.Contains(said, "吊销：签章者证书") || !strings.Contains(said, tt.from) {
+			t.Errorf("%s: %s", tt.name, said)
+		}
+		if said := check(1, "-ocsp", tt.ocsp, "-lang", "en"); !strings.Contains(said, "[unknown]") || !strings.Contains(said, tt.en) || !strings.Contains(said, "revocation: maker's certificate") {
+			t.Errorf("%s: %s", tt.name, said)
+		}
+		if said := check(1, "-ocsp", tt.ocsp, "-json"); !strings.Contains(said, `"overall":false`) || !strings.Contains(said, `"stopped":5`) || !strings.Contains(said, `"revocation":[{"of":"signer","state":"unknown"`) {
+			t.Errorf("%s: %s", tt.name, said)
+		}
+	}
+	check(1, "-ocsp", "ldap://x/y") // no address to call
+	check(2, "-log-key", "x")       // nobody is asked
+	check(2, "-receipt", "x", "-online", "https://localhost:1")
+}
