@@ -42,6 +42,8 @@ type Config struct {
 	Replica Replica
 	// ReplicaOptional lets everything go on without the replica while it does not follow.
 	ReplicaOptional bool
+	// Appended, if set, is told how long each Append took that succeeded.
+	Appended func(time.Duration)
 	// Now replaces the clock in tests.
 	Now func() time.Time
 	// Logger gets failures and recoveries; never an entry. Default: discarded.
@@ -113,10 +115,11 @@ type Log struct {
 	frame    []byte // room for the next one
 	hasher   hasher
 
-	published published
-	replica   *replicator // nil: none
-	copied    bool        // it is a replica itself, whose frames come from elsewhere
-	behind    *behind     // what is still to be read again; nil if everything was read
+	published  published
+	checkpoint atomic.Pointer[Published] // what it has published last, for Status
+	replica    *replicator               // nil: none
+	copied     bool                      // it is a replica itself, whose frames come from elsewhere
+	behind     *behind                   // what is still to be read again; nil if everything was read
 
 	mu     sync.RWMutex // writers hold it for reading while they enqueue
 	ending error        // ErrClosed or ErrSealed: nothing is taken any more
@@ -158,6 +161,9 @@ func (l *Log) Append(ctx context.Context, entries ...Entry) ([]Receipt, error) {
 	receipts, err := l.appendHere(ctx, entries)
 	if t := l.turning(); t != nil && errors.Is(err, ErrSealed) { // it was not queued
 		return l.appendNext(ctx, t, l.cfg.AppendTimeout-time.Since(began), entries)
+	}
+	if err == nil && l.cfg.Appended != nil {
+		l.cfg.Appended(time.Since(began))
 	}
 	return receipts, err
 }

@@ -65,6 +65,7 @@ func (l *Log) publish(head SignedHead, last bool) error {
 		return fmt.Errorf("audit: writing checkpoint: %w", err)
 	}
 	p.size = head.Size
+	l.checkpoint.Store(&Published{Size: head.Size, At: l.now().UTC()})
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -142,6 +143,9 @@ func TestWithoutItsReplicaALogTakesNoBusinessUntilItHasCaughtUp(t *testing.T) {
 		_, err := l.Append(context.Background(), testEntry(1))
 		return errors.Is(err, ErrHeld) && errors.Is(err, ErrReplica)
 	})
+	if s := l.Status(); !slices.Equal(s.Held, []string{"replica"}) || s.Replica.Follows || s.Replica.Behind == 0 || s.Size != l.Head().Size {
+		t.Errorf("status %+v, replica %+v", s, s.Replica)
+	}
 	for range 20 { // more than a segment
 		if _, err := l.Append(context.Background(), Entry{Open: Open{Op: OpLogin, Phase: PhaseDone}}); err != nil {
 			t.Fatalf("a login without the replica: %v", err)
@@ -149,6 +153,9 @@ func TestWithoutItsReplicaALogTakesNoBusinessUntilItHasCaughtUp(t *testing.T) {
 	}
 	to.set(nil)
 	within(t, "business does not go on", func() bool { _, err := l.Append(context.Background(), testEntry(1)); return err == nil })
+	if s := l.Status(); len(s.Held) > 0 || !s.Replica.Follows || s.Failed || s.Free <= 0 {
+		t.Errorf("status %+v, replica %+v", s, s.Replica)
+	}
 	closeTest(t, l)
 	to.Close()
 	sameSegments(t, l.cfg.Dir, filepath.Join(root, "2026q4"))

@@ -199,6 +199,7 @@ type city struct {
 	spoiler *audittest.Spoiler // signs behind the gate
 	offset  *atomic.Int64      // of the clock, ns
 	logged  *lockedBuffer
+	counted *lockedBuffer // legs, as metrics are told of them
 	who     Principal
 	tokens  int
 }
@@ -234,7 +235,7 @@ func (g *gate) SignMessage(m []byte) ([]byte, error) {
 
 func newCity(t testing.TB) *city {
 	t.Helper()
-	c := &city{t: t, sources: map[string]*fake{}, slow: &slow{}, fleet: fleet.InMemory(), offset: new(atomic.Int64), logged: &lockedBuffer{}, auditIn: filepath.Join(t.TempDir(), "audit"),
+	c := &city{t: t, sources: map[string]*fake{}, slow: &slow{}, fleet: fleet.InMemory(), offset: new(atomic.Int64), logged: &lockedBuffer{}, counted: &lockedBuffer{}, auditIn: filepath.Join(t.TempDir(), "audit"),
 		who: Principal{Caller: "hall", Operator: "clerk-01", Workstations: []catalog.WorkstationID{"ws-01", "ws-02"}}}
 	var err error
 	c.reply, err = jose.GenerateKey()
@@ -287,6 +288,7 @@ func (c *city) run(slot string) {
 	}
 	c.Service, err = New(context.Background(), Config{Slot: slot, Fleet: c.fleet, Key: shared.key, Release: shared.release, Sources: sources, Seals: shared.seals,
 		Renderer: shared.renderer, Audit: c.log, Pseudonyms: pseudonyms, Store: c.store, Now: c.now,
+		LegEnded: func(department, route, outcome string) { fmt.Fprintln(c.counted, department, route, outcome) },
 		Logger:   slog.New(slog.NewTextHandler(c.logged, nil)),
 		TokenKey: func(kid string) []byte { return map[string][]byte{"fleet": shared.token}[kid] }})
 	c.ok(err)

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -28,4 +29,12 @@ func (o *outages) up(connection string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.since, connection)
+}
+
+// Outages are the connections (Line) that could not be reached when they were
+// asked last, and since when.
+func (s *Service) Outages() map[string]time.Time {
+	s.outages.mu.Lock()
+	defer s.outages.mu.Unlock()
+	return maps.Clone(s.outages.since)
 }

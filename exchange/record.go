@@ -148,7 +148,7 @@ func (s *Service) recordLegs(x *Exchange, pt *part, legs []*leg) {
 	}
 }
 
-// legEnd is the record of a leg's end.
+// legEnd is the record of a leg's end, which is counted now that it may be known.
 func (s *Service) legEnd(x *Exchange, pt *part, l *leg) audit.Entry {
 	e := x.about(s.entry(audit.OpSourceCall, audit.PhaseDone, x.who))
 	e.Open.Leg, e.Open.Proof, e.Open.Source = l.id, string(pt.proof.Code), string(l.source.ID)
@@ -159,6 +159,7 @@ func (s *Service) legEnd(x *Exchange, pt *part, l *leg) audit.Entry {
 		e.Open.Authenticity, e.Open.Millis = "", 0 // both differ with what was found
 	}
 	e.Open.Prev = s.prev(x)
+	s.legEnded(e.Open.Provider, e.Open.Route, e.Open.Outcome)
 	return e
 }
 

@@ -52,6 +52,7 @@ type traces struct {
 	open, closed []string
 	page         string
 	log          string
+	counted      string
 }
 
 // TestNobodyLearnsWhatASensitiveProofFound compares everything that each
@@ -81,6 +82,9 @@ func TestNobodyLearnsWhatASensitiveProofFound(t *testing.T) {
 			}
 			if !slices.Equal(got.closed, want.closed) {
 				t.Errorf("closed halves differ:\n%s\n%s", strings.Join(got.closed, "\n"), strings.Join(want.closed, "\n"))
+			}
+			if got.counted != want.counted || !strings.HasSuffix(got.counted, " ANSWERED\n") || strings.Count(got.counted, "\n") != 1 {
+				t.Errorf("the metrics differ: %q", got.counted)
 			}
 			if got.page != want.page {
 				t.Errorf("the public page differs: %s", got.page)
@@ -124,7 +128,7 @@ func (c *city) traces(x *Exchange) (tr traces) {
 	}
 	last := c.Last()
 	last.Exchange, last.Began = "", ""
-	tr.page, tr.log = fmt.Sprint(*last), c.logged.String()
+	tr.page, tr.log, tr.counted = fmt.Sprint(*last), c.logged.String(), c.counted.String()
 	return tr
 }
 

@@ -22,8 +22,8 @@ import (
 	"yizheng/seal/pdf"
 )
 
-// Config is what a Service is made of. All of it is required but Earlier, Now,
-// Logger and, where the gateway holds all seals, Trust.
+// Config is what a Service is made of. All of it is required but Earlier, LegEnded,
+// Now, Logger and, where the gateway holds all seals, Trust.
 type Config struct {
 	Slot       string // two digits, this gateway's
 	Key        *jose.Key
@@ -39,8 +39,11 @@ type Config struct {
 	Store      *store.Store
 	Lifetime   time.Duration // how long a result can be fetched and a leg retried
 	Fleet      *fleet.Keys   // shared by all gateways; nil: this process's own, so that nothing outlives it
-	Now        func() time.Time
-	Logger     *slog.Logger
+	// LegEnded, if set, is told of every leg that has ended what the open half of its
+	// record says: of a sensitive proof the outcome is ANSWERED.
+	LegEnded func(department, route, outcome string)
+	Now      func() time.Time
+	Logger   *slog.Logger
 }
 
 // Service runs exchanges. It is safe for concurrent use; Close waits for all it has started.
@@ -58,6 +61,7 @@ type Service struct {
 	lifetime   time.Duration
 	fleet      *fleet.Keys
 	runner     string // this process, as the store knows it
+	legEnded   func(department, route, outcome string)
 	now        func() time.Time
 	log        *slog.Logger
 	post       time.Duration // how long the questions of a deferred part may take to be sent
@@ -95,11 +99,14 @@ func New(ctx context.Context, c Config) (*Service, error) {
 		slot: c.Slot, key: c.Key, tokenKey: c.TokenKey, release: c.Release, sources: c.Sources,
 		press:    certificate.Press{Key: c.Key, Renderer: c.Renderer, Seals: c.Seals},
 		examiner: certificate.NewExaminer(c.Trust, c.Renderer), audit: c.Audit, pseudonyms: c.Pseudonyms, store: c.Store, lifetime: c.Lifetime,
-		now: c.Now, log: c.Logger, exchanges: make(map[string]*Exchange), keys: make(map[string]*begun),
+		legEnded: c.LegEnded, now: c.Now, log: c.Logger, exchanges: make(map[string]*Exchange), keys: make(map[string]*begun),
 		limits: make(map[catalog.CallerID]*rate.Limiter), fleet: c.Fleet, runner: c.Slot + "-" + rand.Text(), post: postTime,
 	}
 	if s.fleet == nil {
 		s.fleet = fleet.InMemory()
+	}
+	if s.legEnded == nil {
+		s.legEnded = func(string, string, string) {}
 	}
 	if s.now == nil {
 		s.now = time.Now

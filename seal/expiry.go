@@ -23,13 +23,24 @@ type Expiry struct {
 	What   string // ExpiringSeal, ExpiringCertificate or ExpiringMaker
 	Until  time.Time
 	Days   int // whole days left, 0 on the last one, negative when it has ended
-	Within int // 60, 30 or 7 days; 0 when it has ended
+	Within int // 60, 30 or 7 days; 0 when it has ended, or later than that
 }
 
 // Expiring lists what of the seals in use ends within 60 days, soonest first: the
 // seals themselves, their holders' certificates and their makers'. Revoked seals are
 // left out.
 func (r *Registry) Expiring(now time.Time) []Expiry {
+	var list []Expiry
+	for _, e := range r.Ends(now) {
+		if _, _, soon := Left(e.Until, now); soon {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// Ends lists when what is in use ends, however late; else as Expiring.
+func (r *Registry) Ends(now time.Time) []Expiry {
 	var list []Expiry
 	for id, h := range r.held() {
 		if h.faulty || h.state.State == Revoked {
@@ -42,9 +53,8 @@ func (r *Registry) Expiring(now time.Time) []Expiry {
 			{What: ExpiringMaker, Until: h.maker.NotAfter},
 		} {
 			e.SealID, e.Name = id, name
-			if e.judge(now) {
-				list = append(list, e)
-			}
+			e.Days, e.Within, _ = Left(e.Until, now)
+			list = append(list, e)
 		}
 	}
 	slices.SortFunc(list, func(a, b Expiry) int {
@@ -53,19 +63,18 @@ func (r *Registry) Expiring(now time.Time) []Expiry {
 	return list
 }
 
-// judge fills in how long is left and reports whether that is worth an alert.
-func (e *Expiry) judge(now time.Time) bool {
-	left := e.Until.Sub(now)
+// Left tells how long something lasts, as in Expiry, and whether its end is near
+// enough, or past, for an alert.
+func Left(until, now time.Time) (days, within int, soon bool) {
+	left := until.Sub(now)
 	if left < 0 {
-		e.Days = -1 - int(-left/(24*time.Hour))
-		return true
+		return -1 - int(-left/(24*time.Hour)), 0, true
 	}
-	e.Days = int(left / (24 * time.Hour))
-	for _, days := range alerts {
-		if left <= time.Duration(days)*24*time.Hour {
-			e.Within = days
-			return true
+	days = int(left / (24 * time.Hour))
+	for _, d := range alerts {
+		if left <= time.Duration(d)*24*time.Hour {
+			return days, d, true
 		}
 	}
-	return false
+	return days, 0, false
 }

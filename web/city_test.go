@@ -25,6 +25,7 @@ import (
 	"yizheng/exchange/custody"
 	"yizheng/exchange/reading"
 	"yizheng/exchange/store"
+	"yizheng/health"
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 	"yizheng/seal"
@@ -142,6 +143,7 @@ type gateway struct {
 	api     *document
 
 	supervision *supervise.Engine
+	condition   health.Report // what the gateway is asked how it is; its log is added
 }
 
 func start(t *testing.T, answers department) *gateway {
@@ -208,7 +210,13 @@ func startIn(t *testing.T, answers department, prepare func(seals, trusted strin
 	g.supervise()
 	g.search, err = g.openSearch(key, pseudonyms)
 	must(err)
-	g.server, err = web.New(web.Config{Supervision: g.supervision, Catalogue: c.release.Catalogue, Exchanges: exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: g.persons,
+	g.condition = health.Report{Mode: "demo", Store: health.Store{Reachable: true}, Pseudonyms: health.Pseudonyms{Reachable: true}, Copies: []health.Copy{}, Lines: []health.Line{}, Ends: []health.End{}, Catalogue: health.Catalogue{Number: 1}}
+	watch := health.NewWatch(func(context.Context) health.Report {
+		r := g.condition
+		r.Log.Status = g.audit.Status()
+		return r
+	})
+	g.server, err = web.New(web.Config{Health: watch, Metrics: health.NewMetrics(watch), Monitors: map[string]bool{g.digest("clerk-02"): true}, Supervision: g.supervision, Catalogue: c.release.Catalogue, Exchanges: exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: g.persons,
 		Search: g.search, Peers: map[string]string{g.digest("clerk-02"): "gw01"}, Trust: g.trust, Key: key, Demo: true})
 	must(err)
 	change(g.server)

@@ -84,6 +84,12 @@ func (s *Server) admit(rt route, r *request) error {
 		r.ws = w.ID
 		return nil
 	}
+	if rt.door == monitor {
+		if p, ok := s.persons.ByCertificate(r.who.Certificate, time.Now()); !s.monitors[r.who.Certificate] && !(ok && rt.door.opens(p.Role)) {
+			return s.unknownCertificate(r)
+		}
+		return nil
+	}
 	if rt.door == peer {
 		if r.peer = s.peers[r.who.Certificate]; r.peer == "" {
 			return s.unknownCertificate(r)
@@ -121,6 +127,8 @@ func (d door) opens(role staff.Role) bool {
 		return role == staff.Auditor
 	case approver:
 		return role == staff.Approver || role == staff.Auditor
+	case monitor:
+		return role == staff.Security || role == staff.Auditor
 	default:
 		return role.Administers()
 	}

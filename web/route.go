@@ -28,6 +28,7 @@ const (
 	auditor                   // of a person who searches the audit log
 	approver                  // of a person who decides about looking for somebody in it: an approver, or another auditor
 	peer                      // of another node on the roster of logs
+	monitor                   // of a system that watches the gateway, or of a person who looks after it
 )
 
 // class says how a route's use gets into the audit log. Every route has one; a

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"yizheng/audit"
@@ -14,9 +15,11 @@ const (
 )
 
 // routes is the whole API. Everything a route may do is decided here and visible at a glance.
-func (s *Server) routes() []route { return append(s.mainRoutes(), s.supervisionRoutes()...) }
+func (s *Server) routes() []route {
+	return slices.Concat(s.mainRoutes(), s.supervisionRoutes(), s.healthRoutes())
+}
 
-// mainRoutes are all but those of supervision (supervision.go).
+// mainRoutes are all but those of supervision (supervision.go) and health (health.go).
 func (s *Server) mainRoutes() []route {
 	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
 	quick := 10 * time.Second

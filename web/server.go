@@ -31,6 +31,7 @@ import (
 	"yizheng/exchange"
 	"yizheng/exchange/custody"
 	"yizheng/exchange/reading"
+	"yizheng/health"
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 	"yizheng/seal"
@@ -52,6 +53,9 @@ type Config struct {
 	Logger      *slog.Logger
 	Supervision *supervise.Engine // nil: none
 	Font        string            // path of the TrueType font that statistics are printed with
+	Health      *health.Watch     // tells how the gateway is
+	Metrics     *health.Metrics
+	Monitors    map[string]bool // systems that may ask for both in full: certificate digests
 }
 
 // Server serves the API.
@@ -75,6 +79,9 @@ type Server struct {
 	closing     chan struct{} // closed when streams must end
 	supervision *supervise.Engine
 	printer     *report.Printer
+	health      *health.Watch
+	metrics     *health.Metrics
+	monitors    map[string]bool
 }
 
 // times a client may take, and how often a silent stream says that it lives.
@@ -92,7 +99,7 @@ var usual = times{body: 60 * time.Second, answer: 200 * time.Second, event: 10 *
 // New makes a Server.
 func New(c Config) (*Server, error) {
 	s := &Server{catalogue: c.Catalogue, exchanges: c.Exchanges, desk: c.Desk, audit: c.Audit, custody: c.Custody, persons: c.Persons, search: c.Search, peers: c.Peers, trust: c.Trust,
-		supervision: c.Supervision, printer: report.NewPrinter(c.Font), key: c.Key, demo: c.Demo, log: c.Logger, limits: newLimits(), origins: http.NewCrossOriginProtection(), times: usual, closing: make(chan struct{})}
+		supervision: c.Supervision, printer: report.NewPrinter(c.Font), health: c.Health, metrics: c.Metrics, monitors: c.Monitors, key: c.Key, demo: c.Demo, log: c.Logger, limits: newLimits(), origins: http.NewCrossOriginProtection(), times: usual, closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -163,8 +163,25 @@ func TestAMissingQuarterIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if lag, err := s.Lag(t.Context()); err != nil || lag.Entries != 0 || !lag.Since.IsZero() || len(lag.Lost) != 1 {
+		t.Errorf("lag %+v, %v", lag, err)
+	}
 	if last := r.Searched[len(r.Searched)-1]; len(r.Hits) != len(wantItems()) || len(r.Searched) != 3 || last.Origin != "gw1.example.gov.cn/audit/2026q2" || !errors.Is(last.Err, lost) {
 		t.Errorf("%d hits in %+v", len(r.Hits), r.Searched)
+	}
+}
+
+func TestWhatIsNotIndexedYetIsCounted(t *testing.T) {
+	n := newNode(t)
+	s := NewShards(ShardsConfig{Dir: n.dir, Every: time.Hour})
+	t.Cleanup(func() { s.Close() })
+	s.Add(n.live)
+	await(t, s)
+	record(t, n.live, 1)
+	last := time.UnixMicro(n.live.Head().Time)
+	record(t, n.live, 2)
+	if lag, err := s.Lag(t.Context()); err != nil || lag.Entries != 2 || !lag.Since.Equal(last) {
+		t.Errorf("lag %+v, %v; the first is of %s", lag, err, last)
 	}
 }
 

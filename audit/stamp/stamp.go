@@ -20,6 +20,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"yizheng/audit"
@@ -52,9 +53,10 @@ const (
 // ErrUnstamped is why a log is held.
 var ErrUnstamped = errors.New("stamp: entries are not under a time stamp")
 
-// Stamper keeps a log stamped. Its methods are for one goroutine.
+// Stamper keeps a log stamped. Its methods, but Status, are for one goroutine.
 type Stamper struct {
 	Config
+	status atomic.Pointer[Status]
 	shard  *audit.Log         // whose heads are stamped now
 	size   uint64             // of its last stamped head
 	at     time.Time          // when that was; zero: not in this process
@@ -149,6 +151,7 @@ func (s *Stamper) round(ctx context.Context, last bool) {
 		s.Logger.Warn("audit log's head not stamped", "origin", s.shard.Origin(), "err", err)
 	}
 	err := s.overdue()
+	s.status.Store(&Status{Size: s.size, At: s.at, Since: s.since, Every: s.Every, Max: s.MaxUnstamped})
 	if s.Log.Hold("timestamp", err) {
 		s.Logger.Error("log held: no time stamps for too long", "held", err != nil, "err", err)
 	}
@@ -225,6 +228,24 @@ func appendLine(name string, line []byte) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// Status is how far a log is stamped.
+type Status struct {
+	Size  uint64        `json:"size"`           // of the last head stamped, in the shard that is written
+	At    time.Time     `json:"at,omitzero"`    // when; zero: not in this process
+	Since time.Time     `json:"since,omitzero"` // since when entries, or the end of a shard, wait; zero: none do
+	Every time.Duration `json:"-"`
+	Max   time.Duration `json:"-"` // how long they may wait; 0: for ever
+}
+
+// Status tells how far the log was stamped when the Stamper last looked. Any
+// goroutine may call it.
+func (s *Stamper) Status() Status {
+	if st := s.status.Load(); st != nil {
+		return *st
+	}
+	return Status{Every: s.Every, Max: s.MaxUnstamped}
 }
 
 // overdue reports whether entries have waited too long.

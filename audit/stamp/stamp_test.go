@@ -162,6 +162,9 @@ func TestStamper_AuthorityDown(t *testing.T) {
 		s.must(s.issue(l)) // goes on for ever
 		s.now = s.now.Add(time.Hour)
 	}
+	if st := patient.Status(); st.Size != 0 || st.Since.IsZero() || st.Every != time.Hour {
+		t.Errorf("status %+v", st)
+	}
 	if !strings.Contains(s.said.String(), "not stamped") {
 		t.Error("nobody was told")
 	}

@@ -280,8 +280,14 @@ func TestLogIsHeldWhenWitnessesAreMissingForTooLong(t *testing.T) {
 	for i := range s.off[:2] {
 		s.off[i].Store(true)
 	}
+	if st := s.keeper.Status(); st.Unwitnessed != 0 || !st.Since.IsZero() || st.Size != s.log.Head().Size || st.At.IsZero() {
+		t.Errorf("witnessed: %+v", st)
+	}
 	grow(t, s.log, 1)
 	s.keeper.round(t.Context())
+	if st := s.keeper.Status(); st.Unwitnessed != 1 || st.Since.IsZero() || st.Forked {
+		t.Errorf("not witnessed: %+v", st)
+	}
 	if err := s.append(); err != nil {
 		t.Fatalf("held at once: %v", err)
 	}

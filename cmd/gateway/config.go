@@ -41,6 +41,10 @@ type Config struct {
 	Connections assembly.Connections `yaml:"connections"`
 	// Kafka leads to the front processors. Without it sources behind fronts are UNREACHABLE.
 	Kafka *KafkaConfig `yaml:"kafka"`
+	// Monitors are the certificates (PEM) of systems that may read /v1/admin/health and
+	// /metrics, such as a Prometheus server; security administrators and auditors may
+	// as well.
+	Monitors []string `yaml:"monitors"`
 	// Supervise raises yellow and red cards about the exchange itself. Without it nobody is told.
 	Supervise *SuperviseConfig `yaml:"supervise"`
 
@@ -126,6 +130,9 @@ func (c *Config) resolve() {
 	}
 	for i := range c.Administrators {
 		paths = append(paths, &c.Administrators[i].Key, &c.Administrators[i].Certificate)
+	}
+	for i := range c.Monitors {
+		paths = append(paths, &c.Monitors[i])
 	}
 	paths = append(paths, c.Fonts.Paths()...)
 	if c.Store.Driver == "sqlite" && c.Store.DSN != ":memory:" {

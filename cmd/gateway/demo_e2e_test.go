@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"yizheng/cmd/gateway/setup"
+	"yizheng/health"
 )
 
 // demoRun is `gateway demo` as a visitor runs it.
@@ -291,6 +293,12 @@ func TestCityScripts(t *testing.T) {
 	up := exec.CommandContext(t.Context(), filepath.Join(programs(t), "gateway"), "health", "-ca", filepath.Join(city.State, "keys/tls/ca.crt"), "-url", city.URL)
 	if out, err := up.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("up")) {
 		t.Errorf("health: %v %s", err, out)
+	}
+	admin := filepath.Join(city.State, "keys/tls/admin-security-1")
+	how := exec.CommandContext(t.Context(), filepath.Join(programs(t), "gateway"), "health", "-json", "-ca", filepath.Join(city.State, "keys/tls/ca.crt"), "-url", city.URL, "-cert", admin+".crt", "-cert-key", admin+".key")
+	var report health.Report
+	if out, err := how.Output(); err != nil || json.Unmarshal(out, &report) != nil || !report.Ready || report.Log.Checkpoint == nil || report.Witness == nil || len(report.Lines) == 0 || len(report.Ends) == 0 {
+		t.Errorf("health -json: %v %s", err, out)
 	}
 	live := exec.CommandContext(t.Context(), filepath.Join(programs(t), "gateway"), "audit", "verify", "-live", "-dir", filepath.Join(city.State, "audit"), "-key", filepath.Join(city.State, "keys/audit.pub.pem"))
 	if out, err := live.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("通过 / ok")) {

@@ -43,7 +43,7 @@ func commands() []command {
 		{"keys", "new、root、maker、holder：密钥与试用证书 / keys, and certificates for trials", keysCommand},
 		{"init", "生成密钥、CA、印章与三员 / make keys, CA, seals and the three administrators", initialise},
 		{"topics", "apply：Kafka 主题与设置，先显示差别 / Kafka topics and settings; shows a diff first", topicsCommand},
-		{"health", "探测运行中的网关 / probe a running gateway", health},
+		{"health", "探测运行中的网关 / probe a running gateway", probe},
 	}
 }
 

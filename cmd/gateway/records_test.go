@@ -33,7 +33,7 @@ func TestEveryCommandHasAnAuditClass(t *testing.T) {
 		"keys":      {nobody, "keys.go", ""},
 		"init":      {nobody, "tools.go", ""},
 		"topics":    {nobody, "topics.go", ""},
-		"health":    {nobody, "tools.go", ""},
+		"health":    {nobody, "probe.go", "/v1/health"},
 	}
 	for _, c := range commands() {
 		is, ok := classes[c.name]

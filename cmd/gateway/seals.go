@@ -1,11 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"time"
 
 	"yizheng/catalog"
 	"yizheng/seal"
@@ -29,23 +26,4 @@ func keysHere(want []catalog.Seal, have []seal.Info, production bool) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// remindEvery is how often what expires is logged.
-const remindEvery = 24 * time.Hour
-
-// remind logs what expires within 60, 30 and 7 days, now and daily until ctx ends.
-func remind(ctx context.Context, seals *seal.Registry, log *slog.Logger) {
-	tick := time.NewTicker(remindEvery)
-	defer tick.Stop()
-	for {
-		for _, e := range seals.Expiring(time.Now()) {
-			log.Warn("expires soon, renew it (即将到期，请办理更新)", "seal", e.SealID, "what", e.What, "on", e.Until.Format(time.DateOnly), "days", e.Days, "within", e.Within)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"yizheng/catalog"
+	"yizheng/health"
 	"yizheng/seal"
 )
 
@@ -49,8 +51,8 @@ func TestRemind_LogsWhatExpires(t *testing.T) {
 	var log bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	remind(ctx, seals, slog.New(slog.NewTextHandler(&log, nil)))
-	if said := log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "seal=mz") || !strings.Contains(said, "within=30") {
+	remind(ctx, func(now time.Time) []health.End { return sealEnds(seals, now) }, slog.New(slog.NewTextHandler(&log, nil)))
+	if said := log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "name=mz") || !strings.Contains(said, "within=30") {
 		t.Errorf("logged: %s", said)
 	}
 	if said := d.seal(0, "status", ""); !strings.Contains(said, "within 30") {

@@ -31,8 +31,10 @@ import (
 	"yizheng/exchange/ferry"
 	"yizheng/exchange/reading"
 	"yizheng/exchange/store"
+	"yizheng/health"
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
+	"yizheng/seal"
 	"yizheng/web"
 )
 
@@ -84,12 +86,27 @@ type gateway struct {
 	asker     *ferry.Asker
 
 	supervision *supervise.Engine // nil without supervise
+
+	// What is asked how the gateway is (health.go).
+	started         time.Time
+	watch           *health.Watch
+	metrics         *health.Metrics
+	store           *store.Store
+	pseudonyms      search.Pseudonyms
+	copies, events  *assembly.Copies // events: nil without supervise
+	timeStamps      *seal.TimeStamps // nil without
+	certificateEnds []health.End     // of those read at the start
 }
 
 // open builds everything from the configuration.
 func (g *gateway) open(ctx context.Context) error {
 	c := g.config
 	var err error
+	g.started, g.watch = time.Now().UTC().Truncate(time.Second), health.NewWatch(g.look)
+	g.metrics = health.NewMetrics(g.watch)
+	if g.certificateEnds, err = c.certificateEnds(); err != nil {
+		return err
+	}
 	if g.key, err = jose.ReadKey(c.Keys.Gateway, c.Keys.Passphrase); err != nil {
 		return fmt.Errorf("gateway key: %w", err)
 	}
@@ -100,12 +117,10 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pseudonyms, err := g.openAudit(ctx, persons)
-	if err != nil {
+	if g.pseudonyms, err = g.openAudit(ctx, persons); err != nil {
 		return err
 	}
-	st, err := g.openStore(ctx)
-	if err != nil {
+	if g.store, err = g.openStore(ctx); err != nil {
 		return err
 	}
 	sources, err := g.openSources(ctx)
@@ -121,6 +136,7 @@ func (g *gateway) open(ctx context.Context) error {
 		return err
 	}
 	g.OnClose(closeSeals)
+	g.timeStamps = registry.TimeStamps
 	g.custody, err = custody.Open(ctx, custody.Config{Dir: c.Seals.Dir, Persons: persons, Audit: g.audit, Earlier: g.earlier, Logger: g.log, Registry: registry})
 	if err != nil {
 		return fmt.Errorf("seals: %w", err)
@@ -139,7 +155,7 @@ func (g *gateway) open(ctx context.Context) error {
 	}
 	g.exchanges, err = exchange.New(ctx, exchange.Config{
 		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: g.custody.Seals(), Trust: registry.Trust, Renderer: renderer, Audit: g.audit, Earlier: g.earlier,
-		Pseudonyms: pseudonyms, Store: st, Fleet: shared, Logger: g.log,
+		Pseudonyms: g.pseudonyms, Store: g.store, Fleet: shared, LegEnded: g.metrics.LegEnded, Logger: g.log,
 		TokenKey: func(kid string) []byte {
 			if kid == tokenKeyID {
 				return token
@@ -160,8 +176,8 @@ func (g *gateway) open(ctx context.Context) error {
 		return err
 	}
 	desk := reading.New(reading.Config{Origin: c.Origin, Key: g.key, TokenKeyID: tokenKeyID, TokenKey: token, Catalogue: g.release.Catalogue,
-		Store: st, Audit: g.audit, Pseudonyms: pseudonyms, AllowSimulated: c.Mode == "demo", Logger: g.log})
-	searches, err := g.openSearch(persons, pseudonyms)
+		Store: g.store, Audit: g.audit, Pseudonyms: g.pseudonyms, AllowSimulated: c.Mode == "demo", Logger: g.log})
+	searches, err := g.openSearch(persons, g.pseudonyms)
 	if err != nil {
 		return err
 	}
@@ -169,8 +185,12 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	monitors, err := c.monitors()
+	if err != nil {
+		return err
+	}
 	g.server, err = web.New(web.Config{Catalogue: g.release.Catalogue, Exchanges: g.exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: persons, Supervision: g.supervision, Font: c.Fonts.Body,
-		Search: searches, Peers: peers,
+		Search: searches, Peers: peers, Health: g.watch, Metrics: g.metrics, Monitors: monitors,
 		Trust: registry.Trust, Key: g.key, Demo: c.Mode == "demo", Logger: g.log})
 	return err
 }
@@ -183,7 +203,7 @@ func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (searc
 	if err != nil {
 		return nil, fmt.Errorf("audit key: %w", err)
 	}
-	conf := audit.Config{Signer: key, Logger: g.log}
+	conf := audit.Config{Signer: key, Appended: g.metrics.Appended, Logger: g.log}
 	if g.config.Mode == "demo" {
 		conf.SegmentSize = 4 << 20 // a laptop need not set 128 MiB aside
 	}
@@ -212,11 +232,10 @@ func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (searc
 		g.OnClose(g.index.Close)
 		g.turner.Turned = append(g.turner.Turned, func(l *audit.Log) { g.index.Add(l) })
 	}
-	copies, err := assembly.OpenCopies(c, g.audit, g.log, key.Public())
-	if err != nil {
+	if g.copies, err = assembly.OpenCopies(c, g.audit, g.log, key.Public()); err != nil {
 		return nil, err
 	}
-	g.OnClose(copies.Close)
+	g.OnClose(g.copies.Close)
 	if err := g.openEvents(key.Public()); err != nil {
 		return nil, err
 	}
@@ -318,7 +337,7 @@ func (g *gateway) serve(ctx context.Context, out io.Writer) error {
 		if g.stamper != nil {
 			watching.Go(func() { g.stamper.Run(ctx) })
 		}
-		watching.Go(func() { remind(ctx, g.custody.Seals(), g.log) })
+		watching.Go(func() { remind(ctx, g.ends, g.log) })
 		return g.server.Serve(ctx, l, certificate, clients, 10*time.Second)
 	})
 }

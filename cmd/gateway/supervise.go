@@ -65,11 +65,11 @@ func (g *gateway) openEvents(logKey *ecdsa.PublicKey) error {
 	if c == nil {
 		return nil
 	}
-	events, err := assembly.OpenEvents(g.config.Audit, filepath.Join(c.Dir, "events"), c.Events, g.key, g.audit, g.log, logKey)
-	if err != nil {
+	var err error
+	if g.events, err = assembly.OpenEvents(g.config.Audit, filepath.Join(c.Dir, "events"), c.Events, g.key, g.audit, g.log, logKey); err != nil {
 		return err
 	}
-	g.OnClose(events.Close)
+	g.OnClose(g.events.Close)
 	return nil
 }
 

@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
-	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -45,41 +41,6 @@ func initialise(_ context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "已就绪 / ready: %s（三员 / administrators: keys/admins）\n", *dir)
-	return nil
-}
-
-// health is the probe: there is no plain HTTP to ask.
-func health(ctx context.Context, args []string, out io.Writer) error {
-	f := flags("health", "-ca FILE [-url URL]", "gateway health -ca var/demo/keys/tls/ca.crt -url https://localhost:8443")
-	url := f.String("url", "https://localhost:8443", "网关地址 / the gateway's address")
-	ca := f.String("ca", "var/demo/keys/tls/ca.crt", "CA 证书 / CA certificate")
-	if err := parse(f, args, 0, 0); err != nil {
-		return err
-	}
-	pool := x509.NewCertPool()
-	b, err := os.ReadFile(*ca)
-	if err != nil {
-		return err
-	}
-	pool.AppendCertsFromPEM(b)
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, *url+"/v1/audit/checkpoint", nil)
-	if err != nil {
-		return err
-	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
-	resp, err := client.Do(req)
-	if err != nil {
-		fmt.Fprintf(out, "不可用 / down: %v\n", err)
-		return errNo
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		fmt.Fprintf(out, "不可用 / down: %s\n", resp.Status)
-		return errNo
-	}
-	fmt.Fprintln(out, "可用 / up")
 	return nil
 }
 

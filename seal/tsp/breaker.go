@@ -36,6 +36,13 @@ func (b *breaker) enter(now time.Time) error {
 	return nil
 }
 
+// down reports whether the authority could not be reached when it was asked last.
+func (b *breaker) down() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.until.IsZero()
+}
+
 // leave notes how it went. A caller who gave up learnt nothing.
 func (b *breaker) leave(err error, gaveUp bool, now time.Time) {
 	b.mu.Lock()

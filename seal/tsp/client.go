@@ -76,6 +76,9 @@ func NewClient(c Config) (*Client, error) {
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// Down reports whether the authority could not be reached when it was asked last.
+func (c *Client) Down() bool { return c.breaker.down() }
+
 // Stamp returns a token for the bytes over, as DER and parsed. Imprint, nonce and
 // policy are those asked for; the signature is not verified yet. Errors wrap
 // ErrUnavailable.
