@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/binary"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/emmansun/gmsm/sm3"
@@ -74,34 +76,56 @@ func (x *Index) insert(ctx context.Context, p *part, entries []audit.Stored) err
 	return nil
 }
 
-func (x *Index) insertAll(ctx context.Context, tx *sql.Tx, next uint64, entries []audit.Stored) error {
+func (x *Index) insertAll(ctx context.Context, tx *sql.Tx, next uint64, entries []audit.Stored) (err error) {
 	width := 2 + len(wordColumns) + len(hashColumns)
-	entry, err := tx.PrepareContext(ctx, "INSERT INTO entry VALUES (?"+strings.Repeat(", ?", width-1)+")")
-	if err != nil {
-		return fmt.Errorf("audit index: %w", err)
-	}
-	defer entry.Close()
-	subject, err := tx.PrepareContext(ctx, "INSERT OR IGNORE INTO subject VALUES (?, ?)")
-	if err != nil {
-		return fmt.Errorf("audit index: %w", err)
-	}
-	defer subject.Close()
+	values := make([]any, 0, len(entries)*width)
+	var refs [][2]int64 // subject's hash, entry
 	for i, s := range entries {
 		if s.Index != next+uint64(i) {
 			return fmt.Errorf("audit index: entry %d does not follow", s.Index)
 		}
-		values := make([]any, 0, width)
 		values = append(values, int64(s.Index), s.Entry.Open.Time)
 		if values, err = x.values(ctx, values, s.Entry); err != nil {
 			return err
 		}
-		if _, err := entry.ExecContext(ctx, values...); err != nil {
-			return fmt.Errorf("audit index: entry %d: %w", s.Index, err)
-		}
 		for _, ref := range s.Entry.Open.Subjects {
-			if _, err := subject.ExecContext(ctx, subjectHash(ref), int64(s.Index)); err != nil {
-				return fmt.Errorf("audit index: entry %d: %w", s.Index, err)
-			}
+			refs = append(refs, [2]int64{subjectHash(ref), int64(s.Index)})
+		}
+	}
+	if err := insertRows(ctx, tx, "INSERT INTO entry VALUES ", width, values); err != nil {
+		return err
+	}
+	// In the order of their tree, whose pages are then changed once each.
+	slices.SortFunc(refs, func(a, b [2]int64) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
+	values = values[:0]
+	for _, r := range refs {
+		values = append(values, r[0], r[1])
+	}
+	return insertRows(ctx, tx, "INSERT OR IGNORE INTO subject VALUES ", 2, values)
+}
+
+// rowsAtOnce is how many rows one statement inserts: what is around a
+// statement costs as much as a row.
+const rowsAtOnce = 64
+
+// insertRows inserts rows of so many columns, whose values follow each other.
+func insertRows(ctx context.Context, tx *sql.Tx, into string, width int, values []any) error {
+	row := "(?" + strings.Repeat(", ?", width-1) + ")"
+	for rows := rowsAtOnce; len(values) > 0; rows = len(values) / width {
+		n := len(values) / width / rows // how often
+		if n == 0 {
+			continue
+		}
+		insert, err := tx.PrepareContext(ctx, into+row+strings.Repeat(", "+row, rows-1))
+		if err != nil {
+			return fmt.Errorf("audit index: %w", err)
+		}
+		for ; n > 0 && err == nil; n-- {
+			_, err = insert.ExecContext(ctx, values[:rows*width]...)
+			values = values[rows*width:]
+		}
+		if err := errors.Join(err, insert.Close()); err != nil {
+			return fmt.Errorf("audit index: inserting: %w", err)
 		}
 	}
 	return nil
@@ -132,9 +156,12 @@ func (x *Index) values(ctx context.Context, values []any, e audit.Entry) ([]any,
 
 // fill gives the live file, which is full, its name and begins another.
 func (x *Index) fill(ctx context.Context) error {
+	p := x.live()
+	if _, err := p.db.ExecContext(ctx, "PRAGMA wal_checkpoint"); err != nil { // while searches go on
+		return fmt.Errorf("audit index: %w", err)
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	p := x.live()
 	if _, err := p.db.ExecContext(ctx, "PRAGMA journal_mode = DELETE"); err != nil {
 		return fmt.Errorf("audit index: %w", err)
 	}

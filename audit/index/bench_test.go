@@ -3,6 +3,7 @@ package index
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -45,25 +46,100 @@ func BenchmarkIndex(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var took time.Duration
+	var took, worked time.Duration
 	for x.Next() < size {
 		list := generated(x.Next(), batch)
-		t := time.Now()
+		t, w := time.Now(), processorTime(b)
 		if err := x.Add(b.Context(), list); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := x.merge(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		took += time.Since(t)
+		took, worked = took+time.Since(t), worked+processorTime(b)-w
 	}
 	rate := float64(size) / took.Seconds()
 	b.ReportMetric(rate, "indexed/s")
+	b.ReportMetric(float64(worked.Microseconds())/size, "cpu-µs/entry") // does not depend on who else works
 	b.ReportMetric(limit, "limit-indexed/s")
 	b.ReportMetric(limit/rate, "x-limit")
 	if err := x.Close(); err != nil {
 		b.Fatal(err)
 	}
+}
+
+// BenchmarkLag follows a log that grows by 10,000 entries a second, in steps of
+// 100 as concurrent writers make them, for some seconds: how old the oldest
+// entry was that could not be found yet, looked at every 5 ms.
+func BenchmarkLag(b *testing.B) {
+	const rate, step, limit = 10_000, 100, 2000
+	entriesOf := generated(0, 100*step)
+	l, err := audit.OpenLog(b.Context(), audit.Config{Dir: b.TempDir(), Origin: "gw1.example.gov.cn/audit/2026q4", Signer: newKey(b), MinFree: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := NewShards(ShardsConfig{Dir: b.TempDir()})
+	s.Add(l)
+	type grown struct {
+		size uint64
+		at   time.Time
+	}
+	var durable []grown
+	var lags []time.Duration
+	look := func() bool { // whether all is indexed
+		indexed := s.State()[0].Indexed
+		for len(durable) > 0 && durable[0].size <= indexed {
+			durable = durable[1:]
+		}
+		if len(durable) > 0 {
+			lags = append(lags, time.Since(durable[0].at))
+		}
+		return len(durable) == 0
+	}
+	for size := l.Head().Size; s.State()[0].Indexed < size; time.Sleep(time.Millisecond) {
+	}
+	began, worked := time.Now(), processorTime(b)
+	const seconds = 8
+	for n := range seconds * rate / step {
+		for due := began.Add(time.Duration(n) * time.Second * step / rate); time.Now().Before(due); {
+			look()
+			time.Sleep(min(5*time.Millisecond, time.Until(due)))
+		}
+		var list []audit.Entry
+		for _, e := range entriesOf[n%100*step:][:step] {
+			list = append(list, e.Entry)
+		}
+		if _, err := l.Append(b.Context(), list...); err != nil {
+			b.Fatal(err)
+		}
+		durable = append(durable, grown{l.Head().Size, time.Now()})
+	}
+	appended := float64(seconds*rate) / time.Since(began).Seconds()
+	for !look() {
+		time.Sleep(5 * time.Millisecond)
+	}
+	took := time.Since(began)
+	slices.Sort(lags)
+	most := float64(lags[len(lags)-1].Milliseconds())
+	b.ReportMetric(appended, "appended/s")
+	b.ReportMetric(seconds*rate/took.Seconds(), "indexed/s")
+	b.ReportMetric(float64((processorTime(b)-worked).Microseconds())/(seconds*rate), "cpu-µs/entry") // appended, read again and indexed
+	b.ReportMetric(float64(lags[len(lags)*99/100].Milliseconds()), "lag-p99-ms")
+	b.ReportMetric(most, "lag-max-ms")
+	b.ReportMetric(limit, "limit-lag-max-ms")
+	b.ReportMetric(most/limit, "x-limit")
+	if err := errors.Join(s.Close(), l.Close()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkSearch looks for residents among YIZHENG_INDEX_ENTRIES (default

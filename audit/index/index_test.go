@@ -218,7 +218,7 @@ func (k key) SignMessage(msg []byte) ([]byte, error) {
 	return k.Sign(rand.Reader, msg, sm2.DefaultSM2SignerOpts)
 }
 
-func newKey(t *testing.T) key {
+func newKey(t testing.TB) key {
 	t.Helper()
 	k, err := sm2.GenerateKey(rand.Reader)
 	if err != nil {
