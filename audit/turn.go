@@ -38,7 +38,7 @@ func (l *Log) Turn(open func(previous []byte) (*Log, error)) (*Log, error) {
 	t.next, t.err = l.turnTo(open)
 	if t.err != nil {
 		l.poison(t.err)
-		close(t.done)
+		t.fail(l)
 		return nil, t.err
 	}
 	t.pass(l)
@@ -82,6 +82,21 @@ func (t *turn) pass(l *Log) {
 			l.cfg.Logger.Error("audit log lost an entry that nobody waits for, at the turn of its shard", "op", string(e.Open.Op), "err", err)
 		}
 	}
+	close(t.done)
+}
+
+// fail says what the waiting entries were, which no shard will have.
+func (t *turn) fail(l *Log) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lost := make(map[Op]int)
+	for _, e := range t.waiting {
+		lost[e.Open.Op]++
+	}
+	if len(lost) > 0 {
+		l.cfg.Logger.Error("audit log lost entries that nobody waits for, as its shard did not turn", "entries", len(t.waiting), "ops", lost)
+	}
+	t.waiting = nil
 	close(t.done)
 }
 

@@ -1,12 +1,15 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -141,7 +144,10 @@ func TestFailureOfTheNextShardIsOneOfTheLog(t *testing.T) {
 
 func TestTurnThatFailsEndsTheLog(t *testing.T) {
 	key := newKey(t)
-	l := openTest(t, testConfig(t.TempDir(), key))
+	var said bytes.Buffer
+	cfg := testConfig(t.TempDir(), key)
+	cfg.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	l := openTest(t, cfg)
 	waited := make(chan error, 1)
 	_, err := l.Turn(func([]byte) (*Log, error) {
 		go func() {
@@ -155,6 +161,9 @@ func TestTurnThatFailsEndsTheLog(t *testing.T) {
 	})
 	if !errors.Is(err, errInjected) || l.Latest() != l {
 		t.Fatalf("turned: %v", err)
+	}
+	if text := said.String(); !strings.Contains(text, "lost entries") || !strings.Contains(text, "release:1") {
+		t.Errorf("the entry that nobody waits for is lost without a word: %s", text)
 	}
 	if err := <-waited; !errors.Is(err, ErrPoisoned) {
 		t.Errorf("waiting append: %v", err)

@@ -92,6 +92,8 @@ func (n *node) verify(o Options) Shard {
 	o.Keys = append(o.Keys, n.key.Public())
 	dirs, err := Dirs(n.dir)
 	n.must(err)
+	o.Empty, err = Empty(n.dir)
+	n.must(err)
 	var last Shard
 	good, err := VerifyChain(context.Background(), dirs, o, func(s Shard) error { last = s; return nil })
 	n.must(err)
@@ -273,6 +275,20 @@ func TestCountsPerDayAreHeldAgainstAnEarlierReport(t *testing.T) {
 	if _, err := readDays(strings.NewReader(`{"origin":"x","ok":false,"days":{}}`)); err == nil {
 		t.Error("a failed report was taken for a measure")
 	}
+}
+
+// What a quarter leaves when all its files are taken, and nothing names it elsewhere.
+func TestAQuarterWithoutItsLogIsFound(t *testing.T) {
+	n := newNode(t)
+	n.run(issue(1))
+	wantCodes(t, n.verify(Options{}))
+	n.must(os.Mkdir(filepath.Join(n.dir, "2027q1"), 0o700))
+	wantCodes(t, n.verify(Options{}), "missing")
+	if s := n.verify(Options{Live: true}); len(s.Warnings) != 1 || s.Warnings[0].File != "2027q1" {
+		t.Errorf("the next quarter, perhaps in the making: %v", s.Warnings)
+	}
+	n.must(os.Mkdir(filepath.Join(n.dir, "2026q3"), 0o700))
+	wantCodes(t, n.verify(Options{Live: true}), "missing")
 }
 
 // A log takes no entry with an ID number (audit.ErrPersonal), but one that was

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -30,6 +31,9 @@ type Options struct {
 	Pointers []audit.Pointer
 	// Days are the counts of an earlier report, by origin and day.
 	Days map[string]map[string]Day
+
+	// Empty are quarters' directories that have no log in them.
+	Empty []string
 
 	// Complete makes it a problem that there is no known checkpoint and no
 	// witness, unless Without names that ("known", "witness").
@@ -122,6 +126,7 @@ func (o *Options) conclude(r *Shard, known map[string]checkpoint, origins map[st
 	for origin := range known {
 		problem(&r.Report, "known", "已知检查点属于 %s，这里没有 / the known checkpoint is of %s, which is not here", origin, origin)
 	}
+	o.judgeEmpty(r)
 	elsewhere := make(map[string]string) // code by origin
 	for _, w := range o.seen {
 		elsewhere[w.Origin] = "witness"
@@ -151,6 +156,20 @@ func (o *Options) conclude(r *Shard, known map[string]checkpoint, origins map[st
 		r.NotChecked = append(r.NotChecked, c.what)
 		if o.Complete && (c.what == "known" || c.what == "witness") && !slices.Contains(o.Without, c.what) {
 			problem(&r.Report, "absent", "没有给出 %s；确无此物时用 -without %s / nothing was given for %s; say -without %s if there is none", c.what, c.what, c.what, c.what)
+		}
+	}
+}
+
+// judgeEmpty objects to directories without a log. A running log may just be
+// making that of the next quarter.
+func (o *Options) judgeEmpty(r *Shard) {
+	for _, name := range o.Empty {
+		p := note("missing", "季度 %s 的目录里没有日志：建立时中断，或日志已被移走 / the directory of quarter %s holds no log: its making was cut short, or it was taken away", name, name)
+		p.File = name
+		if o.Live && name > filepath.Base(r.Dir) {
+			r.Warnings = append(r.Warnings, p)
+		} else {
+			r.Problems = append(r.Problems, p)
 		}
 	}
 }

@@ -67,6 +67,9 @@ func (c *Command) Run(ctx context.Context, out io.Writer) (good bool, err error)
 	if err != nil {
 		return false, err
 	}
+	if o.Empty, err = Empty(c.dir); err != nil {
+		return false, err
+	}
 	dirs, err := Dirs(c.dir)
 	if err != nil {
 		return false, err

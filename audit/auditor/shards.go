@@ -10,25 +10,38 @@ import (
 
 // Shards lists the quarters below dir that have a log, oldest first.
 func Shards(dir string) ([]string, error) {
+	logs, _, err := quarters(dir)
+	return logs, err
+}
+
+// Empty lists the quarters below dir whose directory has no log: its making was
+// cut short, or it was taken away. Dir may itself be a log.
+func Empty(dir string) ([]string, error) {
+	_, empty, err := quarters(dir)
+	return empty, err
+}
+
+func quarters(dir string) (logs, empty []string, err error) {
 	entries, err := os.ReadDir(dir) // sorts by name
 	if err != nil {
-		return nil, fmt.Errorf("审计目录读不了 / audit directory cannot be read: %w", err)
+		return nil, nil, fmt.Errorf("审计目录读不了 / audit directory cannot be read: %w", err)
 	}
 	quarter := regexp.MustCompile(`^[0-9]{4}q[1-4]$`)
-	var list []string
 	for _, e := range entries {
 		if !quarter.MatchString(e.Name()) {
 			continue
 		}
 		there, err := isShard(filepath.Join(dir, e.Name()))
 		if err != nil {
-			return nil, fmt.Errorf("audit directory: %w", err)
+			return nil, nil, fmt.Errorf("audit directory: %w", err)
 		}
 		if there {
-			list = append(list, e.Name())
+			logs = append(logs, e.Name())
+		} else {
+			empty = append(empty, e.Name())
 		}
 	}
-	return list, nil
+	return logs, empty, nil
 }
 
 // isShard tells a log from a directory whose making was cut short: log.json
