@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"encoding/hex"
 	"flag"
 	"fmt"
 	"os"
@@ -66,6 +67,7 @@ func classes() []class {
 type workshop struct {
 	*city
 	slate *pdf.Draft // the document, unsigned
+	blank []byte     // its file
 	good  []byte     // signed
 	der   []byte     // its SES_Signature
 	known *Trust
@@ -75,16 +77,18 @@ type workshop struct {
 func newWorkshop(t testing.TB) *workshop {
 	w := &workshop{city: newCity(t)}
 	w.slate, w.known = w.draft(signed), w.trust()
+	w.rng = w.slate.ByteRange()
+	w.blank = w.ok2(w.slate.Fill([]byte{0}))
 	w.der = w.signWith(w.seal, forgery{})
 	w.good = w.fill(w.der)
-	w.rng = w.slate.ByteRange()
 	return w
 }
 
 // fill puts a signature into the document.
 func (w *workshop) fill(der []byte) []byte {
-	w.t.Helper()
-	return w.ok2(w.slate.Fill(der))
+	out := bytes.Clone(w.blank)
+	hex.Encode(out[w.rng[1]+1:w.rng[2]-1], der)
+	return out
 }
 
 // signWith signs the document with a seal, rightly but for what f says.

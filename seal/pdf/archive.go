@@ -12,10 +12,10 @@ import (
 // signature is of a kind that the standard knows may ask for it.
 
 // archive writes the objects and returns the entries of the catalog.
-func (w *writer) archive(d *Document) string {
+func (w *writer) archive(l *layout) string {
 	metadata, profile := w.number(), w.number()
-	w.stream(metadata, "/Type/Metadata/Subtype/XML", metadataOf(d))
-	w.stream(profile, "/N 3/Filter/FlateDecode", deflate(colorProfile()))
+	w.begin(metadata).add("<</Type/Metadata/Subtype/XML").stream(metadataOf(l.doc))
+	w.begin(profile).add("<</N 3/Filter/FlateDecode").stream(l.colors)
 	return fmt.Sprintf("/Metadata %d 0 R/OutputIntents[<</Type/OutputIntent/S/GTS_PDFA1/OutputConditionIdentifier(sRGB)/Info(sRGB)/DestOutputProfile %d 0 R>>]",
 		metadata, profile)
 }

@@ -21,7 +21,7 @@ func TestPDFAIsClaimedOnlyWithAContainerItKnows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if file := plain.file(nil); bytes.Contains(file, []byte("pdfaid")) || bytes.Contains(file, []byte("OutputIntent")) {
+	if file := plain.file; bytes.Contains(file, []byte("pdfaid")) || bytes.Contains(file, []byte("OutputIntent")) {
 		t.Error("a file with a seal of GB/T 38540 claims PDF/A")
 	}
 }
@@ -32,7 +32,7 @@ func TestPDFAMetadataHoldNoPersonalData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, metadata, found := strings.Cut(string(draft.file(nil)), "<?xpacket begin")
+	_, metadata, found := strings.Cut(string(draft.file), "<?xpacket begin")
 	metadata, _, _ = strings.Cut(metadata, "<?xpacket end")
 	for _, want := range []string{"<pdfaid:part>2<", "<pdfaid:conformance>U<", "最低生活保障证明", "2025-03-05T10:15:00+08:00", "<pdf:Producer>Yizheng<"} {
 		if !found || !strings.Contains(metadata, want) {

@@ -1,7 +1,6 @@
 package pdf
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -42,7 +41,7 @@ func (r *Renderer) PrintOrder(d Document) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bytes.Join([][]byte{draft.prefix.b, draft.b}, nil), nil
+	return draft.file, nil
 }
 
 func checkAttachments(list []Attachment) error {
@@ -72,9 +71,9 @@ func (w *writer) attachments(list []Attachment) string {
 	var names, files strings.Builder
 	for i, a := range list {
 		file, spec := w.number(), w.number()
-		w.stream(file, fmt.Sprintf("/Type/EmbeddedFile/Subtype/application#2Fpdf/Params<</Size %d>>", len(a.File)), a.File)
-		name := textString(a.Name)
-		w.object(spec, "<</Type/Filespec/F%s/UF%s/Desc%s/AFRelationship/Source/EF<</F %d 0 R/UF %d 0 R>>>>", name, name, textString(a.Description), file, file)
+		w.begin(file).add("<</Type/EmbeddedFile/Subtype/application#2Fpdf/Params<</Size ").int(len(a.File)).add(">>").stream(a.File)
+		w.begin(spec).add("<</Type/Filespec/F").text(a.Name).add("/UF").text(a.Name).add("/Desc").text(a.Description)
+		w.add("/AFRelationship/Source/EF<</F ").ref(file).add("/UF ").ref(file).add(">>>>").end()
 		fmt.Fprintf(&names, "(%04d)%d 0 R ", i+1, spec) // keys of a name tree ascend
 		fmt.Fprintf(&files, "%d 0 R ", spec)
 	}

@@ -55,7 +55,9 @@ func (d *desk) wipe() (size int) {
 	for _, s := range d.subsets {
 		size += s.wipe()
 	}
-	d.writer = writer{b: empty(d.writer.b), scratch: empty(d.writer.scratch), offsets: d.writer.offsets[:0]}
+	w := &d.writer
+	clear(w.inserts)
+	*w = writer{b: empty(w.b), scratch: empty(w.scratch), offsets: w.offsets[:0], inserts: w.inserts[:0]}
 	return size
 }
 

@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -28,7 +29,7 @@ func drawn(t *testing.T, fonts *Fonts, docs []Document) (files [][]byte) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		files = append(files, draft.file([]byte("signature")))
+		files = append(files, draft.file)
 	}
 	return files
 }
@@ -55,7 +56,7 @@ func TestRenderDocumentsDoNotTouchEachOther(t *testing.T) {
 		drafts = append(drafts, draft)
 	}
 	for i, n := range []int{0, 1, 2, 3, 2, 0, 3, 1} {
-		if !bytes.Equal(drafts[i].file([]byte("signature")), want[n]) {
+		if !bytes.Equal(drafts[i].file, want[n]) {
 			t.Errorf("draft %d is not what document %d is when drawn alone", i, n)
 		}
 	}
@@ -75,7 +76,7 @@ func TestRenderConcurrentlyGivesTheSameFiles(t *testing.T) {
 			for i := range 8 {
 				n := (worker + i) % len(docs)
 				draft, err := r.Render(docs[n], SignatureSlot{MaxBytes: 512})
-				if err != nil || !bytes.Equal(draft.file([]byte("signature")), want[n]) {
+				if err != nil || !bytes.Equal(draft.file, want[n]) {
 					t.Errorf("document %d beside others: %v", n, err)
 				}
 			}
@@ -118,14 +119,21 @@ func TestDeskIsWipedBetweenDocuments(t *testing.T) {
 
 // The digits of a signature are those of encoding/hex, whatever came before it.
 func TestFillWritesTheDigitsOfEverySignature(t *testing.T) {
-	draft := render(t, sampleDocument())
+	r := testRenderer(t, sampleDocument())
 	one := bytes.Repeat([]byte("seal and certificate "), 20)
 	other := bytes.Clone(one)
 	other[3], other[300] = 0xFF, 0xFE
 	for i, signature := range [][]byte{one, other, one[:257], other[:1], append(other[:400:400], 1, 2, 3), bytes.Repeat([]byte{7}, 512), one} {
+		draft, err := r.Render(sampleDocument(), SignatureSlot{MaxBytes: 512})
+		if err != nil {
+			t.Fatal(err)
+		}
 		file, err := draft.Fill(signature)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if _, err := draft.Fill(signature); !errors.Is(err, ErrFilled) {
+			t.Errorf("filled again: %v", err)
 		}
 		s, err := ReadSignature(file)
 		if err != nil || !bytes.Equal(s.Contents[:len(signature)], signature) || len(bytes.Trim(s.Contents[len(signature):], "\x00")) > 0 {

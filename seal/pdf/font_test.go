@@ -182,7 +182,7 @@ func TestToUnicodeUsesSurrogatePairs(t *testing.T) {
 	for _, r := range "李𬸚" {
 		s.use(r, s.font.lookup(r))
 	}
-	m := string(s.toUnicode())
+	m := string(s.toUnicode(nil))
 	for _, want := range []string{"2 beginbfchar", "<0001><674E>", "<0002><D873DE1A>"} {
 		if !strings.Contains(m, want) {
 			t.Errorf("no %s in\n%s", want, m)

@@ -3,23 +3,22 @@ package pdf
 import (
 	"fmt"
 	"strconv"
-	"unicode/utf16"
 )
 
 // fonts writes the subsets that are used, five objects each, and returns the
 // entries of a font resource dictionary.
 func (w *writer) fonts(subsets []*subset) (string, error) {
-	refs := fmt.Appendf(nil, "/F0 %d 0 R", objFont)
+	refs := append(fontKey(make([]byte, 0, 64), 0), fmt.Sprintf(" %d 0 R", objFont)...)
 	for i, s := range subsets {
 		if len(s.runes) == 0 {
 			continue
 		}
-		n := w.next
-		w.next += fontObjects
-		refs = fmt.Appendf(fontKey(refs, uint8(i+1)), " %d 0 R", n)
-		if err := w.font(n, i+1, s, nil); err != nil {
+		refs = strconv.AppendInt(append(fontKey(refs, uint8(i+1)), ' '), int64(w.next), 10)
+		refs = append(refs, " 0 R"...)
+		if err := w.font(w.next, i+1, s, nil); err != nil {
 			return "", err
 		}
+		w.next += fontObjects
 	}
 	return string(refs), nil
 }
@@ -27,31 +26,45 @@ func (w *writer) fonts(subsets []*subset) (string, error) {
 // font writes a subset as objects n to n+4, its streams compressed by pack or, if
 // that is nil, as they are: compression takes longer than all the rest.
 func (w *writer) font(n, index int, s *subset, pack func([]byte) []byte) error {
-	f := s.font
-	file, err := s.file(w.scratch[:0])
+	f, from := s.font, len(w.scratch)
+	out, err := s.file(w.scratch)
 	if err != nil {
 		return err
 	}
-	w.scratch = file
-	dict, toUnicode := "/Length1 "+strconv.Itoa(len(file)), s.toUnicode()
-	packed := ""
+	to := len(out)
+	out = s.toUnicode(out)
+	w.scratch = out
+	file, toUnicode, packed := out[from:to], out[to:], ""
+	size := len(file)
 	if pack != nil {
 		file, toUnicode, packed = pack(file), pack(toUnicode), "/Filter/FlateDecode"
 	}
-	name := fmt.Sprintf("YIZHE%c+%s", 'A'+index, f.psName)
-	w.object(n, "<</Type/Font/Subtype/Type0/BaseFont/%s/Encoding/Identity-H/DescendantFonts[%d 0 R]/ToUnicode %d 0 R>>", name, n+1, n+4)
-	w.object(n+1, "<</Type/Font/Subtype/CIDFontType2/BaseFont/%s/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>/CIDToGIDMap/Identity/DW 1000%s/FontDescriptor %d 0 R>>",
-		name, s.widthArray(), n+2)
-	w.object(n+2, "<</Type/FontDescriptor/FontName/%s/Flags 4/FontBBox[%d %d %d %d]/ItalicAngle 0/Ascent %d/Descent %d/CapHeight 700/StemV 80/FontFile2 %d 0 R>>",
-		name, f.bbox[0], f.bbox[1], f.bbox[2], f.bbox[3], f.ascent, f.descent, n+3)
-	w.stream(n+3, dict+packed, file)
-	w.stream(n+4, packed, toUnicode)
+	named := func(n int, before string) *writer {
+		w.begin(n).add(before).add("/YIZHE")
+		w.b = append(w.b, byte('A'+index), '+')
+		return w.add(f.psName)
+	}
+	named(n, "<</Type/Font/Subtype/Type0/BaseFont").add("/Encoding/Identity-H/DescendantFonts[").ref(n + 1)
+	w.add("]/ToUnicode ").ref(n + 4).add(">>").end()
+	named(n+1, "<</Type/Font/Subtype/CIDFontType2/BaseFont").add("/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>/CIDToGIDMap/Identity/DW 1000")
+	w.b = s.appendWidths(w.b)
+	w.add("/FontDescriptor ").ref(n + 2).add(">>").end()
+	named(n+2, "<</Type/FontDescriptor/FontName").add("/Flags 4/FontBBox[")
+	for i, v := range f.bbox {
+		if i > 0 {
+			w.add(" ")
+		}
+		w.int(v)
+	}
+	w.add("]/ItalicAngle 0/Ascent ").int(f.ascent).add("/Descent ").int(f.descent).add("/CapHeight 700/StemV 80/FontFile2 ").ref(n + 3).add(">>").end()
+	w.begin(n + 3).add("<</Length1 ").int(size).add(packed).stream(file)
+	w.begin(n + 4).add("<<").add(packed).stream(toUnicode)
 	return nil
 }
 
-// widthArray returns a /W array of the advances that are not the default of 1000.
-func (s *subset) widthArray() string {
-	b := []byte("/W[")
+// appendWidths writes a /W array of the advances that are not the default of 1000.
+func (s *subset) appendWidths(b []byte) []byte {
+	b = append(b, "/W["...)
 	open := false
 	for i, w := range s.widths {
 		if w == 1000 {
@@ -70,13 +83,12 @@ func (s *subset) widthArray() string {
 	if open {
 		b = append(b, ']')
 	}
-	return string(append(b, ']'))
+	return append(b, ']')
 }
 
-// toUnicode returns the CMap that gives every CID its code point, as UTF-16BE
+// toUnicode writes the CMap that gives every CID its code point, as UTF-16BE
 // with surrogate pairs (ISO 32000-1 9.10.3). Blocks hold at most 100 entries.
-func (s *subset) toUnicode() []byte {
-	b := make([]byte, 0, 512+24*len(s.runes))
+func (s *subset) toUnicode(b []byte) []byte {
 	b = append(b, `/CIDInit/ProcSet findresource begin
 12 dict begin
 begincmap
@@ -92,22 +104,11 @@ endcodespacerange
 		b = strconv.AppendInt(b, int64(len(block)), 10)
 		b = append(b, " beginbfchar\n"...)
 		for i, r := range block {
-			b = appendHex16(append(b, '<'), uint16(from+i+1))
-			b = append(b, "><"...)
-			if r < 0x10000 {
-				b = appendHex16(b, uint16(r))
-			} else {
-				high, low := utf16.EncodeRune(r)
-				b = appendHex16(appendHex16(b, uint16(high)), uint16(low))
-			}
+			b = appendHex16(append(b, '<'), uint16(from+i+1), upperHex)
+			b = appendUTF16(append(b, "><"...), r, upperHex)
 			b = append(b, ">\n"...)
 		}
 		b = append(b, "endbfchar\n"...)
 	}
 	return append(b, "endcmap\nCMapName currentdict/CMap defineresource pop\nend\nend\n"...)
-}
-
-func appendHex16(b []byte, v uint16) []byte {
-	const digits = "0123456789ABCDEF"
-	return append(b, digits[v>>12], digits[v>>8&15], digits[v>>4&15], digits[v&15])
 }

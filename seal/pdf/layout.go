@@ -66,6 +66,7 @@ type layout struct {
 	prefix      *prefix
 	doc         *Document
 	code        *qrCode // nil when the document has none
+	colors      []byte  // for an archive
 	desk        *desk
 	subsets     []*subset // what each font of the chain adds to the prefix
 	pages       []*content

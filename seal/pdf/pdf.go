@@ -184,6 +184,7 @@ type Renderer struct {
 	prefixes prefixes
 	plans    qrPlans
 	desks    desks
+	colors   []byte // colorProfile, compressed
 }
 
 // NewRenderer returns a renderer that uses the fonts of f.
@@ -191,7 +192,7 @@ func NewRenderer(f *Fonts) (*Renderer, error) {
 	if f == nil || len(f.chain) == 0 {
 		return nil, fmt.Errorf("%w: no fonts loaded", ErrFont)
 	}
-	return &Renderer{fonts: f}, nil
+	return &Renderer{fonts: f, colors: deflate(colorProfile())}, nil
 }
 
 // Render lays the document out and returns it with an empty signature.
@@ -230,6 +231,7 @@ func (r *Renderer) layout(d *Document, on *desk) (*layout, error) {
 		return nil, err
 	}
 	l := newLayout(r.fonts, p, d, on)
+	l.colors = r.colors
 	if d.QR != "" {
 		if l.code, err = r.plans.encode(d.QR); err != nil {
 			return nil, err

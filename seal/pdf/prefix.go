@@ -103,15 +103,15 @@ func newPrefix(fonts *Fonts, d *Document, text string) (*prefix, error) {
 		}
 	}
 	w := &writer{next: firstFree}
-	w.b = append(w.b, "%PDF-1.7\n%\xE5\xBC\xA0\xE8\xAF\x81\n"...)
+	w.add("%PDF-1.7\n%\xE5\xBC\xA0\xE8\xAF\x81\n")
 	if err := w.font(objFont, 0, p.common, deflate); err != nil {
 		return nil, err
 	}
 	w.sealPicture(d)
 	frame := &content{}
 	frame.frame()
-	w.stream(objFrame, fmt.Sprintf("/Type/XObject/Subtype/Form/BBox[0 0 %.2f %.2f]/Resources<<>>", pageWidth, pageHeight), frame.b)
-	p.b, p.offsets = w.b, w.offsets
+	w.begin(objFrame).add("<</Type/XObject/Subtype/Form/BBox[0 0 ").points(pageWidth, pageHeight).add("]/Resources<<>>").stream(frame.b)
+	p.b, p.offsets = w.whole(), w.offsets
 	h := sm3.New()
 	h.Write(p.b)
 	var err error
@@ -121,15 +121,14 @@ func newPrefix(fonts *Fonts, d *Document, text string) (*prefix, error) {
 	return p, nil
 }
 
-// digest returns SM3 over the prefix and what follows it.
-func (p *prefix) digest(parts ...[]byte) []byte {
+// digest returns SM3 over a file that begins with the prefix, in two parts.
+func (p *prefix) digest(before, after []byte) []byte {
 	h := sm3.New()
 	if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(p.state); err != nil {
 		h.Write(p.b) // the same, only slower
 	}
-	for _, b := range parts {
-		h.Write(b)
-	}
+	h.Write(before[len(p.b):])
+	h.Write(after)
 	return h.Sum(nil)
 }
 

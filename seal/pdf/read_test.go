@@ -242,7 +242,7 @@ func TestCommonIsWhatTheRendererSharesBetweenDocuments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := Open(draft.file([]byte("signature")))
+		f, err := Open(draft.file)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,7 +32,7 @@ func render(t testing.TB, d Document) *Draft {
 func TestRenderIsDeterministic(t *testing.T) {
 	d := sampleDocument()
 	a, b := render(t, d), render(t, d)
-	if !bytes.Equal(a.file(nil), b.file(nil)) {
+	if !bytes.Equal(a.file, b.file) {
 		t.Error("the same document gave two files")
 	}
 	d.Seed = bytes.Repeat([]byte{1}, SeedSize)
@@ -106,7 +106,7 @@ func TestRenderRefusesIncompleteDocuments(t *testing.T) {
 }
 
 func TestRenderKeepsPersonalDataOutOfTheInformationDictionary(t *testing.T) {
-	f, err := Open(render(t, sampleDocument()).file(nil))
+	f, err := Open(render(t, sampleDocument()).file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestRenderKeepsPersonalDataOutOfTheInformationDictionary(t *testing.T) {
 }
 
 func TestSealStandsOnTheLastPageAtItsTrueSize(t *testing.T) {
-	f, err := Open(render(t, insuranceDocument(60)).file(nil))
+	f, err := Open(render(t, insuranceDocument(60)).file)
 	if err != nil {
 		t.Fatal(err)
 	}

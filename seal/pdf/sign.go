@@ -14,19 +14,24 @@ import (
 // ErrTooLarge is wrapped by Fill when a signature does not fit its slot.
 var ErrTooLarge = errors.New("pdf: signature does not fit")
 
-// Draft is a finished file whose signature is still empty: the prefix, then b, in
-// which the digits of the signature are left out.
+// ErrFilled is returned by Fill for a Draft that was filled before.
+var ErrFilled = errors.New("pdf: draft was filled already")
+
+// Draft is a finished file whose signature is still empty. It becomes one signed file,
+// in the same memory.
 type Draft struct {
 	prefix   *prefix
-	b        []byte
-	cut      int // where in b the digits belong, between < and >
-	capacity int // bytes of the largest signature
+	file     []byte // zeros where the digits belong; of others once it is filled
+	cut      int    // where the digits belong, between < and >
+	after    int    // bytes from > to the end
+	capacity int    // bytes of the largest signature
+	digest   []byte
+	filled   atomic.Bool
 }
 
 // ByteRange returns the four numbers of the file's ByteRange.
 func (d *Draft) ByteRange() [4]int {
-	from := len(d.prefix.b) + d.cut - 1
-	return [4]int{0, from, from + 2*d.capacity + 2, len(d.b) - d.cut - 1}
+	return [4]int{0, d.cut - 1, d.cut + 2*d.capacity + 1, d.after}
 }
 
 // Capacity is the largest signature in bytes that Fill takes.
@@ -34,28 +39,20 @@ func (d *Draft) Capacity() int { return d.capacity }
 
 // Digest returns SM3 over the bytes that the ByteRange covers: the dataHash of a
 // SES signature, the message digest of a CMS one.
-func (d *Draft) Digest() []byte {
-	return d.prefix.digest(d.b[:d.cut-1], d.b[d.cut+1:])
-}
+func (d *Draft) Digest() []byte { return bytes.Clone(d.digest) }
 
 // Fill returns the file with signature (DER) as Contents, in lower-case
-// hexadecimal with zeros behind it. The draft itself stays empty. It returns
-// ErrTooLarge when the signature is empty or longer than Capacity.
+// hexadecimal with zeros behind it. It returns ErrTooLarge when the signature is
+// empty or longer than Capacity, and ErrFilled when it returned a file before.
 func (d *Draft) Fill(signature []byte) ([]byte, error) {
-	if len(signature) == 0 || len(signature) > d.Capacity() {
+	switch {
+	case len(signature) == 0 || len(signature) > d.Capacity():
 		return nil, fmt.Errorf("%w: %d bytes, slot holds 1 to %d", ErrTooLarge, len(signature), d.Capacity())
+	case d.filled.Swap(true):
+		return nil, ErrFilled
 	}
-	return d.file(signature), nil
-}
-
-func (d *Draft) file(signature []byte) []byte {
-	parts := append(make([][]byte, 0, 8), d.prefix.b, d.b[:d.cut])
-	for n := 2 * d.capacity; n > 0; n -= len(zeros) {
-		parts = append(parts, zeros[:min(n, len(zeros))])
-	}
-	f := bytes.Join(append(parts, d.b[d.cut:]), nil) // which does not first clear its memory
-	d.prefix.last.put(f[len(d.prefix.b)+d.cut:], signature)
-	return f
+	d.prefix.last.put(d.file[d.cut:], signature)
+	return d.file, nil
 }
 
 // lastDigits remembers a signature in hexadecimal. The next one of the same seal holds
@@ -82,9 +79,6 @@ func (m *lastDigits) put(out, signature []byte) {
 		m.last.Store(&digitsOf{bytes.Clone(signature), bytes.Clone(out[:2*len(signature)])})
 	}
 }
-
-// zeros stand where a signature has no digits.
-var zeros = bytes.Repeat([]byte{'0'}, 16<<10)
 
 // Digest returns SM3 over the bytes of pdf that a ByteRange covers. It wraps
 // ErrByteRange when the range does not lie within the file.
