@@ -36,11 +36,11 @@ func TestANameWiderThanTheLineIsTornAndStaysInItsBox(t *testing.T) {
 	name := strings.Repeat("云州", 40)
 	d.Together = []string{name}
 	l := newLayoutOf(t, testFonts(t, d), d)
-	lines := wrap(l.shape(name), 10, 100, 0)
+	lines := l.sheet.wrap(l.shape(name), 10, 100, 0)
 	if len(lines) != 8 {
 		t.Errorf("%d lines of 100 points for 80 characters of 10", len(lines))
 	}
-	for _, line := range wrap(l.shape("于2025年3月5日"), 10, 42, 0) {
+	for _, line := range l.sheet.wrap(l.shape("于2025年3月5日"), 10, 42, 0) {
 		if w := width(line, 10); w > 42.1 {
 			t.Errorf("a line of %.1f points", w)
 		}

@@ -6,7 +6,9 @@ import "sync"
 // document and is wiped in between, so that nothing of one resident's document lies
 // there when the next is drawn, or while nothing is.
 type desk struct {
-	chars   []char
+	text    sheet    // of the whole document but for its tables
+	rows    [2]sheet // of two rows of a table, which take turns
+	code    qrSheet
 	pages   []*content
 	pattern content
 	subsets []*subset
@@ -16,11 +18,11 @@ type desk struct {
 const (
 	deskChars   = 2048    // of a usual page
 	deskContent = 8 << 10 // bytes
-	maxDesk     = 1 << 20 // bytes that are kept; what a larger document took goes back
+	maxDesk     = 4 << 20 // bytes that are kept; what a larger document took goes back
 )
 
 func newDesk(fonts *Fonts) *desk {
-	d := &desk{chars: make([]char, 0, deskChars)}
+	d := &desk{text: sheet{chars: make([]char, 0, deskChars)}}
 	for _, f := range fonts.chain {
 		d.subsets = append(d.subsets, newSubset(f))
 	}
@@ -45,13 +47,17 @@ func (d *desk) wipe() (size int) {
 		size += cap(b)
 		return b[:0]
 	}
-	clear(d.chars[:cap(d.chars)])
-	d.chars = d.chars[:0]
-	size += 12 * cap(d.chars) // bytes of a char
+	for _, s := range []*sheet{&d.text, &d.rows[0], &d.rows[1]} {
+		clear(s.chars[:cap(s.chars)])
+		clear(s.lines[:cap(s.lines)])
+		s.clear()
+		size += 12*cap(s.chars) + 24*cap(s.lines) // bytes of each
+	}
 	for _, p := range d.pages {
 		*p = content{b: empty(p.b)}
 	}
 	d.pattern = content{b: empty(d.pattern.b)}
+	d.code = qrSheet{empty(d.code.code), empty(d.code.modules), empty(d.code.image)}
 	for _, s := range d.subsets {
 		size += s.wipe()
 	}

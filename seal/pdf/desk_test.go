@@ -96,7 +96,7 @@ func TestDeskIsWipedBetweenDocuments(t *testing.T) {
 		if _, err := write(l, SignatureSlot{MaxBytes: 512}); err != nil {
 			t.Fatal(err)
 		}
-		memory := [][]byte{on.pattern.b, on.writer.b, on.writer.scratch}
+		memory := [][]byte{on.pattern.b, on.writer.b, on.writer.scratch, on.code.code, on.code.modules, on.code.image}
 		for _, p := range on.pages {
 			memory = append(memory, p.b)
 		}
@@ -106,8 +106,10 @@ func TestDeskIsWipedBetweenDocuments(t *testing.T) {
 				t.Errorf("document %d: memory %d still holds text", n, i)
 			}
 		}
-		if slices.ContainsFunc(on.chars[:cap(on.chars)], func(c char) bool { return c != char{} }) {
-			t.Errorf("document %d: its characters are still there", n)
+		for _, s := range []sheet{on.text, on.rows[0], on.rows[1]} {
+			if slices.ContainsFunc(s.chars[:cap(s.chars)], func(c char) bool { return c != char{} }) {
+				t.Errorf("document %d: its characters are still there", n)
+			}
 		}
 		for _, s := range on.subsets {
 			if len(s.cids) > 0 || slices.ContainsFunc(s.runes[:cap(s.runes)], func(r rune) bool { return r != 0 }) {

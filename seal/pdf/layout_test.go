@@ -113,7 +113,7 @@ func TestNoCharacterIsLeftAlone(t *testing.T) {
 	texts.Body = "云州市东城区"
 	l := newLayoutOf(t, testFonts(t, texts), texts)
 	for n := 11; n < 40; n++ {
-		lines := wrapWell(l.shape(strings.Repeat("云", n)), 10, 100, 0)
+		lines := l.sheet.wrapWell(l.shape(strings.Repeat("云", n)), 10, 100, 0)
 		if last := len(lines[len(lines)-1]); last <= 2 {
 			t.Errorf("%d characters in lines of 10: the last has %d", n, last)
 		}

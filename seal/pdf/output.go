@@ -94,13 +94,18 @@ func (w *writer) ref(n int) *writer { return w.int(n).add(" 0 R") }
 func (w *writer) points(numbers ...float64) *writer { return w.decimals(2, numbers...) }
 
 func (w *writer) decimals(places int, numbers ...float64) *writer {
+	w.b = appendDecimals(w.b, places, numbers...)
+	return w
+}
+
+func appendDecimals(b []byte, places int, numbers ...float64) []byte {
 	for i, n := range numbers {
 		if i > 0 {
-			w.b = append(w.b, ' ')
+			b = append(b, ' ')
 		}
-		w.b = strconv.AppendFloat(w.b, n, 'f', places, 64)
+		b = strconv.AppendFloat(b, n, 'f', places, 64)
 	}
-	return w
+	return b
 }
 
 // hex writes s as a hexadecimal string.

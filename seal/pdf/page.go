@@ -1,8 +1,8 @@
 package pdf
 
 import (
-	"fmt"
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -85,7 +85,7 @@ func (l *layout) feet() {
 			}
 			c.text(chars, (pageWidth-width(chars, s))/2, y, style{size: s, color: soft})
 		}
-		number := l.shape(fmt.Sprintf("第%d页 共%d页", i+1, len(l.pages)))
+		number := l.shape("第" + strconv.Itoa(i+1) + "页 共" + strconv.Itoa(len(l.pages)) + "页")
 		c.text(number, (pageWidth-width(number, size))/2, y-14, style{size: size, color: soft})
 	}
 }
@@ -103,7 +103,7 @@ func (l *layout) closing() {
 	notes := l.noteLines()
 	sealW, sealH := d.SealPicture.WidthMM*mm, d.SealPicture.HeightMM*mm
 	const issuerSize, issuerHeight = 13.0, 26.0
-	issuer := wrap(l.shape(oneLine(d.Issuer)), issuerSize, 250, 0)
+	issuer := l.sheet.wrap(l.shape(oneLine(d.Issuer)), issuerSize, 250, 0)
 	signed := float64(len(issuer)+1) * issuerHeight
 	block := signed
 	if d.SealAt.Anchor == AnchorIssuer {
@@ -124,7 +124,8 @@ func (l *layout) closing() {
 	free := l.y - bottom - block - noteSpace
 	l.y -= min(max(free*0.45, gap), 70)
 	top := l.y
-	w := max(sealW, width(l.shape(dateText(d.IssuedAt)), issuerSize))
+	date := l.shape(dateText(d.IssuedAt))
+	w := max(sealW, width(date, issuerSize))
 	for _, line := range issuer {
 		w = max(w, width(line, issuerSize))
 	}
@@ -134,7 +135,7 @@ func (l *layout) closing() {
 	for _, line := range issuer {
 		l.centred(line, center, issuerSize, issuerHeight)
 	}
-	l.centred(l.shape(dateText(d.IssuedAt)), center, issuerSize, issuerHeight)
+	l.centred(date, center, issuerSize, issuerHeight)
 	l.placeSeal(center, middle)
 	if d.QR != "" {
 		l.qr(left, middle+(qrSize+16)/2)
@@ -162,13 +163,13 @@ func (l *layout) noteLines() [][]char {
 	for i, n := range l.doc.Notes {
 		prefix := wordNotes + "："
 		if len(l.doc.Notes) > 1 {
-			prefix = fmt.Sprintf("%d．", i+1)
+			prefix = strconv.Itoa(i+1) + "．"
 		}
 		for j, p := range strings.Split(n, "\n") {
 			if j == 0 {
 				p = prefix + p
 			}
-			lines = append(lines, wrapWell(l.shape(p), noteSize, textWidth, 0)...)
+			lines = append(lines, l.sheet.wrapWell(l.shape(p), noteSize, textWidth, 0)...)
 		}
 	}
 	return lines

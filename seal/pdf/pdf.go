@@ -233,7 +233,7 @@ func (r *Renderer) layout(d *Document, on *desk) (*layout, error) {
 	l := newLayout(r.fonts, p, d, on)
 	l.colors = r.colors
 	if d.QR != "" {
-		if l.code, err = r.plans.encode(d.QR); err != nil {
+		if l.code, err = r.plans.encode(d.QR, &on.code); err != nil {
 			return nil, err
 		}
 	}

@@ -3,6 +3,7 @@ package pdf
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"rsc.io/qr/coding"
@@ -120,9 +121,13 @@ type qrCode struct {
 	bits []byte // 1 is dark
 }
 
-// encode returns the smallest code that holds payload. It wraps ErrDocument when
-// payload is too long for any.
-func (ps *qrPlans) encode(payload string) (*qrCode, error) {
+// qrSheet is memory for a code that is made: its bytes, its modules one byte each, and
+// its picture. The zero value is ready.
+type qrSheet struct{ code, modules, image []byte }
+
+// encode returns the smallest code that holds payload; its picture is on the sheet. It
+// wraps ErrDocument when payload is too long for any.
+func (ps *qrPlans) encode(payload string, on *qrSheet) (*qrCode, error) {
 	for v := coding.Version(coding.MinVersion); v <= coding.MaxVersion; v++ {
 		length := 8 // bits that hold the payload's length
 		if v > 9 {
@@ -135,15 +140,15 @@ func (ps *qrPlans) encode(payload string) (*qrCode, error) {
 		if err != nil {
 			return nil, err
 		}
-		return p.encode(payload, length), nil
+		return p.encode(payload, length, on), nil
 	}
 	return nil, fmt.Errorf("%w: QR payload of %d bytes cannot be encoded", ErrDocument, len(payload))
 }
 
 // encode writes mode, length, payload and padding, the check bytes of every
 // block, and sets the bits.
-func (p *qrPlan) encode(payload string, length int) *qrCode {
-	code := make([]byte, 0, p.data+p.blocks*p.check)
+func (p *qrPlan) encode(payload string, length int, on *qrSheet) *qrCode {
+	code := slices.Grow(on.code[:0], p.data+p.blocks*p.check)
 	acc, n := uint32(4)<<length|uint32(len(payload)), 4+length // 4 is byte mode
 	for ; n >= 8; n -= 8 {
 		code = append(code, byte(acc>>(n-8)))
@@ -165,14 +170,16 @@ func (p *qrPlan) encode(payload string, length int) *qrCode {
 		code = p.checkBytes(code, code[from:to])
 		from = to
 	}
-	return &qrCode{p.size, p.draw(code)}
+	on.code = code
+	return &qrCode{p.size, p.draw(code, on)}
 }
 
 // draw returns the picture of a code's bytes. Modules are first set one byte each:
 // bits of one byte would have to wait for each other.
-func (p *qrPlan) draw(code []byte) []byte {
-	var buffer [177 * 184]byte // rows of version 40, padded
-	modules := buffer[:8*len(p.image)]
+func (p *qrPlan) draw(code []byte, on *qrSheet) []byte {
+	on.modules = slices.Grow(on.modules[:0], 8*len(p.image))
+	modules := on.modules[:8*len(p.image)]
+	clear(modules) // those of patterns stay so
 	for i := range p.places {
 		b := code[i]
 		for _, at := range &p.places[i] {
@@ -180,7 +187,8 @@ func (p *qrPlan) draw(code []byte) []byte {
 			b >>= 1
 		}
 	}
-	image := make([]byte, len(p.image))
+	on.image = slices.Grow(on.image[:0], len(p.image))
+	image := on.image[:len(p.image)]
 	for i := range image {
 		const gather = 0x8040201008040201 // moves the lowest bits of eight bytes into the highest byte
 		image[i] = p.image[i] ^ byte(binary.LittleEndian.Uint64(modules[8*i:])*gather>>56)
@@ -193,6 +201,9 @@ func (p *qrPlan) draw(code []byte) []byte {
 func (c *content) qr(modules int, x, y, side float64) {
 	c.fill(x, y, side, side, shade{1, 1, 1})
 	module := side / float64(modules+8)
-	c.b = fmt.Appendf(c.b, "q 0 g %.4f 0 0 %.4f %.3f %.3f cm /Q Do Q\n",
-		module*float64(modules), module*float64(modules), x+4*module, y+4*module)
+	inner := module * float64(modules)
+	c.b = appendDecimals(append(c.b, "q 0 g "...), 4, inner)
+	c.b = appendDecimals(append(c.b, " 0 0 "...), 4, inner)
+	c.b = appendDecimals(append(c.b, ' '), 3, x+4*module, y+4*module)
+	c.b = append(c.b, " cm /Q Do Q\n"...)
 }

@@ -11,6 +11,7 @@ import (
 // TestQRCodesAreThoseOfAnotherEncoder compares every module, in every version.
 func TestQRCodesAreThoseOfAnotherEncoder(t *testing.T) {
 	var plans qrPlans
+	var on qrSheet
 	random := rand.New(rand.NewPCG(1, 2))
 	for v := coding.Version(1); v <= coding.MaxVersion; v++ {
 		room := v.DataBytes(coding.M) - 2
@@ -21,7 +22,7 @@ func TestQRCodesAreThoseOfAnotherEncoder(t *testing.T) {
 		for i := range payload {
 			payload[i] = byte(random.Uint32())
 		}
-		got, err := plans.encode(string(payload))
+		got, err := plans.encode(string(payload), &on)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,16 +45,17 @@ func TestQRCodesAreThoseOfAnotherEncoder(t *testing.T) {
 			}
 		}
 	}
-	if _, err := plans.encode(string(make([]byte, 2332))); !errors.Is(err, ErrDocument) {
+	if _, err := plans.encode(string(make([]byte, 2332)), &on); !errors.Is(err, ErrDocument) {
 		t.Errorf("a payload that no version holds: %v", err)
 	}
 }
 
 func BenchmarkQR(b *testing.B) {
 	var plans qrPlans
+	var on qrSheet
 	payload := make([]byte, 620) // as long as a real one
 	for b.Loop() {
-		if _, err := plans.encode(string(payload)); err != nil {
+		if _, err := plans.encode(string(payload), &on); err != nil {
 			b.Fatal(err)
 		}
 	}

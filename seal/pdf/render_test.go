@@ -179,7 +179,7 @@ func newLayoutOf(t *testing.T, fs *Fonts, d Document) *layout {
 	}
 	l := newLayout(fs, p, &d, newDesk(fs))
 	if d.QR != "" {
-		if l.code, err = new(qrPlans).encode(d.QR); err != nil {
+		if l.code, err = new(qrPlans).encode(d.QR, new(qrSheet)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -287,7 +287,7 @@ func TestWrapObeysChineseLineBreaking(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLayoutOf(t, fs, Document{})
 			var got []string
-			for _, line := range wrap(l.shape(c.text), 10, 10*c.chars, 0) {
+			for _, line := range l.sheet.wrap(l.shape(c.text), 10, 10*c.chars, 0) {
 				var b strings.Builder
 				for _, ch := range line {
 					b.WriteRune(ch.r)

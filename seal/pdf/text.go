@@ -1,7 +1,6 @@
 package pdf
 
 import (
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -17,10 +16,19 @@ type char struct {
 	glued bool // no line ends behind it
 }
 
-// shape turns a line of text without '\n' into characters and notes them in the
-// subsets. The text has passed checkGlyphs.
+// sheet is memory for text while it is laid out: characters, and the lines that they
+// were broken into.
+type sheet struct {
+	chars []char
+	lines [][]char
+}
+
+func (s *sheet) clear() { s.chars, s.lines = s.chars[:0], s.lines[:0] }
+
+// shape turns a line of text without '\n' into characters on the current sheet and
+// notes them in the subsets. The text has passed checkGlyphs.
 func (l *layout) shape(s string) []char {
-	arena := l.desk.chars
+	arena := l.sheet.chars
 	from := len(arena)
 	for _, r := range s {
 		if cid := l.prefix.cids.get(r); cid != 0 {
@@ -32,7 +40,7 @@ func (l *layout) shape(s string) []char {
 		cid := sub.use(r, gid)
 		arena = append(arena, char{r: r, cid: cid, width: sub.widths[cid-1], font: uint8(i + 1)})
 	}
-	l.desk.chars = arena
+	l.sheet.chars = arena
 	chars := arena[from:len(arena):len(arena)]
 	for _, word := range l.doc.Together {
 		glue(chars, s, word)
@@ -109,8 +117,8 @@ func run(r rune) bool { return r > ' ' && r < 0x250 && r != 0xB7 }
 // wrap breaks chars into lines of at most width points; the first is shorter by
 // indent. A run that does not fit on a line of its own is broken anywhere.
 // Spaces at a break are dropped.
-func wrap(chars []char, size, width, indent float64) [][]char {
-	var lines [][]char
+func (s *sheet) wrap(chars []char, size, width, indent float64) [][]char {
+	from := len(s.lines)
 	limit := (width-indent)*1000/size + 0.5
 	for len(chars) > 0 {
 		n, used := 0, 0.0
@@ -121,23 +129,23 @@ func wrap(chars []char, size, width, indent float64) [][]char {
 		if n < len(chars) {
 			n = lineBreak(chars, n)
 		}
-		lines = append(lines, trimSpaces(chars[:n]))
+		s.lines = append(s.lines, trimSpaces(chars[:n]))
 		chars = chars[n:]
 		for len(chars) > 0 && chars[0].r == ' ' {
 			chars = chars[1:]
 		}
 		limit = width*1000/size + 0.5
 	}
-	return lines
+	return s.lines[from:len(s.lines):len(s.lines)]
 }
 
 // wrapWell wraps like wrap, but does not leave one or two characters alone on the
 // last line when a little less width gives them company.
-func wrapWell(chars []char, size, width, indent float64) [][]char {
-	lines := wrap(chars, size, width, indent)
+func (s *sheet) wrapWell(chars []char, size, width, indent float64) [][]char {
+	lines := s.wrap(chars, size, width, indent)
 	n := len(lines)
 	for narrower := width - size; n > 1 && len(lines[n-1]) <= 2 && narrower > width-4*size; narrower -= size {
-		again := wrap(chars, size, narrower, indent)
+		again := s.wrap(chars, size, narrower, indent)
 		if len(again) != n {
 			break
 		}
@@ -176,133 +184,4 @@ func trimSpaces(chars []char) []char {
 		chars = chars[:len(chars)-1]
 	}
 	return chars
-}
-
-// content is the content stream of a page, a form or a pattern. It remembers
-// colours, line width and font, to set them only when they change.
-type content struct {
-	b         []byte
-	fills     shade // colour of surfaces and text; its initial value is black, as is that of lines
-	lines     shade
-	lineWidth float64 // 0 until it is set
-	font      uint8
-	size      float64 // 0 until a font is set
-}
-
-func (c *content) fillColor(col shade) {
-	if c.fills != col {
-		c.op("rg", col[:]...)
-		c.fills = col
-	}
-}
-
-func (c *content) lineStyle(col shade, width float64) {
-	if c.lines != col {
-		c.op("RG", col[:]...)
-		c.lines = col
-	}
-	if c.lineWidth != width {
-		c.op("w", width)
-		c.lineWidth = width
-	}
-}
-
-func (c *content) op(op string, args ...float64) {
-	for _, a := range args {
-		c.b = appendNumber(c.b, a)
-		c.b = append(c.b, ' ')
-	}
-	c.b = append(c.b, op...)
-	c.b = append(c.b, '\n')
-}
-
-// appendNumber writes a with at most two decimals.
-func appendNumber(b []byte, a float64) []byte {
-	n := int64(a*100 + 0.5)
-	if a < 0 {
-		n = -int64(-a*100 + 0.5)
-	}
-	if n < 0 {
-		b, n = append(b, '-'), -n
-	}
-	b = strconv.AppendInt(b, n/100, 10)
-	if n %= 100; n != 0 {
-		b = append(b, '.', byte('0'+n/10))
-		if n%10 != 0 {
-			b = append(b, byte('0'+n%10))
-		}
-	}
-	return b
-}
-
-// style is how a line of text is set. Spacing is added after each character, in
-// points; bold strokes the outlines, as the usual fonts have one weight only.
-type style struct {
-	size, spacing float64
-	bold          bool
-	color         shade
-}
-
-type shade [3]float64
-
-// text draws chars with the baseline's left end at x, y in points.
-func (c *content) text(chars []char, x, y float64, s style) {
-	if len(chars) == 0 {
-		return
-	}
-	c.fillColor(s.color)
-	if s.bold {
-		c.lineStyle(s.color, s.size*0.028)
-	}
-	c.b = append(c.b, "BT\n"...)
-	if s.bold {
-		c.op("Tr", 2)
-	}
-	if s.spacing != 0 {
-		c.op("Tc", s.spacing)
-	}
-	c.op("Td", x, y)
-	const hex = "0123456789ABCDEF"
-	for i := 0; i < len(chars); {
-		f := chars[i].font
-		if c.font != f || c.size != s.size {
-			c.b = append(fontKey(c.b, f), ' ')
-			c.b = append(appendNumber(c.b, s.size), " Tf"...)
-			c.font, c.size = f, s.size
-		}
-		c.b = append(c.b, '<')
-		for ; i < len(chars) && chars[i].font == f; i++ {
-			v := chars[i].cid
-			c.b = append(c.b, hex[v>>12], hex[v>>8&15], hex[v>>4&15], hex[v&15])
-		}
-		c.b = append(c.b, ">Tj\n"...)
-	}
-	if s.spacing != 0 {
-		c.op("Tc", 0)
-	}
-	if s.bold {
-		c.op("Tr", 0)
-	}
-	c.b = append(c.b, "ET\n"...)
-}
-
-// fill paints a rectangle given by its lower left corner.
-func (c *content) fill(x, y, w, h float64, col shade) {
-	c.fillColor(col)
-	c.op("re", x, y, w, h)
-	c.op("f")
-}
-
-// stroke draws the outline of a rectangle with lines of the given width.
-func (c *content) stroke(x, y, w, h, line float64, col shade) {
-	c.lineStyle(col, line)
-	c.op("re", x, y, w, h)
-	c.op("S")
-}
-
-func (c *content) line(x1, y1, x2, y2, line float64, col shade) {
-	c.lineStyle(col, line)
-	c.op("m", x1, y1)
-	c.op("l", x2, y2)
-	c.op("S")
 }

@@ -3,6 +3,7 @@ package ses
 import (
 	"bytes"
 	"encoding/asn1"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"time"
@@ -244,4 +245,22 @@ func cutPadding(b []byte) ([]byte, error) {
 		}
 	}
 	return el, nil
+}
+
+// wrapSequence writes the SEQUENCE of elements that are DER already. They hold a seal,
+// so it allocates once and copies them once, which cryptobyte does not.
+func wrapSequence(elements ...[]byte) []byte {
+	n := 0
+	for _, e := range elements {
+		n += len(e)
+	}
+	length := binary.BigEndian.AppendUint64(nil, uint64(n))
+	for len(length) > 1 && length[0] == 0 {
+		length = length[1:]
+	}
+	header := []byte{byte(cbasn1.SEQUENCE)}
+	if n >= 0x80 {
+		header = append(header, 0x80|byte(len(length)))
+	}
+	return bytes.Join(append([][]byte{append(header, length...)}, elements...), nil)
 }

@@ -114,29 +114,29 @@ func MarshalTBS(rawSeal, cert []byte, at time.Time, dataHash []byte, propertyInf
 	case v == V1 && len(extensions) > 0:
 		return nil, fmt.Errorf("%w: version 1 has no extensions of a signature", ErrFormat)
 	}
-	b := cryptobyte.NewBuilder(make([]byte, 0, len(rawSeal)+len(cert)+len(propertyInfo)+256))
-	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1Int64(int64(v))
-		b.AddBytes(rawSeal)
-		if v == V1 {
-			b.AddASN1(cbasn1.BIT_STRING, func(b *cryptobyte.Builder) {
-				b.AddUint8(0)
-				addTime(b, V1, at)
-			})
-		} else {
-			addTime(b, v, at)
-		}
-		b.AddASN1BitString(dataHash)
-		addString(b, cbasn1.IA5String, propertyInfo)
-		if v == V1 {
-			b.AddASN1OctetString(cert)
-			b.AddASN1ObjectIdentifier(OIDSM2WithSM3)
-		}
-		if len(extensions) > 0 {
-			b.AddASN1(contextTag0, func(b *cryptobyte.Builder) { addExtensions(b, extensions) })
-		}
-	})
-	return b.Bytes()
+	var b cryptobyte.Builder // what stands behind the seal
+	if v == V1 {
+		b.AddASN1(cbasn1.BIT_STRING, func(b *cryptobyte.Builder) {
+			b.AddUint8(0)
+			addTime(b, V1, at)
+		})
+	} else {
+		addTime(&b, v, at)
+	}
+	b.AddASN1BitString(dataHash)
+	addString(&b, cbasn1.IA5String, propertyInfo)
+	if v == V1 {
+		b.AddASN1OctetString(cert)
+		b.AddASN1ObjectIdentifier(OIDSM2WithSM3)
+	}
+	if len(extensions) > 0 {
+		b.AddASN1(contextTag0, func(b *cryptobyte.Builder) { addExtensions(b, extensions) })
+	}
+	rest, err := b.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return wrapSequence([]byte{byte(cbasn1.INTEGER), 1, byte(v)}, rawSeal, rest), nil
 }
 
 // MarshalSignature puts a SES_Signature together in the version of rawTBS: rawTBS as
@@ -153,17 +153,18 @@ func MarshalSignature(rawTBS, cert, signature, timeStamp []byte) ([]byte, error)
 	case isV1 && timeStamp != nil:
 		return nil, fmt.Errorf("%w: a signature of version 1 has no time stamp", ErrFormat)
 	}
-	b := cryptobyte.NewBuilder(make([]byte, 0, len(rawTBS)+len(cert)+len(signature)+len(timeStamp)+64))
-	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddBytes(rawTBS)
-		if !isV1 {
-			b.AddASN1OctetString(cert)
-			b.AddASN1ObjectIdentifier(OIDSM2WithSM3)
-		}
-		b.AddASN1BitString(signature)
-		addTimeStamp(b, timeStamp)
-	})
-	return b.Bytes()
+	var b cryptobyte.Builder // what stands behind the TBS
+	if !isV1 {
+		b.AddASN1OctetString(cert)
+		b.AddASN1ObjectIdentifier(OIDSM2WithSM3)
+	}
+	b.AddASN1BitString(signature)
+	addTimeStamp(&b, timeStamp)
+	rest, err := b.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return wrapSequence(rawTBS, rest), nil
 }
 
 // elementsOfTBSV1 tells a TBS_Sign of V1 from those of five or six elements.

@@ -264,17 +264,3 @@ func contentBefore(whole []byte, rest cryptobyte.String) []byte {
 	}
 	return content[:len(content)-len(rest)]
 }
-
-func wrapSequence(parts ...[]byte) []byte {
-	var b cryptobyte.Builder
-	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		for _, p := range parts {
-			b.AddBytes(p)
-		}
-	})
-	out, err := b.Bytes()
-	if err != nil {
-		return nil
-	}
-	return out
-}
