@@ -3,6 +3,7 @@ package pdf
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -141,5 +142,26 @@ func TestFillWritesTheDigitsOfEverySignature(t *testing.T) {
 		if err != nil || !bytes.Equal(s.Contents[:len(signature)], signature) || len(bytes.Trim(s.Contents[len(signature):], "\x00")) > 0 {
 			t.Errorf("signature %d is not what stands in the file: %v", i, err)
 		}
+	}
+}
+
+// What a document takes beside its own file does not grow with its pages.
+func TestRenderTakesLittleMemoryBesideTheFile(t *testing.T) {
+	const most = 128 << 10 // bytes; signing takes as much again at most
+	long := insuranceDocument(800)
+	r := testRenderer(t, long)
+	least := uint64(1 << 62)
+	for range 8 { // a desk that the collector took away is made anew
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		draft, err := r.Render(long, SignatureSlot{MaxBytes: 512})
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc-uint64(len(draft.file)))
+	}
+	if least > most {
+		t.Errorf("%d bytes beside the file, at most %d", least, most)
 	}
 }
