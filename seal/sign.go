@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/emmansun/gmsm/smx509"
@@ -254,5 +255,12 @@ func (r *Registry) signCMS(ctx context.Context, h *held, d *pdf.Draft, use *Use)
 
 // propertyInfo says what of the file is protected (GB/T 38540 7.1).
 func propertyInfo(byteRange [4]int) string {
-	return fmt.Sprintf("/ByteRange [%d %d %d %d]", byteRange[0], byteRange[1], byteRange[2], byteRange[3])
+	b := append(make([]byte, 0, 64), "/ByteRange ["...)
+	for i, n := range byteRange {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = strconv.AppendInt(b, int64(n), 10)
+	}
+	return string(append(b, ']'))
 }

@@ -1,9 +1,11 @@
 package keystore
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"encoding"
+	"encoding/binary"
 	"fmt"
 	"sync"
 
@@ -18,8 +20,32 @@ type Beginnings struct {
 	before []byte // hashed before every message
 
 	mu     sync.RWMutex
-	states map[string][]byte
+	states map[mark]known
 	size   int // bytes of memory of states, about
+}
+
+// known is a beginning and the state of SM3 behind it. It is never changed.
+type known struct{ before, beginning, state []byte }
+
+// mark finds a beginning quicker than all of its bytes would. It may be that of
+// another one: only the bytes themselves tell.
+type mark struct {
+	length int
+	some   [9]uint64
+}
+
+func markOf(before, beginning []byte) mark {
+	m := mark{length: len(beginning)}
+	last := len(m.some) - 1
+	if len(before) >= 8 {
+		m.some[last] = binary.LittleEndian.Uint64(before)
+	}
+	if len(beginning) >= 8 {
+		for i := range last {
+			m.some[i] = binary.LittleEndian.Uint64(beginning[(len(beginning)-8)*i/(last-1):])
+		}
+	}
+	return m
 }
 
 // The memory is bounded, since strangers' documents are verified too: a seal has
@@ -35,27 +61,7 @@ var userID = []byte("1234567812345678")
 
 // Sum is SM3 over beginning ‖ rest, the parts of rest one after the other.
 func (b *Beginnings) Sum(beginning []byte, rest ...[]byte) ([]byte, error) {
-	b.mu.RLock()
-	state := b.states[string(beginning)]
-	b.mu.RUnlock()
-	h := sm3.New()
-	if state != nil {
-		if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
-			return nil, fmt.Errorf("keystore: state of SM3: %w", err)
-		}
-	} else {
-		h.Write(b.before)
-		h.Write(beginning)
-		state, err := h.(encoding.BinaryMarshaler).MarshalBinary()
-		if err != nil {
-			return nil, fmt.Errorf("keystore: state of SM3: %w", err)
-		}
-		b.remember(beginning, state)
-	}
-	for _, part := range rest {
-		h.Write(part)
-	}
-	return h.Sum(nil), nil
+	return b.sum(b.before, beginning, rest...)
 }
 
 // Digest is what SM2 signs of the message beginning ‖ rest: SM3 over Z ‖ message with
@@ -65,23 +71,49 @@ func (b *Beginnings) Digest(public *ecdsa.PublicKey, beginning, rest []byte) ([]
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
-	return b.Sum(append(z, beginning...), rest)
+	return b.sum(z, beginning, rest)
 }
 
-func (b *Beginnings) remember(beginning, state []byte) {
+func (b *Beginnings) sum(before, beginning []byte, rest ...[]byte) ([]byte, error) {
+	m := markOf(before, beginning)
+	b.mu.RLock()
+	k := b.states[m]
+	b.mu.RUnlock()
+	h := sm3.New()
+	if k.state != nil && bytes.Equal(k.before, before) && bytes.Equal(k.beginning, beginning) {
+		if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(k.state); err != nil {
+			return nil, fmt.Errorf("keystore: state of SM3: %w", err)
+		}
+	} else {
+		h.Write(before)
+		h.Write(beginning)
+		state, err := h.(encoding.BinaryMarshaler).MarshalBinary()
+		if err != nil {
+			return nil, fmt.Errorf("keystore: state of SM3: %w", err)
+		}
+		b.remember(m, before, beginning, state)
+	}
+	for _, part := range rest {
+		h.Write(part)
+	}
+	return h.Sum(nil), nil
+}
+
+// remember keeps a state, in the place of another of the same mark.
+func (b *Beginnings) remember(m mark, before, beginning, state []byte) {
 	if len(beginning) > maxBeginning {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.states[string(beginning)] != nil {
-		return
-	}
 	size := len(beginning) + stateSize
-	if b.size += size; b.states == nil || b.size > maxBeginnings {
-		b.states, b.size = make(map[string][]byte), size
+	if old := b.states[m]; old.state != nil {
+		b.size -= len(old.beginning) + stateSize
 	}
-	b.states[string(beginning)] = state
+	if b.size += size; b.states == nil || b.size > maxBeginnings {
+		b.states, b.size = make(map[mark]known), size
+	}
+	b.states[m] = known{bytes.Clone(before), bytes.Clone(beginning), state}
 }
 
 // begun signs messages whose beginnings are remembered with a key in memory.

@@ -94,14 +94,14 @@ func ReadAbout(pdf []byte) (About, error) {
 	if err != nil {
 		return About{}, err
 	}
-	a := About{Title: textOf(f.dict(f.trailer["Info"])["Title"])}
+	a := About{Title: textOf(f.dict(f.trailer.get("Info")).get("Title"))}
 	if p, err := f.Private(); err == nil {
 		a.Number = p.Number
 	}
 	s, _ := f.Signature() // one that is not whole has a name too
 	a.Signer = s.Name
-	if fields, _ := f.resolve(f.dict(f.catalog()["AcroForm"])["Fields"]).(array); a.Signer == "" && len(fields) == 1 {
-		a.Signer = textOf(f.dict(fields[0])["TU"])
+	if fields, _ := f.resolve(f.dict(f.catalog().get("AcroForm")).get("Fields")).(array); a.Signer == "" && len(fields) == 1 {
+		a.Signer = textOf(f.dict(fields[0]).get("TU"))
 	}
 	return a, nil
 }

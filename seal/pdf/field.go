@@ -11,7 +11,7 @@ func (f *File) signatureDict() (dict, error) {
 	var found dict
 	count := 0
 	look := func(d dict) {
-		if _, ok := d["ByteRange"]; ok {
+		if d.has("ByteRange") {
 			count++
 			found = d
 		}
@@ -19,9 +19,9 @@ func (f *File) signatureDict() (dict, error) {
 	for _, o := range f.physical {
 		walk(o.value, look)
 	}
-	for n, v := range f.view {
-		if !f.stands(n) { // out of an object stream
-			walk(v, look)
+	for _, n := range f.packed {
+		if !f.stands(n) {
+			walk(f.view[n], look)
 		}
 	}
 	switch {
@@ -62,7 +62,7 @@ func (f *File) damage() error {
 // that has one, found as a viewer finds it: from the catalogue's AcroForm.
 func (f *File) checkField(signature dict) error {
 	w := fieldWalk{f: f, seen: map[ref]bool{}}
-	fields, _ := f.resolve(f.dict(f.catalog()["AcroForm"])["Fields"]).(array)
+	fields, _ := f.resolve(f.dict(f.catalog().get("AcroForm")).get("Fields")).(array)
 	w.fields(fields, "", nil, 0)
 	switch {
 	case len(w.values) > 1:
@@ -70,8 +70,8 @@ func (f *File) checkField(signature dict) error {
 	case len(w.values) == 0:
 		return fmt.Errorf("%w: no field of the form holds the signature", ErrStructure)
 	}
-	value, _ := w.values[0]["Contents"].(str)
-	ours, _ := signature["Contents"].(str)
+	value, _ := w.values[0].get("Contents").(str)
+	ours, _ := signature.get("Contents").(str)
 	if value.from != ours.from || value.to != ours.to || ours.to <= 0 {
 		return fmt.Errorf("%w: the signature field holds another dictionary", ErrStructure)
 	}
@@ -102,13 +102,13 @@ func (w *fieldWalk) fields(list array, kind name, value any, depth int) {
 			continue
 		}
 		kind, value := kind, value
-		if k, ok := w.f.resolve(d["FT"]).(name); ok {
+		if k, ok := w.f.resolve(d.get("FT")).(name); ok {
 			kind = k
 		}
-		if d["V"] != nil {
-			value = d["V"]
+		if d.get("V") != nil {
+			value = d.get("V")
 		}
-		if kids, ok := w.f.resolve(d["Kids"]).(array); ok && hasFields(w.f, kids) {
+		if kids, ok := w.f.resolve(d.get("Kids")).(array); ok && hasFields(w.f, kids) {
 			w.fields(kids, kind, value, depth+1)
 			continue
 		}
@@ -121,7 +121,7 @@ func (w *fieldWalk) fields(list array, kind name, value any, depth int) {
 // hasFields tells fields below a field from its bare widgets, which have no name.
 func hasFields(f *File, kids array) bool {
 	for _, k := range kids {
-		if f.dict(k)["T"] != nil {
+		if f.dict(k).get("T") != nil {
 			return true
 		}
 	}
@@ -134,7 +134,7 @@ func walk(v any, fn func(dict)) {
 	case dict:
 		fn(v)
 		for _, e := range v {
-			walk(e, fn)
+			walk(e.value, fn)
 		}
 	case array:
 		for _, e := range v {
@@ -145,14 +145,14 @@ func walk(v any, fn func(dict)) {
 
 // docMDP returns the permission level of the catalogue's certification, 0 for none.
 func (f *File) docMDP() int {
-	sig := f.dict(f.dict(f.catalog()["Perms"])["DocMDP"])
-	refs, _ := f.resolve(sig["Reference"]).(array)
+	sig := f.dict(f.dict(f.catalog().get("Perms")).get("DocMDP"))
+	refs, _ := f.resolve(sig.get("Reference")).(array)
 	for _, r := range refs {
 		d := f.dict(r)
-		if d["TransformMethod"] != name("DocMDP") {
+		if d.get("TransformMethod") != name("DocMDP") {
 			continue
 		}
-		if p, ok := f.dict(d["TransformParams"])["P"].(float64); ok {
+		if p, ok := f.dict(d.get("TransformParams")).get("P").(float64); ok {
 			return int(p)
 		}
 		return 2 // the default of ISO 32000-1 table 254

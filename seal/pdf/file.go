@@ -3,6 +3,7 @@ package pdf
 import (
 	"bytes"
 	"fmt"
+	"slices"
 )
 
 // Bounds of what is read. A file beyond them is refused, not read in part.
@@ -28,7 +29,6 @@ type object struct {
 type File struct {
 	b        []byte
 	physical []object         // in the order of the file
-	at       map[int]int      // offset of an object → its place in physical
 	sections map[int]*section // cross-reference tables and streams by offset
 	starts   []int            // the numbers behind startxref
 	ends     []int            // offsets behind each %%EOF
@@ -36,11 +36,12 @@ type File struct {
 	cut      error            // where reading stopped, nil at the end of the file
 
 	view    map[int]any  // number → value, as the cross-reference tables say
+	packed  []int        // numbers of those out of object streams
 	trailer dict         // of the newest section
 	broken  error        // why there is no view
 	numbers map[int]bool // numbers of the physical objects, filled when needed
-	values  int          // how many may still be parsed
-	inflate int          // bytes that may still be decompressed
+	mem     memory
+	inflate int // bytes that may still be decompressed
 }
 
 // Open reads the structure of a file. It returns ErrStructure for what is no PDF or
@@ -52,7 +53,7 @@ func Open(pdf []byte) (*File, error) {
 	if len(pdf) > maxFile {
 		return nil, fmt.Errorf("%w: larger than %d bytes", ErrStructure, maxFile)
 	}
-	f := &File{b: pdf, at: map[int]int{}, sections: map[int]*section{}, values: maxValues, inflate: maxInflate}
+	f := &File{b: pdf, sections: map[int]*section{}, mem: memory{left: maxValues}, inflate: maxInflate}
 	f.cut = f.scan()
 	f.broken = f.cut
 	if f.cut == nil {
@@ -63,7 +64,7 @@ func Open(pdf []byte) (*File, error) {
 
 // scan reads objects, tables and ends in the order of the file.
 func (f *File) scan() error {
-	p := &parser{b: f.b, left: &f.values}
+	p := &parser{b: f.b, mem: &f.mem}
 	for {
 		if p.skipWhite(); p.at >= len(f.b) {
 			return nil
@@ -115,7 +116,7 @@ func (f *File) object(p *parser) error {
 	if o.value, err = p.value(0); err != nil {
 		return err
 	}
-	if d, ok := o.value.(dict); ok && d["Linearized"] != nil && len(f.physical) == 0 {
+	if d, ok := o.value.(dict); ok && d.get("Linearized") != nil && len(f.physical) == 0 {
 		f.linear = true
 	}
 	if p.keyword("stream") {
@@ -129,12 +130,20 @@ func (f *File) object(p *parser) error {
 	if len(f.physical) >= maxObjects {
 		return p.errorf("more than %d objects", maxObjects)
 	}
-	f.at[o.at] = len(f.physical)
 	f.physical = append(f.physical, o)
-	if o.dict()["Type"] == name("XRef") && o.from < o.to {
+	if o.dict().get("Type") == name("XRef") && o.from < o.to {
 		return f.xrefStream(o)
 	}
 	return nil
+}
+
+// standing returns the object with a number that begins at an offset, nil for none.
+func (f *File) standing(number, at int) *object {
+	i, ok := slices.BinarySearchFunc(f.physical, at, func(o object, at int) int { return o.at - at })
+	if !ok || f.physical[i].number != number {
+		return nil
+	}
+	return &f.physical[i]
 }
 
 func (o object) dict() dict {
@@ -155,7 +164,7 @@ func (f *File) skipStream(p *parser, o *object) error {
 		return p.errorf("stream keyword without line end")
 	}
 	o.from = p.at
-	if length, ok := d["Length"].(float64); ok {
+	if length, ok := d.get("Length").(float64); ok {
 		if length < 0 || length > float64(len(p.b)-p.at) || length != float64(int(length)) {
 			return p.errorf("stream length")
 		}
@@ -179,7 +188,7 @@ func streamEnd(p *parser) (end int, ok bool) {
 		if i < 0 {
 			return 0, false
 		}
-		here := &parser{b: p.b, at: from + i + len("endstream"), left: p.left}
+		here := &parser{b: p.b, at: from + i + len("endstream"), mem: p.mem}
 		if here.skipWhite(); here.has("endobj") {
 			p.at = from + i
 			return p.at, true
@@ -213,4 +222,4 @@ func (f *File) dict(v any) dict {
 }
 
 // catalog returns the document catalog, nil when there is none.
-func (f *File) catalog() dict { return f.dict(f.trailer["Root"]) }
+func (f *File) catalog() dict { return f.dict(f.trailer.get("Root")) }

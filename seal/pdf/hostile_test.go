@@ -59,7 +59,7 @@ func TestReadSignature_RefusesHostileStructureWithinBounds(t *testing.T) {
 			if !errors.Is(err, ErrStructure) || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("got %v, want %q", err, tt.says)
 			}
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("took %v", took)
 			}
 		})

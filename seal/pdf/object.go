@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // errSyntax is what the object parser returns; readers wrap it in ErrStructure.
@@ -17,16 +19,81 @@ type (
 	name  string
 	ref   int
 	array []any
-	dict  map[name]any
+	dict  []pair // in order of the keys when it is large
+	pair  struct {
+		key   name
+		value any
+	}
 )
+
+// largeDict is from how many entries on a dictionary is searched by halves: a file may
+// hold one of hundreds of thousands, and refer to it as often.
+const largeDict = 16
+
+// get returns the value of a key, nil when there is none.
+func (d dict) get(key name) any {
+	if i := d.find(key); i >= 0 {
+		return d[i].value
+	}
+	return nil
+}
+
+func (d dict) has(key name) bool { return d.find(key) >= 0 }
+
+func (d dict) find(key name) int {
+	if len(d) >= largeDict {
+		if i, ok := slices.BinarySearchFunc(d, key, func(p pair, key name) int { return strings.Compare(string(p.key), string(key)) }); ok {
+			return i
+		}
+		return -1
+	}
+	for i := range d {
+		if d[i].key == key {
+			return i
+		}
+	}
+	return -1
+}
 
 // parser reads the tokens of ISO 32000-1 7.2 and 7.3. It accepts only what has
 // one meaning: a key that stands twice in a dictionary is an error, because two
 // readers may choose differently.
 type parser struct {
-	b    []byte
-	at   int
-	left *int // how many values may still be read
+	b   []byte
+	at  int
+	mem *memory
+}
+
+// memory is where the values of one file are read into. Most dictionaries and arrays
+// are small: many share one allocation.
+type memory struct {
+	left   int    // how many values may still be read
+	values []any  // of arrays that are not read to their ends
+	pairs  []pair // of such dictionaries
+	arrays []any  // free for arrays
+	dicts  []pair // and for dictionaries
+}
+
+// slab is how many values are allocated together.
+const slab = 128
+
+// closed takes what stands in open from a place on into memory of its own.
+func closed[T any](open, free *[]T, from int) []T {
+	n := len(*open) - from
+	out := []T{}
+	switch {
+	case n == 0:
+	case n > slab/4:
+		out = make([]T, n)
+	case n > len(*free):
+		*free = make([]T, slab)
+		fallthrough
+	default:
+		out, *free = (*free)[:n:n], (*free)[n:]
+	}
+	copy(out, (*open)[from:])
+	*open = (*open)[:from]
+	return out
 }
 
 func (p *parser) errorf(format string, args ...any) error {
@@ -114,7 +181,7 @@ func (p *parser) value(depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, p.errorf("nested too deeply")
 	}
-	if *p.left--; *p.left < 0 {
+	if p.mem.left--; p.mem.left < 0 {
 		return nil, p.errorf("more than %d values", maxValues)
 	}
 	p.skip()
@@ -144,6 +211,9 @@ func (p *parser) scalar() (any, error) {
 			return ref(n), nil
 		}
 		p.at = after
+		if n < len(smallNumbers) {
+			return smallNumbers[n], nil
+		}
 		return float64(n), nil
 	}
 	w := string(p.word())
@@ -163,10 +233,13 @@ func (p *parser) scalar() (any, error) {
 	return f, nil
 }
 
-func (p *parser) name() (name, error) {
+func (p *parser) name() (any, error) {
 	p.at++
 	w := p.word()
 	p.at += len(w)
+	if known := usualNames[string(w)]; known != nil {
+		return known, nil
+	}
 	if !bytes.ContainsRune(w, '#') {
 		return name(w), nil
 	}
@@ -177,7 +250,7 @@ func (p *parser) name() (name, error) {
 			continue
 		}
 		if i+2 >= len(w) || unhex(w[i+1]) < 0 || unhex(w[i+2]) < 0 {
-			return "", p.errorf("bad escape in a name")
+			return nil, p.errorf("bad escape in a name")
 		}
 		out = append(out, byte(unhex(w[i+1])<<4|unhex(w[i+2])))
 		i += 2
@@ -187,28 +260,30 @@ func (p *parser) name() (name, error) {
 
 func (p *parser) array(depth int) (array, error) {
 	p.at++
-	out := array{}
+	m := p.mem
+	from := len(m.values)
 	for {
 		if p.skip(); p.at < len(p.b) && p.b[p.at] == ']' {
 			p.at++
-			return out, nil
+			return closed(&m.values, &m.arrays, from), nil
 		}
 		v, err := p.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, v)
+		m.values = append(m.values, v)
 	}
 }
 
 func (p *parser) dict(depth int) (dict, error) {
 	p.at += 2
-	out := dict{}
+	m := p.mem
+	from := len(m.pairs)
 	for {
 		p.skip()
 		if p.has(">>") {
 			p.at += 2
-			return out, nil
+			return p.checked(closed(&m.pairs, &m.dicts, from))
 		}
 		if p.at >= len(p.b) || p.b[p.at] != '/' {
 			return nil, p.errorf("dictionary key expected")
@@ -221,9 +296,25 @@ func (p *parser) dict(depth int) (dict, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, ok := out[key]; ok {
-			return nil, p.errorf("key stands twice in a dictionary")
-		}
-		out[key] = v
+		m.pairs = append(m.pairs, pair{key.(name), v})
 	}
+}
+
+// checked refuses a dictionary with a key that stands twice.
+func (p *parser) checked(d dict) (dict, error) {
+	twice := false
+	if len(d) >= largeDict {
+		slices.SortFunc(d, func(a, b pair) int { return strings.Compare(string(a.key), string(b.key)) })
+		for i := 1; i < len(d); i++ {
+			twice = twice || d[i].key == d[i-1].key
+		}
+	} else {
+		for i := range d {
+			twice = twice || d[:i].has(d[i].key)
+		}
+	}
+	if twice {
+		return nil, p.errorf("key stands twice in a dictionary")
+	}
+	return d, nil
 }

@@ -17,12 +17,12 @@ func (f *File) unpack(entries map[int]entry) error {
 		objects, ok := streams[e.where]
 		if !ok {
 			holder := entries[e.where]
-			i, found := f.at[holder.where]
-			if holder.kind != plain || !found || f.physical[i].number != e.where {
+			stream := f.standing(e.where, holder.where)
+			if holder.kind != plain || stream == nil {
 				return fmt.Errorf("%w: object %d lies in object stream %d, which is not there", errSyntax, n, e.where)
 			}
 			var err error
-			if objects, err = f.packedObjects(f.physical[i]); err != nil {
+			if objects, err = f.packedObjects(*stream); err != nil {
 				return err
 			}
 			streams[e.where] = objects
@@ -31,6 +31,7 @@ func (f *File) unpack(entries map[int]entry) error {
 			return fmt.Errorf("%w: object %d is not where object stream %d should hold it", errSyntax, n, e.where)
 		}
 		f.view[n] = objects[e.index].value
+		f.packed = append(f.packed, n)
 	}
 	return nil
 }
@@ -42,16 +43,16 @@ type packedObject struct {
 
 func (f *File) packedObjects(o object) ([]packedObject, error) {
 	d := o.dict()
-	count, ok1 := d["N"].(float64)
-	first, ok2 := d["First"].(float64)
+	count, ok1 := d.get("N").(float64)
+	first, ok2 := d.get("First").(float64)
 	data, err := f.decode(o)
 	if err != nil {
 		return nil, err
 	}
-	if !ok1 || !ok2 || d["Type"] != name("ObjStm") || count < 0 || count > maxObjects || first < 0 || first > float64(len(data)) {
+	if !ok1 || !ok2 || d.get("Type") != name("ObjStm") || count < 0 || count > maxObjects || first < 0 || first > float64(len(data)) {
 		return nil, fmt.Errorf("%w: object stream %d", errSyntax, o.number)
 	}
-	head := &parser{b: data[:int(first)], left: &f.values}
+	head := &parser{b: data[:int(first)], mem: &f.mem}
 	out := make([]packedObject, 0, min(int(count), 1024))
 	for range int(count) {
 		n, ok1 := head.integer()
@@ -59,7 +60,7 @@ func (f *File) packedObjects(o object) ([]packedObject, error) {
 		if !ok1 || !ok2 || at > len(data)-int(first) {
 			return nil, fmt.Errorf("%w: index of object stream %d", errSyntax, o.number)
 		}
-		body := &parser{b: data, at: int(first) + at, left: &f.values}
+		body := &parser{b: data, at: int(first) + at, mem: &f.mem}
 		v, err := body.value(0)
 		if err != nil {
 			return nil, fmt.Errorf("object stream %d: %w", o.number, err)
@@ -81,8 +82,8 @@ func unplaced(v any) any {
 			v[i] = unplaced(v[i])
 		}
 	case dict:
-		for k := range v {
-			v[k] = unplaced(v[k])
+		for i := range v {
+			v[i].value = unplaced(v[i].value)
 		}
 	}
 	return v
@@ -93,7 +94,7 @@ func unplaced(v any) any {
 func (f *File) decode(o object) ([]byte, error) {
 	d := o.dict()
 	raw := f.b[o.from:o.to]
-	filter, params := single(d["Filter"]), single(d["DecodeParms"])
+	filter, params := single(d.get("Filter")), single(d.get("DecodeParms"))
 	switch filter {
 	case nil:
 		return raw, nil
@@ -127,15 +128,15 @@ func single(v any) any {
 // unpredict undoes the PNG predictors None, Sub and Up (7.4.4.4), the ones that
 // cross-reference streams use.
 func unpredict(b []byte, params dict) ([]byte, error) {
-	kind, _ := params["Predictor"].(float64)
+	kind, _ := params.get("Predictor").(float64)
 	if kind <= 1 {
 		return b, nil
 	}
-	columns, ok := params["Columns"].(float64)
+	columns, ok := params.get("Columns").(float64)
 	if !ok {
 		columns = 1
 	}
-	one := func(key name, value float64) bool { n, ok := params[key].(float64); return !ok || n == value }
+	one := func(key name, value float64) bool { n, ok := params.get(key).(float64); return !ok || n == value }
 	if kind < 10 || columns < 1 || columns > 1024 || !one("Colors", 1) || !one("BitsPerComponent", 8) {
 		return nil, fmt.Errorf("%w: predictor that is not read here", errSyntax)
 	}

@@ -51,27 +51,27 @@ func (f *File) Private() (Private, error) {
 		return Private{}, ErrNoPrivate
 	}
 	var p Private
-	fields := map[name]func([]byte){
-		keySeed:    func(b []byte) { p.Seed = b },
-		keyReceipt: func(b []byte) { p.Receipt = string(b) },
-		keyNumber:  func(b []byte) { p.Number = string(b) },
-		keyQR:      func(b []byte) { p.QR = string(b) },
-	}
-	switch d[keyVersion] {
+	texts := []struct {
+		key name
+		to  *string
+	}{{keyReceipt, &p.Receipt}, {keyNumber, &p.Number}, {keyQR, &p.QR}, {keyUntil, &p.Until}}
+	switch d.get(keyVersion) {
 	case 1.0:
+		texts = texts[:3]
 	case float64(privateVersion):
-		fields[keyUntil] = func(b []byte) { p.Until = string(b) }
 	default:
 		return Private{}, fmt.Errorf("%w: unknown version", ErrNoPrivate)
 	}
-	for key, set := range fields {
-		s, ok := d[key].(str)
-		if !ok || !s.hex || !utf8.Valid(s.bytes) && key != keySeed {
-			return Private{}, fmt.Errorf("%w: %s is missing or no hexadecimal string", ErrNoPrivate, string(key))
+	seed, _ := d.get(keySeed).(str)
+	p.Seed = seed.bytes
+	for _, t := range texts {
+		s, ok := d.get(t.key).(str)
+		if !ok || !s.hex || !utf8.Valid(s.bytes) {
+			return Private{}, fmt.Errorf("%w: %s is missing or no hexadecimal string", ErrNoPrivate, string(t.key))
 		}
-		set(s.bytes)
+		*t.to = string(s.bytes)
 	}
-	if len(p.Seed) != SeedSize || p.Number == "" || len(d) != len(fields)+1 {
+	if len(p.Seed) != SeedSize || !seed.hex || p.Number == "" || len(d) != len(texts)+2 {
 		return Private{}, fmt.Errorf("%w: wrong seed, number or keys", ErrNoPrivate)
 	}
 	if _, err := time.Parse(time.DateOnly, p.Until); err != nil && p.Until != "" {
@@ -81,7 +81,7 @@ func (f *File) Private() (Private, error) {
 }
 
 func (f *File) private() (dict, bool) {
-	d, ok := f.dict(f.dict(f.catalog()["PieceInfo"])[keyApplication])["Private"].(dict)
+	d, ok := f.dict(f.dict(f.catalog().get("PieceInfo")).get(keyApplication)).get("Private").(dict)
 	return d, ok
 }
 

@@ -98,21 +98,21 @@ func (f *File) Signature() (Signature, error) {
 }
 
 func (s *Signature) fill(f *File, d dict) (str, error) {
-	s.Filter, s.SubFilter = nameText(d["Filter"]), nameText(d["SubFilter"])
-	s.Name, s.Reason = textOf(d["Name"]), textOf(d["Reason"])
-	if m, ok := d["M"].(str); ok {
+	s.Filter, s.SubFilter = nameText(d.get("Filter")), nameText(d.get("SubFilter"))
+	s.Name, s.Reason = textOf(d.get("Name")), textOf(d.get("Reason"))
+	if m, ok := d.get("M").(str); ok {
 		s.M, _ = parseDate(string(m.bytes))
 	}
-	if seal, ok := d[keySeal].(str); ok && seal.hex {
+	if seal, ok := d.get(keySeal).(str); ok && seal.hex {
 		s.Seal = seal.bytes
 	}
 	s.DocMDP = f.docMDP()
-	contents, ok := d["Contents"].(str)
+	contents, ok := d.get("Contents").(str)
 	if !ok || !contents.hex || contents.to <= 0 {
 		return contents, fmt.Errorf("%w: no hexadecimal string in the file itself", ErrContents)
 	}
 	s.Contents = contents.bytes
-	br, ok := whole(d["ByteRange"])
+	br, ok := whole(d.get("ByteRange"))
 	if !ok || len(br) != 4 {
 		return str{}, fmt.Errorf("%w: not four whole numbers", ErrByteRange)
 	}

@@ -110,11 +110,11 @@ func TestRenderKeepsPersonalDataOutOfTheInformationDictionary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	info := f.dict(f.trailer["Info"])
-	if len(info) != 3 || textOf(info["Title"]) != "最低生活保障证明" || textOf(info["Producer"]) != "Yizheng" {
+	info := f.dict(f.trailer.get("Info"))
+	if len(info) != 3 || textOf(info.get("Title")) != "最低生活保障证明" || textOf(info.get("Producer")) != "Yizheng" {
 		t.Errorf("information dictionary %v", info)
 	}
-	if f.catalog()["Metadata"] != nil {
+	if f.catalog().get("Metadata") != nil {
 		t.Error("there is a metadata stream")
 	}
 }
@@ -124,21 +124,21 @@ func TestSealStandsOnTheLastPageAtItsTrueSize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kids := f.dict(f.catalog()["Pages"])["Kids"].(array)
+	kids := f.dict(f.catalog().get("Pages")).get("Kids").(array)
 	field := f.view[objField].(dict)
-	if len(kids) < 2 || field["P"] != kids[len(kids)-1] {
-		t.Errorf("field on page %v of %v", field["P"], kids)
+	if len(kids) < 2 || field.get("P") != kids[len(kids)-1] {
+		t.Errorf("field on page %v of %v", field.get("P"), kids)
 	}
-	if a := f.dict(field["P"])["Annots"]; a == nil {
+	if a := f.dict(field.get("P")).get("Annots"); a == nil {
 		t.Error("the page does not list the field")
 	}
-	rect := field["Rect"].(array)
+	rect := field.get("Rect").(array)
 	for i := range 2 {
 		if side := (rect[i+2].(float64) - rect[i].(float64)) / mm; side < 41.95 || side > 42.05 {
 			t.Errorf("side %d of the seal is %.2f mm, want 42", i, side)
 		}
 	}
-	if flags := field["F"]; flags != float64(132) {
+	if flags := field.get("F"); flags != float64(132) {
 		t.Errorf("annotation flags %v, want print and locked", flags)
 	}
 }

@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 )
 
@@ -72,14 +73,39 @@ func (s *str) decodePairs(text []byte) bool {
 		return false
 	}
 	s.bytes = make([]byte, len(text)/2)
+	from := lowerPairs(s.bytes, text)
 	kinds := byte(0)
-	for i := range s.bytes {
+	if len(bytes.Trim(text[:2*from], "0123456789")) > 0 {
+		kinds = hexLower
+	}
+	for i := from; i < len(s.bytes); i++ {
 		high, low := digits[text[2*i]], digits[text[2*i+1]]
 		kinds |= high | low
 		s.bytes[i] = high<<4 | low&0xF
 	}
 	s.lower, s.upper = kinds&hexLower != 0, kinds&hexUpper != 0
 	return kinds&hexOther == 0
+}
+
+// lowerPairs decodes figures and lower-case digits, eight at a time, as far as there
+// are no others, and returns how many bytes that makes. Contents alone has tens of
+// thousands of them, and hardly any others in files of this package.
+func lowerPairs(out, text []byte) (n int) {
+	const ones, low = 0x0101010101010101, 0x0F0F0F0F0F0F0F0F
+	for ; len(text) >= 8; n, text = n+4, text[8:] {
+		x := binary.LittleEndian.Uint64(text)
+		letter := x >> 6 & ones // 1 where a letter stands, 0 where a figure
+		v := x & low
+		if x&^low != 0x30*ones+0x30*letter || // of the wrong row of ASCII
+			((v+6*ones-6*letter)|(v+9*letter)|(v-letter))&^low != 0 { // above 9, above f, below a
+			return n
+		}
+		v += 9 * letter
+		v = (v<<4 | v>>8) & 0x00FF00FF00FF00FF
+		v = (v | v>>8) & 0x0000FFFF0000FFFF
+		binary.LittleEndian.PutUint32(out[n:], uint32(v|v>>16))
+	}
+	return n
 }
 
 // decode decodes any other string (7.3.4.3): white space is passed over, and the

@@ -1,7 +1,9 @@
 package pdf
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 )
 
 // section is one cross-reference table or stream.
@@ -32,7 +34,7 @@ const maxSections = 1000
 
 // table reads a classic table and its trailer (ISO 32000-1 7.5.4).
 func (f *File) table(p *parser) error {
-	s := &section{entries: map[int]entry{}}
+	s := &section{entries: make(map[int]entry, 32)}
 	at := p.at
 	p.keyword("xref")
 	for !p.keyword("trailer") {
@@ -77,13 +79,13 @@ func (f *File) xrefStream(o object) error {
 		return err
 	}
 	d := o.dict()
-	widths, ok := whole(d["W"])
+	widths, ok := whole(d.get("W"))
 	if !ok || len(widths) != 3 || widths[0] > 1 || widths[1] > 8 || widths[1] == 0 || widths[2] > 4 {
 		return fault("widths")
 	}
-	index, ok := whole(d["Index"])
-	if d["Index"] == nil {
-		size, isNumber := d["Size"].(float64)
+	index, ok := whole(d.get("Index"))
+	if d.get("Index") == nil {
+		size, isNumber := d.get("Size").(float64)
 		index, ok = []int{0, int(size)}, isNumber
 	}
 	if !ok || len(index)%2 != 0 {
@@ -148,7 +150,7 @@ func (f *File) follow() error {
 	if err != nil {
 		return err
 	}
-	if f.trailer["Encrypt"] != nil {
+	if f.trailer.get("Encrypt") != nil {
 		return ErrEncrypted
 	}
 	f.view = make(map[int]any, len(entries))
@@ -156,11 +158,11 @@ func (f *File) follow() error {
 		if e.kind != plain {
 			continue
 		}
-		i, ok := f.at[e.where]
-		if !ok || f.physical[i].number != n {
+		o := f.standing(n, e.where)
+		if o == nil {
 			return fmt.Errorf("%w: cross-reference entry of object %d does not point to it", errSyntax, n)
 		}
-		f.view[n] = f.physical[i].value
+		f.view[n] = o.value
 	}
 	if err := f.unpack(entries); err != nil {
 		return err
@@ -173,6 +175,10 @@ func (f *File) follow() error {
 
 // chain merges the sections from the newest to the oldest.
 func (f *File) chain(start int) (map[int]entry, error) {
+	if s := f.sections[start]; s != nil && s.trailer.get("Prev") == nil && s.trailer.get("XRefStm") == nil {
+		f.trailer = s.trailer
+		return s.entries, nil
+	}
 	entries := map[int]entry{}
 	take := func(s *section, wanted func(entry) bool) {
 		for n, e := range s.entries {
@@ -193,7 +199,7 @@ func (f *File) chain(start int) (map[int]entry, error) {
 		}
 		// A hybrid file marks as free what its stream holds (7.5.8.4).
 		take(s, func(e entry) bool { return e.kind != free })
-		if hybrid, ok := s.trailer["XRefStm"].(float64); ok {
+		if hybrid, ok := s.trailer.get("XRefStm").(float64); ok {
 			x := f.sections[int(hybrid)]
 			if x == nil || !x.stream || s.stream {
 				return nil, fmt.Errorf("%w: XRefStm does not point to a cross-reference stream", errSyntax)
@@ -201,8 +207,8 @@ func (f *File) chain(start int) (map[int]entry, error) {
 			take(x, func(entry) bool { return true })
 		}
 		take(s, func(e entry) bool { return e.kind == free })
-		prev, ok := s.trailer["Prev"].(float64)
-		if s.trailer["Prev"] != nil && !ok {
+		prev, ok := s.trailer.get("Prev").(float64)
+		if s.trailer.get("Prev") != nil && !ok {
 			return nil, fmt.Errorf("%w: Prev is not a number", errSyntax)
 		}
 		at, more = int(prev), ok
@@ -215,21 +221,23 @@ func (f *File) chain(start int) (map[int]entry, error) {
 // differently.
 func (f *File) checkTwice(entries map[int]entry) error {
 	type place struct{ number, revision int }
-	seen := make(map[place]bool, len(f.physical))
+	seen := make([]place, 0, len(f.physical))
 	single := f.revisions(len(f.b)) == 1
 	for _, o := range f.physical {
 		revision := o.revision
 		if f.linear {
 			revision = max(revision, 1)
 		}
-		at := place{o.number, revision}
-		if seen[at] {
-			return fmt.Errorf("%w: object %d stands twice", errSyntax, o.number)
-		}
-		seen[at] = true
+		seen = append(seen, place{o.number, revision})
 		e, named := entries[o.number]
-		if single && o.dict()["Type"] != name("XRef") && (!named || e.kind == packed) {
+		if single && o.dict().get("Type") != name("XRef") && (!named || e.kind == packed) {
 			return fmt.Errorf("%w: object %d stands in no cross-reference table", errSyntax, o.number)
+		}
+	}
+	slices.SortFunc(seen, func(a, b place) int { return cmp.Or(a.number-b.number, a.revision-b.revision) })
+	for i := 1; i < len(seen); i++ {
+		if seen[i] == seen[i-1] {
+			return fmt.Errorf("%w: object %d stands twice", errSyntax, seen[i].number)
 		}
 	}
 	return nil
@@ -238,7 +246,7 @@ func (f *File) checkTwice(entries map[int]entry) error {
 // checkLengths compares the streams whose length stands in another object with it.
 func (f *File) checkLengths() error {
 	for _, o := range f.physical {
-		r, ok := o.dict()["Length"].(ref)
+		r, ok := o.dict().get("Length").(ref)
 		if o.from == 0 || !ok {
 			continue
 		}
