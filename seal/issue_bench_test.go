@@ -215,7 +215,6 @@ func (i *issuance) run(b *testing.B, docs []pdf.Document) float64 {
 	slices.Sort(times)
 	b.ReportMetric(float64(times[len(times)/2].Nanoseconds()), "p50-ns")
 	b.ReportMetric(float64(times[len(times)*99/100].Nanoseconds()), "p99-ns")
-	b.ReportMetric(float64(times[len(times)/10].Nanoseconds()), "p10-ns")
 	b.ReportMetric(float64(size)/float64(b.N), "file-B")
 	b.ReportMetric((float64(after.TotalAlloc-before.TotalAlloc)-float64(size))/float64(b.N), "above-file-B")
 	return each

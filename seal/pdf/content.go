@@ -93,11 +93,12 @@ func (c *content) text(chars []char, x, y float64, s style) {
 			c.b = append(appendNumber(c.b, s.size), " Tf"...)
 			c.font, c.size = f, s.size
 		}
-		c.b = append(c.b, '<')
+		c.b = append(c.b, '(')
 		for ; i < len(chars) && chars[i].font == f; i++ {
-			c.b = appendHex16(c.b, chars[i].cid, upperHex)
+			cid := chars[i].cid
+			c.b = appendLiteral(appendLiteral(c.b, byte(cid>>8)), byte(cid))
 		}
-		c.b = append(c.b, ">Tj\n"...)
+		c.b = append(c.b, ")Tj\n"...)
 	}
 	if s.spacing != 0 {
 		c.op("Tc", 0)
@@ -108,11 +109,31 @@ func (c *content) text(chars []char, x, y float64, s style) {
 	c.b = append(c.b, "ET\n"...)
 }
 
+// appendLiteral writes a byte of a literal string, which takes half of the room of a
+// hexadecimal one: SM3 goes over all of it.
+func appendLiteral(b []byte, v byte) []byte {
+	switch v {
+	case '(', ')', '\\':
+		return append(b, '\\', v)
+	case '\r': // which readers take for '\n'
+		return append(b, '\\', 'r')
+	}
+	return append(b, v)
+}
+
 // fill paints a rectangle given by its lower left corner.
 func (c *content) fill(x, y, w, h float64, col shade) {
 	c.fillColor(col)
 	c.op("re", x, y, w, h)
 	c.op("f")
+}
+
+// box paints a rectangle and draws its outline.
+func (c *content) box(x, y, w, h float64, fill shade, line float64, col shade) {
+	c.fillColor(fill)
+	c.lineStyle(col, line)
+	c.op("re", x, y, w, h)
+	c.op("B")
 }
 
 // stroke draws the outline of a rectangle with lines of the given width.

@@ -76,8 +76,7 @@ func (l *layout) caution() {
 	h := float64(len(lines))*height + pad
 	l.room(h)
 	c := l.page()
-	c.fill(left, l.y-h, textWidth, h, warm)
-	c.stroke(left, l.y-h, textWidth, h, 1.2, alarm)
+	c.box(left, l.y-h, textWidth, h, warm, 1.2, alarm)
 	y := l.y
 	l.y -= pad / 2
 	for _, line := range lines {

@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"regexp"
@@ -147,23 +148,23 @@ func TestSealStandsOnTheLastPageAtItsTrueSize(t *testing.T) {
 // the ToUnicode order of the subsets.
 func pageText(l *layout) []string {
 	var pages []string
-	shown := regexp.MustCompile(`(?:/F(\d) [\d.]+ Tf)?<([0-9A-F]+)>Tj|\nET\n`)
+	shown := regexp.MustCompile(`(?s)(?:/F(\d) [\d.]+ Tf)?(\((?:[^()\\]|\\.)*\))Tj|\nET\n`)
 	for _, p := range l.pages {
 		var b strings.Builder
 		s := l.prefix.common
 		for _, m := range shown.FindAllStringSubmatch(string(p.b), -1) {
 			if m[2] == "" {
 				b.WriteByte('|')
+				continue
 			}
 			if m[1] == "0" {
 				s = l.prefix.common
 			} else if m[1] != "" {
 				s = l.subsets[m[1][0]-'1']
 			}
-			for i := 0; i < len(m[2]); i += 4 {
-				var cid int
-				fmt.Sscanf(m[2][i:i+4], "%X", &cid)
-				b.WriteRune(s.runes[cid-1])
+			text, _ := (&parser{b: []byte(m[2])}).literalString()
+			for cids := text.bytes; len(cids) > 1; cids = cids[2:] {
+				b.WriteRune(s.runes[binary.BigEndian.Uint16(cids)-1])
 			}
 		}
 		pages = append(pages, b.String())

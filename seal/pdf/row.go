@@ -115,9 +115,10 @@ func (l *layout) rowPart(cells []cell, first, last int, height float64) {
 	for i := range cells {
 		cl := &cells[i]
 		if cl.tint {
-			c.fill(cl.x, l.y-h, cl.w, h, tint)
+			c.box(cl.x, l.y-h, cl.w, h, tint, 0.5, rule)
+		} else {
+			c.stroke(cl.x, l.y-h, cl.w, h, 0.5, rule)
 		}
-		c.stroke(cl.x, l.y-h, cl.w, h, 0.5, rule)
 	}
 	for i := range cells {
 		cl := &cells[i]
