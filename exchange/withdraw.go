@@ -20,7 +20,8 @@ import (
 
 // A wrongly issued document is withdrawn by two persons: one asks, giving a reason
 // code, and a security administrator who is somebody else approves. Both sign what
-// they want with their own key. The audit log is the only place where withdrawals
+// they want with their own key, and both must act for the department that the issue
+// leaf names. The audit log is the only place where withdrawals
 // are kept: the issue leaf stays, a withdrawal leaf follows it, and nothing takes
 // that away again. From then on verification says so, and since when.
 
@@ -99,6 +100,9 @@ func (s *Service) Withdraw(ctx context.Context, persons *staff.Register, by, num
 	if err := allowWithdrawal(w, st, p, by, s.now()); err != nil {
 		return w, err
 	}
+	if err := s.ownDocument(ctx, number, p); err != nil {
+		return w, err
+	}
 	return s.recordWithdrawal(ctx, w, st, p, digestOf(statement), who)
 }
 
@@ -144,6 +148,18 @@ func allowWithdrawal(w Withdrawal, st WithdrawalStatement, p staff.Person, by st
 		return no("statement", "没有这件待批准的撤回申请", "no such request to withdraw it is pending")
 	case st.Action == WithdrawApprove && w.By == p.Name:
 		return no("statement", "申请人不得批准自己的申请，须由另一人办理", "nobody approves their own request; somebody else must")
+	}
+	return nil
+}
+
+// ownDocument refuses who does not act for the department that a document is of.
+func (s *Service) ownDocument(ctx context.Context, number string, p staff.Person) error {
+	issued, _, _, err := s.IssueRecord(ctx, number)
+	if err != nil {
+		return err
+	}
+	if !p.ActsFor(issued.Entry.Open.Provider) {
+		return refuse(ReasonWithdrawal, "number", "这份文书不是您所属单位出具的，请由出具单位的人员办理", "the document is not of a department that you act for; a person of its issuer must do this")
 	}
 	return nil
 }

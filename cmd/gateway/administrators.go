@@ -20,7 +20,8 @@ type AdministratorConfig struct {
 	Name string     `yaml:"name"` // staff account
 	Role staff.Role `yaml:"role"` // applicant (applies), security (decides), maker (makes seals); auditor (searches the log), approver (approves looking for a person); supervisor (decides about cards, issues orders), respondent (answers them)
 	// Departments are the unified social credit codes, as in the certificates of their
-	// seals, of those that an applicant acts for; for the other roles there are none.
+	// seals, of those that an applicant acts for; a security administrator may be bound to
+	// some, for seals and withdrawals. The other roles have none.
 	Departments []string `yaml:"departments"`
 	Department  string   `yaml:"department"`  // whose orders a respondent answers; only for that role
 	Key         string   `yaml:"key"`         // PEM of the person's SM2 public key, which signs what they decide
@@ -37,8 +38,8 @@ func registerOf(administrators []AdministratorConfig) (*staff.Register, error) {
 	var list []staff.Person
 	for _, a := range administrators {
 		p := staff.Person{Name: a.Name, Role: a.Role, Department: a.Department, Until: a.Until, Departments: a.Departments}
-		if (a.Role == staff.Applicant) != (len(a.Departments) > 0) {
-			return nil, fmt.Errorf("administrators: %s: applicant 须用 departments 列出其单位的统一社会信用代码，其他角色不列 / an applicant needs departments, the credit codes of their own; other roles have none", a.Name)
+		if a.Role == staff.Applicant && len(a.Departments) == 0 || len(a.Departments) > 0 && a.Role != staff.Applicant && a.Role != staff.Security {
+			return nil, fmt.Errorf("administrators: %s: applicant 须用 departments 列出其单位的统一社会信用代码，security 可列，其他角色不列 / an applicant needs departments, the credit codes of their own; security may have some, other roles none", a.Name)
 		}
 		var err error
 		if p.Key, err = jose.ReadPublicKey(a.Key); err != nil {

@@ -45,7 +45,8 @@ type Person struct {
 	Name string // a staff account, never a resident's name or number
 	Role Role
 	Key  *ecdsa.PublicKey // SM2
-	// Departments are the unified social credit codes of those that an applicant acts for.
+	// Departments are the unified social credit codes of those that an applicant acts for,
+	// or a security administrator is bound to; see ActsFor.
 	Departments []string
 	// Certificate is the lower-case hex SM3 of the public key (SPKI) of the
 	// person's TLS certificate; "" for a person who does not use the API.
@@ -54,6 +55,15 @@ type Person struct {
 	Department string
 	// Until ends what the person may sign; zero means no end. What was signed before stays good.
 	Until time.Time
+}
+
+// ActsFor reports whether a person may act in a matter of a department: an applicant for
+// those listed and no others, anybody else for all unless some are listed.
+func (p Person) ActsFor(department string) bool {
+	if p.Role != Applicant && len(p.Departments) == 0 {
+		return true
+	}
+	return department != "" && slices.Contains(p.Departments, department)
 }
 
 // ErrStranger is returned for a statement by nobody on the list, or by somebody whose time was over.

@@ -2,19 +2,18 @@ package life
 
 import (
 	"fmt"
-	"slices"
 
 	"yizheng/identity/staff"
 	"yizheng/seal"
 )
 
-// entitled holds an applicant to the seals of their own departments: one person's
+// entitled holds a person to the seals of the departments they act for: one person's
 // word suspends a seal, and must not suspend everybody's. The department is the credit
 // code in the holder's certificate, of the seal in use and of what is asked for. It is
 // asked when a step is entered, and not when it is read again: who may act for which
 // department changes.
 func (r *Register) entitled(step Step, p staff.Person) error {
-	if p.Role != staff.Applicant {
+	if p.Role != staff.Applicant && len(p.Departments) == 0 {
 		return nil
 	}
 	holders := [][]byte{step.Holder}
@@ -39,9 +38,9 @@ func (r *Register) entitled(step Step, p staff.Person) error {
 		if err != nil {
 			return err
 		}
-		if code := cert.Subject.SerialNumber; code == "" || !slices.Contains(p.Departments, code) {
-			return &Refusal{Seal: step.Seal, Action: string(step.Action), Chinese: fmt.Sprintf("%s 不是单位 %s 的申请人", p.Name, code),
-				English: fmt.Sprintf("%s is no applicant of the department %s", p.Name, code)}
+		if code := cert.Subject.SerialNumber; !p.ActsFor(code) {
+			return &Refusal{Seal: step.Seal, Action: string(step.Action), Chinese: fmt.Sprintf("%s 不能代表单位 %s 办理", p.Name, code),
+				English: fmt.Sprintf("%s does not act for the department %s", p.Name, code)}
 		}
 	}
 	return nil

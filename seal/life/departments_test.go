@@ -42,5 +42,18 @@ func TestAppend_AnApplicantActsForTheirOwnDepartments(t *testing.T) {
 	refused("others", life.Reject)
 	c.do(r, "security-2", "others", life.Suspend) // a security administrator acts for all
 	c.do(r, "applicant", "own", life.Suspend)
-	c.state(r, "own", life.Suspended)
+	for i, p := range persons {
+		if p.Name == "security-1" {
+			persons[i].Departments = []string{"1"} // bound to one
+		}
+	}
+	c.persons, err = staff.NewRegister(persons)
+	c.ok(err)
+	r = c.register()
+	var no *life.Refusal
+	if _, err := r.Append(c.sign(r, "security-1", "own", life.Resume)); !errors.As(err, &no) {
+		t.Errorf("security-1 of another department: %v", err)
+	}
+	c.do(r, "security-1", "others", life.Reject) // what waits there
+	c.do(r, "security-2", "own", life.Resume)    // bound to none
 }
