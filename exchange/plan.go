@@ -121,6 +121,14 @@ func (s *Service) Resident(ctx context.Context, who Principal, token string) (id
 	return claims.Person, nil
 }
 
+// ResidentElsewhere is whom a subject token is about that was shown to another
+// gateway of the fleet, and who showed it there. That gateway has held the token
+// to them, as Resident does.
+func (s *Service) ResidentElsewhere(token string) (identity.Person, Principal, error) {
+	claims, err := s.openToken(token, "subject")
+	return claims.Person, Principal{Caller: catalog.CallerID(claims.Caller), Operator: catalog.OperatorID(claims.Operator)}, err
+}
+
 // bound holds a token to the caller, operator, workstation, item, case, purpose and role it was minted for.
 func bound(who Principal, req Request, role catalog.Role, c identity.SubjectClaims, where string) error {
 	elsewhere := ""

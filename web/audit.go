@@ -145,6 +145,30 @@ func (s *Server) answerPeer(ctx context.Context, r *request) (reply, error) {
 	return jsonReply(http.StatusOK, a)
 }
 
+// answerUsages tells another gateway what this log has about a resident there.
+func (s *Server) answerUsages(ctx context.Context, r *request) (reply, error) {
+	defer clear(r.body)
+	var in search.PeerUsageAsk
+	if err := r.decode(&in); err != nil {
+		return reply{}, err
+	}
+	q, err := s.inquiries()
+	if err != nil {
+		return reply{}, err
+	}
+	person, there, err := s.exchanges.ResidentElsewhere(in.Subject)
+	if err != nil {
+		return reply{}, err
+	}
+	who := r.inquirer()
+	who.Actor, who.System = string(there.Operator), string(there.Caller)
+	a, err := q.AnswerUsages(ctx, who, person, in)
+	if err != nil {
+		return reply{}, err
+	}
+	return jsonReply(http.StatusOK, a)
+}
+
 // A resident's own questions come with the subject token of a read of their card.
 
 func (s *Server) findUsage(ctx context.Context, r *request) (reply, error) {
@@ -163,7 +187,7 @@ func (s *Server) findUsage(ctx context.Context, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	u, err := q.FindUsage(ctx, r.inquirer(), person, in.Period)
+	u, err := q.FindUsage(ctx, r.inquirer(), person, in.Subject, in.Period)
 	if err != nil {
 		return reply{}, err
 	}

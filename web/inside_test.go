@@ -91,6 +91,10 @@ func TestRoutesThatRecordInsideDoSo(t *testing.T) {
 		{"POST /v1/citizen/findUsage", audit.OpCitizenView, func() {
 			want(t, clerk.call(http.MethodPost, "/v1/citizen/findUsage", map[string]string{"subject_token": token}), http.StatusOK, "")
 		}},
+		{"POST /v1/audit/peer/usages", audit.OpCitizenView, func() {
+			want(t, g.as("clerk-02").call(http.MethodPost, "/v1/audit/peer/usages", map[string]any{"subject_token": token, "limit": 10}), http.StatusOK, "")
+			want(t, g.as("clerk-02").call(http.MethodPost, "/v1/audit/peer/usages", map[string]any{"subject_token": "none", "limit": 10}), http.StatusUnprocessableEntity, "SUBJECT_TOKEN_INVALID")
+		}},
 		{"POST /v1/citizen/complaints", audit.OpDeny, func() {
 			want(t, clerk.call(http.MethodPost, "/v1/citizen/complaints", map[string]any{"subject_token": "none",
 				"about": map[string]any{"origin": g.audit.Origin(), "index": 0, "reason": "NO_BASIS"}}), http.StatusUnprocessableEntity, "SUBJECT_TOKEN_INVALID")

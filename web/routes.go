@@ -67,6 +67,7 @@ func (s *Server) mainRoutes() []route {
 		{post, "/v1/audit/applications/:id/decisions", approver, inside, "", 16 * kib, quick, s.decideApplication},
 		{post, "/v1/audit/applications/:id/ticket", auditor, inside, "", 0, quick, s.issueTicket},
 		{post, search.PeerPath, peer, inside, "", 64 * kib, time.Minute, s.answerPeer},
+		{post, search.UsagePath, peer, inside, "", 80 * kib, time.Minute, s.answerUsages},
 
 		{post, "/v1/citizen/findUsage", desk, inside, "", 80 * kib, time.Minute, s.findUsage},
 		{get, "/v1/citizen/usagePeriod", clerk, nothing, "", 0, quick, s.usagePeriod},

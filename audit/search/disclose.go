@@ -71,36 +71,49 @@ type Usages struct {
 // maxUsages bounds what one question reads.
 const maxUsages = 20_000
 
-// FindUsage shows a resident the entries about them, newest first. The view is
-// recorded before anything is shown.
-func (s *Service) FindUsage(ctx context.Context, who Who, person identity.Person, p Period) (Usages, error) {
+// FindUsage shows a resident the entries about them, newest first, of all
+// gateways on the roster. The view is recorded before anything is shown, here and
+// at every other gateway; token is what the person's card read gave, by which the
+// others know whom it is about.
+func (s *Service) FindUsage(ctx context.Context, who Who, person identity.Person, token string, p Period) (Usages, error) {
 	if p.Offset < 0 || p.Limit < 0 || p.Limit > maxRows || !p.Start.IsZero() && !p.End.IsZero() && !p.Start.Before(p.End) {
 		return Usages{}, invalid("limit", "起止时间、起始位置或条数不对；一次至多 1000 条", "period, offset or limit is wrong; at most 1,000 at a time")
 	}
 	if p.Limit == 0 {
 		p.Limit = defaultLimit
 	}
-	view, err := s.viewEntry(person, audit.OpCitizenView)
+	var u Usages
+	record, err := s.viewed(ctx, who, person, func(known audit.Known) (int, bool, error) {
+		var err error
+		u, err = s.usages(ctx, known, token, p)
+		return len(u.Usages), u.Complete, err
+	})
 	if err != nil {
 		return Usages{}, err
+	}
+	u.Record = record
+	return u, nil
+}
+
+// viewed does what a resident asked for about themself between its two records.
+func (s *Service) viewed(ctx context.Context, who Who, person identity.Person, do func(audit.Known) (shown int, whole bool, err error)) (record string, err error) {
+	view, err := s.viewEntry(person, audit.OpCitizenView)
+	if err != nil {
+		return "", err
 	}
 	known, err := s.Pseudonyms.Own(ctx, string(person.Type), person.Number.Reveal(), s.quarters())
 	if err != nil {
-		return Usages{}, unavailable(err)
+		return "", unavailable(err)
 	}
 	if len(known.Subjects) == 0 { // an empty list must never become a search without persons
-		return Usages{}, unavailable(errors.New("audit search: no pseudonym of this quarter"))
+		return "", unavailable(errors.New("audit search: no pseudonym of this quarter"))
 	}
 	rec, err := s.begin(ctx, who, view)
 	if err != nil {
-		return Usages{}, err
+		return "", err
 	}
-	u, err := s.usages(ctx, known, p)
-	if err := rec.done(ctx, len(u.Usages), u.Complete, err); err != nil {
-		return Usages{}, err
-	}
-	u.Record = rec.intent.Pointer().String()
-	return u, nil
+	shown, whole, err := do(known)
+	return rec.intent.Pointer().String(), rec.done(ctx, shown, whole, err)
 }
 
 // viewEntry is a record of what a resident does; they may see it at once.
@@ -112,31 +125,37 @@ func (s *Service) viewEntry(person identity.Person, op audit.Op) (audit.Entry, e
 	return audit.Entry{Open: audit.Open{Op: op, Subjects: []audit.SubjectRef{ref}, Disclose: audit.DiscloseNow}}, nil
 }
 
-func (s *Service) usages(ctx context.Context, known audit.Known, p Period) (Usages, error) {
-	sizes, err := s.ready(ctx)
-	if err != nil {
-		return Usages{}, unavailable(err)
-	}
-	q := index.Query{From: p.Start, To: p.End, Subjects: known.Subjects, Limit: maxRows}
-	shown, shards, err := s.disclosed(ctx, q, sizes)
+// usages merges what this gateway's log and the others' have.
+func (s *Service) usages(ctx context.Context, known audit.Known, token string, p Period) (Usages, error) {
+	hits, shards, err := s.disclosedNow(ctx, known, p.Start, p.End)
 	if err != nil {
 		return Usages{}, err
 	}
-	u := Usages{Total: len(shown), Usages: []Usage{}, Logs: []Log{s.own(shards)}}
-	for _, l := range s.listed() {
-		if l.Kind == KindGateway { // a front's entries are about questions that a gateway has recorded
-			u.Logs = append(u.Logs, l.answer(OtherKeys))
-		}
+	u := Usages{Total: len(hits), Usages: []Usage{}, Logs: []Log{s.own(shards)}}
+	list := s.usagesOf(hits[:min(p.Offset+p.Limit, len(hits))])
+	for _, other := range s.askGateways(ctx, PeerUsageAsk{Subject: token, Start: p.Start, End: p.End, Limit: p.Offset + p.Limit}) {
+		u.Logs = append(u.Logs, other.log)
+		u.Total += other.total
+		list = append(list, other.usages...)
 	}
 	u.Complete = !slices.ContainsFunc(u.Logs, func(l Log) bool { return !l.whole() })
-	for _, h := range shown[min(p.Offset, len(shown)):min(p.Offset+p.Limit, len(shown))] {
-		one, err := s.usage(h, p.Proofs)
-		if err != nil {
+	slices.SortStableFunc(list, func(a, b Usage) int { return b.LogTime.Compare(a.LogTime) })
+	for _, one := range list[min(p.Offset, len(list)):min(p.Offset+p.Limit, len(list))] {
+		if err := s.prove(&one, p.Proofs); err != nil {
 			return Usages{}, err
 		}
 		u.Usages = append(u.Usages, one)
 	}
 	return u, nil
+}
+
+// disclosedNow are all entries of this gateway's log that the resident may see.
+func (s *Service) disclosedNow(ctx context.Context, known audit.Known, from, to time.Time) ([]index.Hit, []Shard, error) {
+	sizes, err := s.ready(ctx)
+	if err != nil {
+		return nil, nil, unavailable(err)
+	}
+	return s.disclosed(ctx, index.Query{From: from, To: to, Subjects: known.Subjects, Limit: maxRows}, sizes)
 }
 
 // disclosed are all entries that the resident may see now.
@@ -184,27 +203,46 @@ func (s *Service) open(o audit.Open) bool {
 
 var beijing = time.FixedZone("CST", 8*3600)
 
-func (s *Service) usage(h index.Hit, proof bool) (Usage, error) {
-	o := h.Entry.Open
+func (s *Service) usagesOf(hits []index.Hit) []Usage {
+	list := make([]Usage, len(hits))
+	for i, h := range hits {
+		list[i] = s.usage(h.Origin, h.Index, h.Entry.Open)
+		list[i].Evidence = &Evidence{Open: string(h.OpenJSON), Closed: h.ClosedHash().String()}
+	}
+	return list
+}
+
+// usage is an entry's open half in the words of this interface.
+func (s *Service) usage(origin string, index uint64, o audit.Open) Usage {
 	u := Usage{LogTime: time.UnixMicro(o.Time).UTC(), Action: action(o), ReceiverCode: o.Department, ReceiverSystem: o.System,
 		Item: o.Item, Case: o.Case, Basis: o.Basis, Purpose: o.Purpose, Proof: o.Proof, Provider: o.Provider, Outcome: o.Outcome,
-		Fields: o.Fields, Exchange: o.Exchange, Number: o.Number, Origin: h.Origin, Index: h.Index}
+		Fields: o.Fields, Exchange: o.Exchange, Number: o.Number, Origin: origin, Index: index}
 	if s.Department != nil {
 		u.ReceiverName = s.Department(o.Department)
 	}
-	if !proof {
-		return u, nil
+	return u
+}
+
+// prove adds the receipt of this gateway's log to the evidence, or leaves all
+// evidence out if none is wanted.
+func (s *Service) prove(u *Usage, wanted bool) error {
+	if !wanted {
+		u.Evidence = nil
+		return nil
 	}
-	receipt, err := s.Logs.Receipt(h.Origin, h.Index)
+	if u.Evidence.Receipt != "" { // another gateway's
+		return nil
+	}
+	receipt, err := s.Logs.Receipt(u.Origin, u.Index)
 	if err != nil {
-		return u, unavailable(err)
+		return unavailable(err)
 	}
 	text, err := receipt.MarshalText()
 	if err != nil {
-		return u, fmt.Errorf("audit search: %w", err)
+		return fmt.Errorf("audit search: %w", err)
 	}
-	u.Evidence = &Evidence{Open: string(h.OpenJSON), Closed: h.ClosedHash().String(), Receipt: string(text)}
-	return u, nil
+	u.Evidence.Receipt = string(text)
+	return nil
 }
 
 // action says in words what an entry records.
@@ -294,7 +332,7 @@ func (s *Service) Complain(ctx context.Context, who Who, person identity.Person,
 // about is the open half of an entry, if it is about the person and disclosed.
 // Otherwise it looks as if there were none.
 func (s *Service) about(ctx context.Context, person identity.Person, c Complaint) (audit.Open, error) {
-	none := refuse(http.StatusNotFound, "NO_SUCH_ENTRY", "index", "没有这条使用记录，请核对日志名与序号", "no such usage; check origin and index")
+	none := refuse(http.StatusNotFound, "NO_SUCH_ENTRY", "index", "本网关没有这条使用记录，请核对日志名与序号；其他网关的记录须向该网关提出", "this gateway has no such usage; check origin and index. One of another gateway is objected to there")
 	at, ok := within(path.Base(c.Origin))
 	if !ok {
 		return audit.Open{}, none

@@ -32,7 +32,7 @@ func TestFindUsage_ShowsWhatMayBeShownNow(t *testing.T) {
 		o.about(liYu, "TOMORROW", tomorrow), o.about(liYu, "NOT-A-DAY", "soon"), o.about(liYu, "USUAL", ""), o.about(liMing, "SOMEBODY", audit.DiscloseNow))
 	ask := func() Usages {
 		t.Helper()
-		u, err := o.FindUsage(t.Context(), as("clerk-01"), person(t, liYu), Period{})
+		u, err := o.FindUsage(t.Context(), as("clerk-01"), person(t, liYu), "", Period{})
 		must(t, err)
 		return u
 	}
@@ -59,7 +59,7 @@ func TestFindUsage_ShowsWhatMayBeShownNow(t *testing.T) {
 func TestFindUsage_ProvesWithoutTheClosedHalf(t *testing.T) {
 	o := newOffice(t)
 	o.add(o.about(liYu, "PRH", audit.DiscloseNow))
-	u, err := o.FindUsage(t.Context(), as("clerk-01"), person(t, liYu), Period{Proofs: true})
+	u, err := o.FindUsage(t.Context(), as("clerk-01"), person(t, liYu), "", Period{Proofs: true})
 	must(t, err)
 	one := u.Usages[slices.IndexFunc(u.Usages, func(u Usage) bool { return u.Item == "PRH" })]
 	receipt, err := audit.ParseReceipt([]byte(one.Evidence.Receipt))
@@ -86,14 +86,14 @@ func TestFindUsage_PagesAndPeriods(t *testing.T) {
 		"beyond":  {Period{Offset: 1000}, nil},
 		"present": {Period{Start: o.now.Add(-time.Hour), Limit: 1000}, []string{"C", "B", "A"}},
 	} {
-		u, err := o.FindUsage(t.Context(), as("clerk-01"), person(t, liYu), test.p)
+		u, err := o.FindUsage(t.Context(), as("clerk-01"), person(t, liYu), "", test.p)
 		must(t, err)
 		if got := items(u); test.want != nil && !slices.Equal(got, test.want) || name == "first" && len(u.Usages) != 2 || (name == "past" || name == "beyond") && len(got) != 0 {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
 	for name, p := range map[string]Period{"offset": {Offset: -1}, "limit": {Limit: 1001}, "backwards": {Start: o.now, End: o.now.Add(-time.Second)}} {
-		_, err := o.FindUsage(t.Context(), as("clerk-01"), person(t, liYu), p)
+		_, err := o.FindUsage(t.Context(), as("clerk-01"), person(t, liYu), "", p)
 		wants(t, name, err, "INVALID_REQUEST")
 	}
 }

@@ -13,7 +13,9 @@
 //   - The path of one exchange is gathered from every log on a signed roster
 //     ([Service.Path]); a log that did not answer is named.
 //   - A resident sees the open halves of the entries about them, unless the law
-//     withholds one or its time has not come ([Service.FindUsage]).
+//     withholds one or its time has not come, from every gateway on the roster
+//     ([Service.FindUsage]); their card read, not their number, is what the others
+//     are told of.
 //
 // Every entry that is shown was read from its log again and hashed; the index
 // only says where to look. Answers name what they do not cover: a search is

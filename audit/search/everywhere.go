@@ -217,62 +217,76 @@ func (s *Service) askOne(ctx context.Context, l Listed, in PeerAsk) ([]Row, Log)
 	}
 	ctx, cancel := context.WithTimeout(ctx, peerWait)
 	defer cancel()
-	a, err := s.call(ctx, l, in)
-	switch {
-	case errors.Is(err, errRefused):
-		return nil, l.answer(Refused)
-	case errors.Is(err, errDoubtful):
-		return nil, l.answer(Doubtful)
-	case err != nil:
-		return nil, l.answer(Unreachable)
+	a, err := call[PeerAnswer](ctx, s.Peers, l, PeerPath, in)
+	if err == nil {
+		err = l.verify(a, in)
 	}
-	if err := l.verify(a, in); err != nil {
-		return nil, l.answer(Doubtful)
+	if err != nil {
+		return nil, l.answer(stateOf(err))
 	}
-	log := l.answer(Answered)
-	log.Shards, log.More = a.Shards, a.More
-	if slices.ContainsFunc(a.Shards, func(s Shard) bool { return !s.whole() }) {
-		log.State = Behind
-		log = log.explained()
-	}
+	log := l.answered(a.Shards)
+	log.More = a.More
 	return a.Rows, log
 }
 
+// stateOf is what an error of asking a log means in an answer.
+func stateOf(err error) Answering {
+	switch {
+	case errors.Is(err, errRefused):
+		return Refused
+	case errors.Is(err, errUnanswered):
+		return Unreachable
+	}
+	return Doubtful
+}
+
+// answered is a log whose answer verifies.
+func (l Listed) answered(shards []Shard) Log {
+	log := l.answer(Answered)
+	log.Shards = shards
+	if slices.ContainsFunc(shards, func(s Shard) bool { return !s.whole() }) {
+		log.State = Behind
+		log = log.explained()
+	}
+	return log
+}
+
 var (
-	errRefused  = errors.New("audit search: refused")
-	errDoubtful = errors.New("audit search: not an answer")
+	errRefused    = errors.New("audit search: refused")
+	errUnanswered = errors.New("audit search: no answer")
+	errDoubtful   = errors.New("audit search: not an answer")
 )
 
-func (s *Service) call(ctx context.Context, l Listed, in PeerAsk) (PeerAnswer, error) {
+// call asks one log. It fails with errRefused, errUnanswered or errDoubtful.
+func call[Out any](ctx context.Context, peers *http.Client, l Listed, path string, in any) (out Out, err error) {
 	body, err := json.Marshal(in)
 	if err != nil {
-		return PeerAnswer{}, fmt.Errorf("audit search: %w", err)
+		return out, fmt.Errorf("%w: %w", errUnanswered, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(l.URL, "/")+PeerPath, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(l.URL, "/")+path, bytes.NewReader(body))
 	if err != nil {
-		return PeerAnswer{}, fmt.Errorf("audit search: %w", err)
+		return out, fmt.Errorf("%w: %w", errUnanswered, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := s.Peers.Do(req)
+	resp, err := peers.Do(req)
 	if err != nil {
-		return PeerAnswer{}, fmt.Errorf("audit search: %s: %w", l.Origin, err)
+		return out, fmt.Errorf("%w: %s: %w", errUnanswered, l.Origin, err)
 	}
 	defer resp.Body.Close() // only read
 	text, err := io.ReadAll(io.LimitReader(resp.Body, peerMost))
 	if err != nil {
-		return PeerAnswer{}, fmt.Errorf("audit search: %s: %w", l.Origin, err)
+		return out, fmt.Errorf("%w: %s: %w", errUnanswered, l.Origin, err)
 	}
 	if resp.StatusCode >= 400 && resp.StatusCode < 500 {
-		return PeerAnswer{}, errRefused
+		return out, errRefused
 	}
 	if resp.StatusCode != http.StatusOK {
-		return PeerAnswer{}, fmt.Errorf("audit search: %s: HTTP %d", l.Origin, resp.StatusCode)
+		return out, fmt.Errorf("%w: %s: HTTP %d", errUnanswered, l.Origin, resp.StatusCode)
 	}
-	var a PeerAnswer
-	if err := json.Unmarshal(text, &a); err != nil {
-		return PeerAnswer{}, fmt.Errorf("%w: %w", errDoubtful, err)
+	if err := json.Unmarshal(text, &out); err != nil {
+		return out, fmt.Errorf("%w: %w", errDoubtful, err)
 	}
-	return a, nil
+	return out, nil
 }
 
 // verify holds another log's answer against its keys and against the question:

@@ -55,16 +55,22 @@ func (r *Row) UnmarshalJSON(b []byte) error {
 // Verify checks the row's receipt: signed by one of the keys, in the log named
 // base (its shards are base/quarter), and of this very entry.
 func (r Row) Verify(base string, keys ...*ecdsa.PublicKey) error {
-	receipt, err := audit.ParseReceipt([]byte(r.Receipt))
+	return proven(base, r.Origin, r.Index, r.Receipt, r.Leaf, keys)
+}
+
+// proven checks that a receipt is of this entry of a shard of the log named base,
+// and signed by one of the keys.
+func proven(base, origin string, index uint64, text string, leaf audit.Hash, keys []*ecdsa.PublicKey) error {
+	receipt, err := audit.ParseReceipt([]byte(text))
 	if err != nil {
 		return err
 	}
-	if receipt.Origin != r.Origin || receipt.Index != r.Index || !strings.HasPrefix(r.Origin, base+"/") {
+	if receipt.Origin != origin || receipt.Index != index || !strings.HasPrefix(origin, base+"/") {
 		return fmt.Errorf("%w: receipt is of entry %d of %s", audit.ErrProof, receipt.Index, receipt.Origin)
 	}
 	err = audit.ErrSignature
 	for _, k := range keys {
-		if err = receipt.Verify(k, r.Leaf); err == nil {
+		if err = receipt.Verify(k, leaf); err == nil {
 			return nil
 		}
 	}
