@@ -16,6 +16,7 @@ var pages = []struct{ title, name, beside string }{
 	{"drawn by fpdf, unsigned", "BenchmarkIssuePage/fpdf", "BenchmarkIssuePage/limit"},
 	{"two SM2 signatures verified", "BenchmarkVerifyPage/raw", "BenchmarkVerifyPage/raw"},
 	{"verified", "BenchmarkVerifyPage/page", "BenchmarkVerifyPage/raw"},
+	{"verified, nothing of it seen before", "BenchmarkVerifyPage/first", "BenchmarkVerifyPage/raw"},
 	{"a small file verified", "BenchmarkVerify/document", "BenchmarkVerify/raw"},
 }
 
