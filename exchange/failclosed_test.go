@@ -139,7 +139,7 @@ func spoil(t *testing.T, d deed, k int, way audittest.Way) bool {
 	do := d.do(c)
 	c.entries("") // what was queued before is not counted
 	from := c.log.Head().Size
-	asked, posted := c.queries(), len(c.slow.posted)
+	asked, posted := c.queries(), c.posted()
 	c.spoiler.Spoil(k, way)
 	x, err := do()
 	spoilt := c.spoiler.Spoilt()
@@ -155,7 +155,7 @@ func spoil(t *testing.T, d deed, k int, way audittest.Way) bool {
 	if c.queries() > asked && intents == 0 {
 		t.Errorf("record %d: a department was asked without an intent", k)
 	}
-	if len(c.slow.posted) > posted && intents < 2 { // the exchange's, and that of asking again
+	if c.posted() > posted && intents < 2 { // the exchange's, and that of asking again
 		t.Errorf("record %d: a department was asked again without an intent", k)
 	}
 	if x != nil {
@@ -173,6 +173,13 @@ func (c *city) queries() (n int) {
 		n += s.times()
 	}
 	return n
+}
+
+// posted is how often departments were asked with more time.
+func (c *city) posted() int {
+	c.slow.mu.Lock()
+	defer c.slow.mu.Unlock()
+	return len(c.slow.posted)
 }
 
 // acknowledged are the entries, from an index on, that the log has said to be durable.

@@ -6,7 +6,9 @@ import (
 	"database/sql"
 	"errors"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -38,7 +40,31 @@ func demoCanaries(t *testing.T) []canary {
 	for id, p := range samplePeople(t) { // as the chip has it: the name's thirty bytes, filled with spaces
 		list = append(list, canary{id, "name on the chip", p.Name + strings.Repeat(" ", max(2, 15-len(utf16.Encode([]rune(p.Name)))))})
 	}
+	list = append(list, phones(t)...)
 	return append(list, canary{"zhang-yan", "name as the sources write it", "张䶮"})
+}
+
+// phones are the telephone numbers that departments' systems give away though
+// nobody has asked for them.
+func phones(t *testing.T) (list []canary) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(demoConfigs, "systems", "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range regexp.MustCompile(`"(120[0-9]{8})"`).FindAllSubmatch(b, -1) {
+			list = append(list, canary{filepath.Base(name), "phone", string(n[1])})
+		}
+	}
+	if len(list) < 2 {
+		t.Fatalf("the departments' systems know %d telephone numbers", len(list))
+	}
+	return list
 }
 
 // place is somewhere that a city writes to.
@@ -49,6 +75,8 @@ type place struct {
 	// look finds of it is reported under a name that begins with at.
 	plant func(text string) (undo func() error, err error)
 	at    string
+	// files are the names of files that must have been searched, as a pattern; "": those of at.
+	files string
 }
 
 type places []place
@@ -80,7 +108,22 @@ func (all places) search(t *testing.T) *hunt {
 			t.Fatalf("%s: %v", p.name, err)
 		}
 	}
+	for _, p := range all {
+		if p.files != "" && !s.searched(p.files) {
+			t.Errorf("%s: nothing there was searched, no file is %s", p.name, p.files)
+		}
+	}
 	return s
+}
+
+// searched tells whether a file of such a name was, and was not empty.
+func (s *hunt) searched(pattern string) bool {
+	for name, n := range s.read {
+		if same, err := path.Match(pattern, name); err == nil && same && n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // findPlanted proves that the search would have found something in every place.
@@ -100,7 +143,10 @@ func (all places) findPlanted(t *testing.T) {
 	}
 	found := all.search(t).hits()
 	for _, p := range all {
-		if !slices.ContainsFunc(found, func(h hit) bool { return strings.HasPrefix(h.file, p.at) && h.pattern.canary.value == number }) {
+		if !slices.ContainsFunc(found, func(h hit) bool {
+			same, _ := path.Match(p.at, h.file)
+			return (same || strings.HasPrefix(h.file, p.at)) && h.pattern.canary.value == number
+		}) {
 			t.Errorf("what was planted in %s is not found", p.name)
 		}
 	}
@@ -143,14 +189,19 @@ func sqliteFile(city *demo.City) place {
 	path := filepath.Join(city.State, "planted.db")
 	return place{name: "an SQLite database", at: "state/planted.db", plant: func(text string) (func() error, error) {
 		undo := func() error { return os.Remove(path) }
-		db, err := sql.Open("sqlite", path)
-		if err != nil {
-			return undo, err
-		}
-		_, err = db.Exec("CREATE TABLE planted (v TEXT)")
-		if err == nil {
-			_, err = db.Exec("INSERT INTO planted VALUES (?)", text)
-		}
-		return undo, errors.Join(err, db.Close())
+		return undo, plantRow(path, text)
 	}}
+}
+
+// plantRow puts a text into a table of its own.
+func plantRow(path, text string) error {
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec("CREATE TABLE planted (v TEXT)")
+	if err == nil {
+		_, err = db.Exec("INSERT INTO planted VALUES (?)", text)
+	}
+	return errors.Join(err, db.Close())
 }

@@ -152,10 +152,11 @@ type hunt struct {
 	ever  []hit
 	files int
 	bytes int64
+	read  map[string]int // what was searched, and how many bytes of it
 }
 
 func newHunt(canaries []canary) (*hunt, error) {
-	s := &hunt{rest: make(map[[4]byte][]pattern)}
+	s := &hunt{rest: make(map[[4]byte][]pattern), read: make(map[string]int)}
 	for _, c := range canaries {
 		if utf8.RuneCountInString(c.value) < 2 {
 			return nil, fmt.Errorf("%s of %s is too short to be searched for", c.what, c.who)
@@ -179,6 +180,7 @@ func newHunt(canaries []canary) (*hunt, error) {
 // look searches one file's bytes.
 func (s *hunt) look(file string, b []byte) {
 	s.files, s.bytes = s.files+1, s.bytes+int64(len(b))
+	s.read[file] += len(b)
 	for i := 0; i+4 <= len(b); i++ {
 		if !s.first[binary.LittleEndian.Uint16(b[i:])] {
 			continue
@@ -263,7 +265,8 @@ func (s *hunt) treeNamed(prefix, dir string, except ...string) error {
 }
 
 func testCanaries() []canary {
-	return []canary{{"somebody", "number", "69010219880614003X"}, {"somebody", "name", "李𬸚"}, {"somebody", "mapped name", "张\uE863"}, {"somebody else", "name", "李明"}}
+	return []canary{{"somebody", "number", "69010219880614003X"}, {"somebody", "name", "李𬸚"}, {"somebody", "mapped name", "张\uE863"}, {"somebody else", "name", "李明"},
+		{"somebody else", "phone", "12016850312"}}
 }
 
 // The search finds each form of each value, wherever it stands in a file.
@@ -301,7 +304,7 @@ func TestCanarySearchFindsWhatIsPlanted(t *testing.T) {
 func TestCanarySearchFindsEncodedDocuments(t *testing.T) {
 	number := testCanaries()[0].value
 	for n := range 7 { // all alignments
-		doc := []byte(strings.Repeat("ab", n)[:n] + `{"name":"李明","number":"` + number + `"}`)
+		doc := []byte(strings.Repeat("ab", n)[:n] + `{"name":"李明","number":"` + number + `","phone":"12016850312"}`)
 		for form, text := range map[string]string{
 			"base64": base64.StdEncoding.EncodeToString(doc), "base64url": base64.RawURLEncoding.EncodeToString(doc), "hex": hex.EncodeToString(doc),
 		} {
@@ -313,7 +316,7 @@ func TestCanarySearchFindsEncodedDocuments(t *testing.T) {
 			for _, h := range searchTree(t, dir) {
 				kinds[h.pattern.canary.what] = true
 			}
-			if !kinds["number"] || !kinds["name"] {
+			if !kinds["number"] || !kinds["name"] || !kinds["phone"] {
 				t.Errorf("%s after %d bytes: found only %v", form, n, kinds)
 			}
 		}

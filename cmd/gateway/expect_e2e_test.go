@@ -62,7 +62,7 @@ type expectations struct {
 // searched for the people.
 func TestExpectations(t *testing.T) {
 	city, home := startCity(t)
-	all := places{cityFiles(home), spoolFiles(city), frontFiles(city), sqliteFile(city)}
+	all := append(places{cityFiles(home), spoolFiles(city), frontFiles(city), sqliteFile(city)}, auditPlaces(home)...)
 	clerk, err := city.Login(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -72,6 +72,7 @@ func TestExpectations(t *testing.T) {
 	if err := city.Stop(); err != nil {
 		t.Fatal(err)
 	}
+	all = append(all, copyLog(t, city, home)...)
 	t.Run("nothing of the people is left", func(t *testing.T) { all.clean(t) })
 	t.Run("what is planted is found", func(t *testing.T) { all.findPlanted(t) })
 	t.Run("the log is whole", func(t *testing.T) { auditedAll(t, city, results) })
