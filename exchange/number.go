@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"yizheng/audit"
 	"yizheng/identity"
 )
 
@@ -17,8 +18,26 @@ var beijing = time.FixedZone("CST", 8*3600)
 
 // newNumber makes prefix ‖ YYYYMMDD ‖ slot ‖ 10 random characters (50 bits) ‖
 // check character (ISO 7064 MOD 37,36). The slot, two digits, names the gateway
-// that holds the exchange.
+// that holds the exchange. With a city's code as the prefix, one in some two
+// hundred would begin with what the audit log must take for a citizen's ID
+// number, and refuse; another is drawn then.
 func newNumber(prefix, slot string, at time.Time) (string, error) {
+	for {
+		n, err := drawNumber(prefix, slot, at)
+		if err != nil {
+			return "", err
+		}
+		personal := false
+		for range audit.IDNumbers([]byte(n)) {
+			personal = true
+		}
+		if !personal {
+			return n, nil
+		}
+	}
+}
+
+func drawNumber(prefix, slot string, at time.Time) (string, error) {
 	var r [10]byte
 	if _, err := rand.Read(r[:]); err != nil {
 		return "", fmt.Errorf("make a number: %w", err)
