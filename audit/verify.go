@@ -93,10 +93,7 @@ func (r Report) OK() bool { return len(r.Problems) == 0 }
 // What no copy of the files can show is that the whole tail is missing
 // together with everything that names it: give MinSize or Known for that.
 func VerifyDir(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
-	if o.MaxPending == 0 {
-		o.MaxPending = 15 * time.Minute
-	}
-	v := &verifier{dir: dir, o: o, heads: make(map[uint64]Head), intents: make(map[string]pending), quarantined: make(map[string]Quarantined)}
+	v := newVerifier(dir, o)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return v.report, fmt.Errorf("audit: %s is not a directory", dir)
 	}
@@ -122,11 +119,18 @@ type verifier struct {
 	published   uint64          // size of the checkpoint
 	heads       map[uint64]Head // of all frames, by size
 	sigs        map[uint64][]byte
-	tiles       tileStore // all hashes, in memory
+	tiles       *tileStore // all hashes, in memory
 	lastTime    int64
 	lastOp      Op
 	intents     map[string]pending
 	quarantined map[string]Quarantined // by name, from log.recovered
+}
+
+func newVerifier(dir string, o VerifyOptions) *verifier {
+	if o.MaxPending == 0 {
+		o.MaxPending = 15 * time.Minute
+	}
+	return &verifier{dir: dir, o: o, tiles: &tileStore{}, heads: make(map[uint64]Head), intents: make(map[string]pending), quarantined: make(map[string]Quarantined)}
 }
 
 func (v *verifier) problem(code, file string, offset int64, index uint64, format string, a ...any) {
@@ -138,29 +142,42 @@ func (v *verifier) warn(code, file string, index uint64, format string, a ...any
 }
 
 func (v *verifier) run(ctx context.Context) error {
-	if err := v.snapshot(); err != nil {
+	if opened, err := v.open(); !opened {
 		return err
+	}
+	whole, err := v.segments(ctx)
+	if err == nil {
+		v.judge(whole)
+	}
+	return err
+}
+
+// open reads all files but the segments, and tells whether log.json is good.
+func (v *verifier) open() (bool, error) {
+	if err := v.snapshot(); err != nil {
+		return false, err
 	}
 	d, err := openDir(v.dir, v.o.Keys)
 	switch {
 	case errors.Is(err, ErrDamaged), errors.Is(err, ErrSignature), errors.Is(err, fs.ErrNotExist):
 		v.problem("log.json", nameMeta, -1, NoIndex, "%v", err)
-		return nil
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
 	}
 	v.d, v.report.Origin, v.report.Previous = d, d.meta.Origin, d.meta.Previous
 	if v.o.Origin != "" && v.o.Origin != d.meta.Origin {
 		v.problem("origin", nameMeta, -1, NoIndex, "log is %s, not %s", d.meta.Origin, v.o.Origin)
 	}
 	v.lastTime = d.meta.Created
-	whole, err := v.segments(ctx)
-	if err != nil {
-		return err
-	}
-	v.report.Entries = d.chain.last.Size
-	if d.sig != nil {
-		v.report.Head = d.head()
+	return true, nil
+}
+
+// judge holds all other files against the segments.
+func (v *verifier) judge(whole bool) {
+	v.report.Entries = v.d.chain.last.Size
+	if v.d.sig != nil {
+		v.report.Head = v.d.head()
 	}
 	if whole { // otherwise everything else follows from the first damage
 		v.ends()
@@ -173,7 +190,6 @@ func (v *verifier) run(ctx context.Context) error {
 	}
 	v.names()
 	v.against()
-	return nil
 }
 
 // snapshot reads all files but the segments.

@@ -29,6 +29,7 @@ var promises = []struct{ title, name, unit, peer, peerName string }{
 	{"verify hashes: entries/s of a core", "BenchmarkMillion/verify=hashes", "entries/core-s", "", ""},
 	{"verify all: entries/s of a core", "BenchmarkMillion/verify=full", "entries/core-s", "verifying hashes", "BenchmarkMillion/verify=hashes"},
 	{"index, sustained: entries/s", "BenchmarkIndex", "indexed/s", "", ""},
+	{"oldest not indexed at 10,000/s, ms", "BenchmarkLag", "lag-max-ms", "", ""},
 	{"search a resident, cold p50, ms", "BenchmarkSearch", "cold-p50-ms", "", ""},
 	{"warm p50, ms", "BenchmarkSearch", "warm-p50-ms", "", ""},
 	{"among how many entries", "BenchmarkSearch", "entries", "", ""},
