@@ -369,7 +369,7 @@ func (l *Log) Inclusion(index, size uint64) ([]Hash, error) {
 	if n := l.Head().Size; size > n {
 		return nil, fmt.Errorf("%w: size %d, log has %d", ErrRange, size, n)
 	}
-	return inclusionPath(index, size, l.tiles.node)
+	return inclusionPath(index, size, l.tiles.forProof())
 }
 
 // Consistency is the proof that the tree of size to begins with that of size from.
@@ -377,7 +377,7 @@ func (l *Log) Consistency(from, to uint64) ([]Hash, error) {
 	if n := l.Head().Size; to > n {
 		return nil, fmt.Errorf("%w: size %d, log has %d", ErrRange, to, n)
 	}
-	return consistencyPath(from, to, l.tiles.node)
+	return consistencyPath(from, to, l.tiles.forProof())
 }
 
 // Receipt proves an entry under the present head.

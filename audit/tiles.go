@@ -51,7 +51,31 @@ func (t *tileStore) add(level uint, nodes ...Hash) {
 }
 
 // node returns a perfect node, from memory or from a full tile.
-func (t *tileStore) node(level uint, index uint64) (Hash, error) {
+func (t *tileStore) node(level uint, index uint64) (Hash, error) { return t.find(level, index, t.full) }
+
+// forProof is node for one proof, which asks for several nodes of a tile: each
+// tile is read once.
+func (t *tileStore) forProof() nodeFunc {
+	type place struct {
+		level  int
+		number uint64
+	}
+	read := make(map[place][]Hash)
+	full := func(level int, number uint64) ([]Hash, error) {
+		at := place{level, number}
+		if have, ok := read[at]; ok {
+			return have, nil
+		}
+		hashes, err := t.full(level, number)
+		if err == nil {
+			read[at] = hashes
+		}
+		return hashes, err
+	}
+	return func(level uint, index uint64) (Hash, error) { return t.find(level, index, full) }
+}
+
+func (t *tileStore) find(level uint, index uint64, full func(level int, number uint64) ([]Hash, error)) (Hash, error) {
 	l, below := int(level/8), level%8
 	from, n := index<<below, uint64(1)<<below
 	t.mu.RLock()
@@ -68,7 +92,7 @@ func (t *tileStore) node(level uint, index uint64) (Hash, error) {
 		}
 		return rangeRoot(tl.hashes[at : at+n]), nil
 	}
-	hashes, err := t.full(l, from/tileWidth)
+	hashes, err := full(l, from/tileWidth)
 	if err != nil {
 		return Hash{}, err
 	}
