@@ -112,7 +112,7 @@ type Catalogue struct {
 
 // End is something that ends by its date: a certificate, a seal, the catalogue's release.
 type End struct {
-	What   string    `json:"what"` // the key of the configuration, or seal, seal.certificate, seal.maker, catalogue
+	What   string    `json:"what"` // the key of the configuration, or seal, seal.certificate, seal.maker, catalogue, or trust. with what of the trust directory
 	Name   string    `json:"name,omitempty"`
 	Until  time.Time `json:"until"`
 	Days   int       `json:"days"`             // whole days left, negative when it has ended

@@ -267,6 +267,7 @@ func (v *verification) checkStamp() {
 	result, reason, stamped, rev := v.trust.judgeStamp(v.ctx, v.stamp, v.value, v.at, v.now)
 	v.r.found(OfStamp, rev)
 	v.r.set(CheckStamp, result, reason)
+	v.r.StampedAt = stamped
 	if !stamped.IsZero() && (v.proven.IsZero() || stamped.Before(v.proven)) {
 		v.proven = stamped
 	}

@@ -84,6 +84,7 @@ type Report struct {
 	SignerCode  string    `json:"signerCode,omitempty"` // its unified social credit code
 	SignerSN    string    `json:"signerSN,omitempty"`   // serial number of its certificate, hex
 	SigningTime time.Time `json:"signingTime,omitzero"` // UTC
+	StampedAt   time.Time `json:"stampedAt,omitzero"`   // of a time stamp that passes check 8, UTC
 	Number      string    `json:"number,omitempty"`     // certificate number, empty for documents not made here
 	Receipt     string    `json:"receipt,omitempty"`    // intent receipt of the audit log
 	Container   string    `json:"container,omitempty"`  // Filter and SubFilter of the signature field

@@ -39,6 +39,7 @@ type Trust struct {
 	makers               map[string]bool // by raw certificate
 	dir                  string          // where the status lists are
 	status               statusLists
+	ends                 []TrustEnd // of its certificates
 
 	// What was found good before: chains, certificates that parsed, and seals of
 	// pinned makers whose signature is right, by their bytes; and the ids of keys.
@@ -118,6 +119,7 @@ func (t *Trust) load(dir string, pool *smx509.CertPool) (int, error) {
 			return 0, fmt.Errorf("%w: %s: not the certificate of an authority", ErrMaterial, path)
 		}
 		pool.AddCert(cert)
+		t.until(path, cert)
 		t.authorities = append(t.authorities, cert)
 	}
 	return len(files), nil
@@ -139,6 +141,7 @@ func (t *Trust) loadStampRoots(dir string) error {
 			return fmt.Errorf("%w: %s: not the certificate of an authority", ErrMaterial, path)
 		}
 		t.stampRoots.AddCert(cert)
+		t.until(path, cert)
 		t.authorities = append(t.authorities, cert)
 	}
 	return nil
@@ -163,6 +166,7 @@ func (t *Trust) loadMakers(dir string) error {
 			return fmt.Errorf("%w: %s: the certificate of an authority, which makes no seals", ErrMaterial, path)
 		}
 		t.makers[string(cert.Raw)] = true
+		t.until(path, cert)
 	}
 	return nil
 }

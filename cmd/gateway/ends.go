@@ -122,6 +122,7 @@ func (g *gateway) ends(now time.Time) []health.End {
 	for i := range list {
 		list[i].Days, list[i].Within, _ = seal.Left(list[i].Until, now)
 	}
+	list = append(list, trustEnds(g.trust, now)...)
 	slices.SortFunc(list, func(a, b health.End) int { return a.Until.Compare(b.Until) })
 	return list
 }
@@ -132,6 +133,21 @@ func sealEnds(seals *seal.Registry, now time.Time) []health.End {
 	var list []health.End
 	for _, e := range seals.Ends(now) {
 		list = append(list, health.End{What: names[e.What], Name: e.SealID, Until: e.Until, Days: e.Days, Within: e.Within})
+	}
+	return list
+}
+
+// trustEnds are the ends of what seals are verified with. Lists are made anew every few
+// days: they have no alert ahead, only one when they are overdue.
+func trustEnds(trust *seal.Trust, now time.Time) []health.End {
+	var list []health.End
+	for _, e := range trust.Ends() {
+		end := health.End{What: e.What, Name: e.Name, Until: e.Until}
+		end.Days, end.Within, _ = seal.Left(e.Until, now)
+		if e.Routine {
+			end.Within = 0
+		}
+		list = append(list, end)
 	}
 	return list
 }

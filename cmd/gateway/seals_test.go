@@ -59,3 +59,35 @@ func TestRemind_LogsWhatExpires(t *testing.T) {
 		t.Errorf("status: %s", said)
 	}
 }
+
+// TestTrustEnds_AlertsBeforeACertificateEndsAndWhenAListIsOverdue, not while a list is
+// simply as short-lived as lists are.
+func TestTrustEnds_AlertsBeforeACertificateEndsAndWhenAListIsOverdue(t *testing.T) {
+	d := newSealDesk(t)
+	d.issued()
+	d.publish(0)
+	trust, err := seal.LoadTrust(d.path("trust"))
+	d.ok(err)
+	until := make(map[string]time.Time)
+	for _, e := range trust.Ends() {
+		until[e.What] = e.Until
+	}
+	at := func(what string, now time.Time) health.End {
+		for _, e := range trustEnds(trust, now) {
+			if e.What == what {
+				return e
+			}
+		}
+		t.Fatalf("%s is not among %v", what, until)
+		return health.End{}
+	}
+	if e := at("trust.makers", until["trust.makers"].Add(-29*24*time.Hour)); e.Within != 30 || e.Days != 29 || e.Name != "maker.crt" {
+		t.Errorf("a maker's certificate: %+v", e)
+	}
+	if e := at("trust.seals-status", until["trust.seals-status"].Add(-time.Hour)); e.Within != 0 || e.Days != 0 {
+		t.Errorf("a list that is due: %+v", e)
+	}
+	if e := at("trust.seals-status", until["trust.seals-status"].Add(time.Hour)); e.Days != -1 {
+		t.Errorf("a list that is overdue: %+v", e)
+	}
+}

@@ -78,6 +78,7 @@ type gateway struct {
 	keeper    *witness.Keeper // nil without witnesses
 	stamper   *stamp.Stamper  // nil without time stamps
 	custody   *custody.Custody
+	trust     *seal.Trust
 	earlier   []*audit.Archive
 	exchanges *exchange.Service
 	server    *web.Server
@@ -137,6 +138,7 @@ func (g *gateway) open(ctx context.Context) error {
 	}
 	g.OnClose(closeSeals)
 	g.timeStamps = registry.TimeStamps
+	g.trust = registry.Trust
 	g.custody, err = custody.Open(ctx, custody.Config{Dir: c.Seals.Dir, Persons: persons, Audit: g.audit, Earlier: g.earlier, Logger: g.log, Registry: registry})
 	if err != nil {
 		return fmt.Errorf("seals: %w", err)

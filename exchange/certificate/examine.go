@@ -83,7 +83,7 @@ func (e *Examiner) Examine(file []byte, c Certificate, want catalog.Seal, signer
 		return seal.Use{}, err
 	}
 	return seal.Use{SealID: string(want.ID), ESID: report.ESID, SealName: report.SealName, Signer: report.Signer,
-		CertSN: report.SignerSN, At: report.SigningTime}, nil
+		CertSN: report.SignerSN, At: report.SigningTime, StampedAt: report.StampedAt}, nil
 }
 
 // sealedWith wants every check passed, but for a time stamp, and the very seal.

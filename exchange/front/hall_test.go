@@ -29,7 +29,9 @@ type mint struct {
 	root, maker seal.Credential
 	picture     []byte
 	renderer    *pdf.Renderer
-	mode        seal.Mode // of what is sealed
+	mode        seal.Mode        // of what is sealed
+	tsa         []byte           // PEM of a time stamp authority's root; nil: none is trusted
+	stamps      *seal.TimeStamps // of what is sealed; nil: none
 }
 
 func newMint(dir string) (*mint, error) {
@@ -69,7 +71,11 @@ func (m *mint) registry(t testing.TB, orders ...order) *seal.Registry {
 	t.Helper()
 	dir := t.TempDir()
 	m.lay(t, dir, orders...)
-	r, err := seal.OpenRegistry(dir, seal.RegistryOptions{Mode: m.mode})
+	o := seal.RegistryOptions{Mode: m.mode, TimeStamps: m.stamps}
+	if m.stamps != nil {
+		o.Trust = m.trust(t)
+	}
+	r, err := seal.OpenRegistry(dir, o)
 	must(t, err)
 	return r
 }
@@ -90,7 +96,10 @@ func (m *mint) lay(t testing.TB, dir string, orders ...order) {
 func (m *mint) trust(t testing.TB) *seal.Trust {
 	t.Helper()
 	dir := t.TempDir()
-	for name, cert := range map[string][]byte{"roots/root.crt": m.root.CertPEM(), "makers/maker.crt": m.maker.CertPEM()} {
+	for name, cert := range map[string][]byte{"roots/root.crt": m.root.CertPEM(), "makers/maker.crt": m.maker.CertPEM(), "tsa/root.crt": m.tsa} {
+		if cert == nil {
+			continue
+		}
 		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700))
 		must(t, os.WriteFile(filepath.Join(dir, name), cert, 0o600))
 	}
@@ -132,10 +141,13 @@ type hall struct {
 	held   *seal.Registry
 }
 
-func newHall(t testing.TB) *hall {
+func newHall(t testing.TB) *hall { t.Helper(); return newHallOf(t, seals) }
+
+// newHallOf has the seals, and the trust, of a mint.
+func newHallOf(t testing.TB, m *mint) *hall {
 	t.Helper()
-	h := &hall{t: t, desk: newDesk(t), trust: seals.trust(t), logged: &lockedBuffer{}, seals: t.TempDir()}
-	h.desk.Press = seals.press(t, ownSeal)
+	h := &hall{t: t, desk: newDesk(t), trust: m.trust(t), logged: &lockedBuffer{}, seals: t.TempDir()}
+	h.desk.Press = m.press(t, ownSeal)
 	var err error
 	signer, err := jose.GenerateKey()
 	must(h.t, err)
@@ -147,12 +159,12 @@ func newHall(t testing.TB) *hall {
 	must(h.t, err)
 	st, err := store.Open(t.Context(), store.Config{Driver: "sqlite", DSN: store.Memory})
 	must(h.t, err)
-	seals.lay(t, h.seals, order{"hr", "hr", "业务专用章", hrCode})
+	m.lay(t, h.seals, order{"hr", "hr", "业务专用章", hrCode})
 	h.held, err = seal.OpenRegistry(h.seals, seal.RegistryOptions{})
 	must(h.t, err)
 	h.Service, err = exchange.New(t.Context(), exchange.Config{Slot: "00", Key: own["gateway"], Release: release,
 		Sources: map[string]exchange.Source{"front:hr-front": h}, Audit: h.log, Pseudonyms: pseudonyms, Store: st,
-		Seals: h.held, Renderer: seals.renderer, Trust: h.trust,
+		Seals: h.held, Renderer: m.renderer, Trust: h.trust,
 		Logger: slog.New(slog.NewTextHandler(h.logged, nil)), TokenKey: func(string) []byte { return bytes.Repeat([]byte{7}, 16) }})
 	must(h.t, err)
 	t.Cleanup(func() {

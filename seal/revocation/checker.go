@@ -112,6 +112,32 @@ func (k *Checker) Add(issuer *smx509.Certificate, l *List) {
 	}
 }
 
+// Due is when the next list of an issuer is expected.
+type Due struct {
+	From string // file or address
+	Next time.Time
+}
+
+// Dues are the next updates of the lists that were added or fetched; those that name
+// none are left out.
+func (k *Checker) Dues() (list []Due) {
+	add := func(l *List) {
+		if l != nil && !l.crl.NextUpdate.IsZero() {
+			list = append(list, Due{l.from, l.crl.NextUpdate.UTC()})
+		}
+	}
+	for _, l := range k.lists {
+		add(l)
+	}
+	for _, r := range k.remote {
+		r.mu.Lock()
+		l := r.list
+		r.mu.Unlock()
+		add(l)
+	}
+	return list
+}
+
 // Known returns the status of a certificate at a time by the lists that were added.
 func (k *Checker) Known(cert, issuer *smx509.Certificate, at, now time.Time) Status {
 	if l := k.lists[string(issuer.Raw)]; l != nil {
