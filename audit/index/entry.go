@@ -28,6 +28,21 @@ func (s *Shards) Receipt(origin string, index uint64) (audit.Receipt, error) {
 	return sh.Receipt(index)
 }
 
+// Grown is one shard's newest head, with the proof that it grew out of the first
+// from entries; none, if it never had so many.
+func (s *Shards) Grown(origin string, from uint64) (audit.SignedHead, []audit.Hash, error) {
+	sh, err := s.of(origin)
+	if err != nil {
+		return audit.SignedHead{}, nil, err
+	}
+	head := sh.Head()
+	if from > head.Size {
+		return head, nil, nil
+	}
+	path, err := sh.Consistency(from, head.Size)
+	return head, path, err
+}
+
 func (s *Shards) of(origin string) (*shard, error) {
 	for _, sh := range s.shards() {
 		if sh.origin == origin && sh.isOpen() {

@@ -25,6 +25,7 @@ type Shard interface {
 	Head() audit.SignedHead
 	NewReader(from uint64) *audit.Reader
 	Receipt(index uint64) (audit.Receipt, error)
+	Consistency(from, to uint64) ([]audit.Hash, error)
 }
 
 // ShardsConfig says where the indexes of a node's shards are.

@@ -137,7 +137,11 @@ func (l *load) state(began int64) Answering {
 // add puts entries with their proofs to a log's load, each once, and holds them
 // against its keys as an answer over the network is.
 func (l *load) add(of Listed, exchange string, found []audit.Proven) error {
-	a := PeerAnswer{Shards: l.shards}
+	held, err := of.holds(Filter{Exchange: exchange})
+	if err != nil {
+		return err
+	}
+	var rows []Row
 	for _, p := range found {
 		text, err := p.Receipt.MarshalText()
 		if err != nil {
@@ -147,15 +151,17 @@ func (l *load) add(of Listed, exchange string, found []audit.Proven) error {
 		if row.Closed != "" {
 			row.Salt = hex.EncodeToString(p.Salt[:])
 		}
-		if !slices.ContainsFunc(l.rows, func(o Row) bool { return o.Origin == row.Origin && o.Index == row.Index }) {
-			a.Rows = append(a.Rows, row)
+		if slices.ContainsFunc(l.rows, func(o Row) bool { return o.Origin == row.Origin && o.Index == row.Index }) {
+			continue
 		}
+		if held.row(row) != nil {
+			l.doubtful = true
+			return nil // the answer says so
+		}
+		rows = append(rows, row)
 	}
-	if err := of.verify(a, PeerAsk{Filter: Filter{Exchange: exchange}, Limit: len(a.Rows)}); err != nil {
-		l.doubtful = true
-		return nil // the answer says so
-	}
-	l.rows = append(l.rows, a.Rows...)
+	l.doubtful = l.doubtful || len(l.shards) == 0
+	l.rows = append(l.rows, rows...)
 	return nil
 }
 

@@ -1,17 +1,10 @@
 package search
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"net/http"
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -25,6 +18,7 @@ const (
 	Unreachable Answering = "unreachable"
 	Refused     Answering = "refused"
 	Doubtful    Answering = "doubtful"   // what it sent does not verify, and is not shown
+	Rewound     Answering = "rewound"    // the log is not what it was grown longer; not shown
 	Isolated    Answering = "isolated"   // in a network that cannot be asked
 	OtherKeys   Answering = "other_keys" // pseudonyms of its own: it has to be asked for itself
 	Missing     Answering = "missing"    // nothing of it was carried here
@@ -38,10 +32,13 @@ type Log struct {
 	Name       string    `json:"name,omitempty"`
 	Department string    `json:"department,omitempty"`
 	State      Answering `json:"state"`
-	Chinese    string    `json:"note,omitempty"` // why the answer is incomplete
+	Chinese    string    `json:"note,omitempty"` // why the answer is incomplete, or what it rests on
 	English    string    `json:"note_en,omitempty"`
 	Shards     []Shard   `json:"shards,omitempty"`
 	More       bool      `json:"more,omitempty"` // it has older entries that are not here
+	// Told: that nothing is missing is what another node says of its log. Its
+	// checkpoint and every row were verified; that there is no other row cannot be.
+	Told bool `json:"told,omitempty"`
 }
 
 func (l Log) whole() bool { return l.State == Answered }
@@ -53,6 +50,7 @@ func (l Log) explained() Log {
 		Unreachable: {"结果不完整：该日志未在时限内应答", "incomplete: the log did not answer in time"},
 		Refused:     {"结果不完整：该日志拒绝了本网关", "incomplete: the log refused this gateway"},
 		Doubtful:    {"结果不完整：该日志的应答未通过验证，未采用", "incomplete: what the log sent does not verify and is not shown"},
+		Rewound:     {"结果不完整：该日志比此前所见的短，或不是由其延长而来，请立即核查", "incomplete: the log is shorter than it was, or did not grow out of what it was; look into it at once"},
 		Isolated:    {"结果不完整：隔离网络，以导出文件核对", "incomplete: an isolated network; compare its export"},
 		OtherKeys:   {"结果不完整：该节点的假名密钥不同，须在该节点另行申请", "incomplete: the node's pseudonyms are its own; apply there"},
 		Missing:     {"结果不完整：未带来该日志的目录或导出文件", "incomplete: neither the log's directory nor an export of it is here"},
@@ -60,6 +58,9 @@ func (l Log) explained() Log {
 	}
 	w := words[l.State]
 	l.Chinese, l.English = w[0], w[1]
+	if l.Told && l.State == Answered {
+		l.Chinese, l.English = "检查点与各条已核验；没有遗漏为对方声明", "checkpoint and rows verified; that none is missing is the other side's statement"
+	}
 	var opening []string
 	for _, sh := range l.Shards {
 		if sh.Opening {
@@ -93,65 +94,6 @@ func (s *Service) listed() []Listed {
 	}
 	return slices.DeleteFunc(slices.Clone(s.Roster.Logs), func(l Listed) bool { return l.Origin == s.Origin })
 }
-
-// PeerAsk is what one node asks another.
-type PeerAsk struct {
-	Filter Filter `json:"filter"`
-	Limit  int    `json:"limit"`
-	By     string `json:"by"` // the auditor's account, for the other's record
-}
-
-// PeerAnswer is what it says. Every row has its receipt.
-type PeerAnswer struct {
-	Rows   []Row   `json:"rows"`
-	Shards []Shard `json:"shards"`
-	More   bool    `json:"more"`
-}
-
-// AnswerPeer answers another node, and records it here as that node records it there.
-func (n Node) AnswerPeer(ctx context.Context, who Who, in PeerAsk) (PeerAnswer, error) {
-	a, err := n.answerPeer(ctx, who, in)
-	return a, n.denied(ctx, who, "", err)
-}
-
-func (n Node) answerPeer(ctx context.Context, who Who, in PeerAsk) (PeerAnswer, error) {
-	ask := Ask{Filter: in.Filter, Limit: in.Limit}
-	if err := ask.check(); err != nil {
-		return PeerAnswer{}, err
-	}
-	if !plainName.MatchString(in.By) {
-		return PeerAnswer{}, invalid("by", "须写明询问的审计员账号", "name the account of the auditor who asks")
-	}
-	who.Actor = in.By
-	rec, err := n.begin(ctx, who, searchEntry(in.Filter))
-	if err != nil {
-		return PeerAnswer{}, err
-	}
-	a, err := n.forPeer(ctx, ask)
-	whole := !slices.ContainsFunc(a.Shards, func(s Shard) bool { return !s.whole() })
-	return a, rec.done(ctx, len(a.Rows), whole, err)
-}
-
-func (n Node) forPeer(ctx context.Context, ask Ask) (PeerAnswer, error) {
-	sizes, err := n.ready(ctx)
-	if err != nil {
-		return PeerAnswer{}, unavailable(err)
-	}
-	f, err := n.find(ctx, ask.query(), sizes)
-	if err != nil {
-		return PeerAnswer{}, err
-	}
-	a := PeerAnswer{Shards: f.shards, More: f.next != nil}
-	a.Rows, err = n.rows(f.hits, true)
-	return a, err
-}
-
-const (
-	peerWait = 8 * time.Second
-	peerMost = 64 << 20 // bytes of an answer
-	// PeerPath is where a node answers others.
-	PeerPath = "/v1/audit/peer/search"
-)
 
 // said is what one log has said.
 type said struct {
@@ -194,126 +136,4 @@ func (a *Answer) cut(limit int, older bool) {
 		a.NextTo = time.UnixMicro(a.Rows[n-1].Entry.Open.Time).UTC()
 	}
 	a.Rows = a.Rows[:n]
-}
-
-// askOthers asks all other logs at once. Each has its deadline, and an answer.
-func (s *Service) askOthers(ctx context.Context, who Who, in PeerAsk) []said {
-	list := s.listed()
-	answers := make([]said, len(list))
-	var asking sync.WaitGroup
-	for i, l := range list {
-		asking.Go(func() {
-			rows, log := s.askOne(ctx, l, in)
-			answers[i] = said{log, rows}
-		})
-	}
-	asking.Wait()
-	return answers
-}
-
-func (s *Service) askOne(ctx context.Context, l Listed, in PeerAsk) ([]Row, Log) {
-	if l.Isolated {
-		return nil, l.answer(Isolated)
-	}
-	ctx, cancel := context.WithTimeout(ctx, peerWait)
-	defer cancel()
-	a, err := call[PeerAnswer](ctx, s.Peers, l, PeerPath, in)
-	if err == nil {
-		err = l.verify(a, in)
-	}
-	if err != nil {
-		return nil, l.answer(stateOf(err))
-	}
-	log := l.answered(a.Shards)
-	log.More = a.More
-	return a.Rows, log
-}
-
-// stateOf is what an error of asking a log means in an answer.
-func stateOf(err error) Answering {
-	switch {
-	case errors.Is(err, errRefused):
-		return Refused
-	case errors.Is(err, errUnanswered):
-		return Unreachable
-	}
-	return Doubtful
-}
-
-// answered is a log whose answer verifies.
-func (l Listed) answered(shards []Shard) Log {
-	log := l.answer(Answered)
-	log.Shards = shards
-	if slices.ContainsFunc(shards, func(s Shard) bool { return !s.whole() }) {
-		log.State = Behind
-		log = log.explained()
-	}
-	return log
-}
-
-var (
-	errRefused    = errors.New("audit search: refused")
-	errUnanswered = errors.New("audit search: no answer")
-	errDoubtful   = errors.New("audit search: not an answer")
-)
-
-// call asks one log. It fails with errRefused, errUnanswered or errDoubtful.
-func call[Out any](ctx context.Context, peers *http.Client, l Listed, path string, in any) (out Out, err error) {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return out, fmt.Errorf("%w: %w", errUnanswered, err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(l.URL, "/")+path, bytes.NewReader(body))
-	if err != nil {
-		return out, fmt.Errorf("%w: %w", errUnanswered, err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := peers.Do(req)
-	if err != nil {
-		return out, fmt.Errorf("%w: %s: %w", errUnanswered, l.Origin, err)
-	}
-	defer resp.Body.Close() // only read
-	text, err := io.ReadAll(io.LimitReader(resp.Body, peerMost))
-	if err != nil {
-		return out, fmt.Errorf("%w: %s: %w", errUnanswered, l.Origin, err)
-	}
-	if resp.StatusCode >= 400 && resp.StatusCode < 500 {
-		return out, errRefused
-	}
-	if resp.StatusCode != http.StatusOK {
-		return out, fmt.Errorf("%w: %s: HTTP %d", errUnanswered, l.Origin, resp.StatusCode)
-	}
-	if err := json.Unmarshal(text, &out); err != nil {
-		return out, fmt.Errorf("%w: %w", errDoubtful, err)
-	}
-	return out, nil
-}
-
-// verify holds another log's answer against its keys and against the question:
-// every row is proven under a head that the log signed, is one of those asked
-// for, and stands once.
-func (l Listed) verify(a PeerAnswer, in PeerAsk) error {
-	keys, err := l.PublicKeys()
-	if err != nil {
-		return err
-	}
-	if len(a.Rows) > in.Limit || len(a.Shards) == 0 {
-		return errDoubtful
-	}
-	q := Ask{Filter: in.Filter}.query()
-	type place struct {
-		origin string
-		index  uint64
-	}
-	seen := make(map[place]bool)
-	for _, r := range a.Rows {
-		if err := r.Verify(l.Origin, keys...); err != nil {
-			return err
-		}
-		if at := (place{r.Origin, r.Index}); seen[at] || !q.Matches(r.Entry) {
-			return errDoubtful
-		}
-		seen[place{r.Origin, r.Index}] = true
-	}
-	return nil
 }

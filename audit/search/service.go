@@ -26,6 +26,7 @@ type Config struct {
 	Pseudonyms Pseudonyms
 	Roster     *Roster      // nil: there is no other log
 	Peers      *http.Client // asks the logs on the roster
+	Heads      *Heads       // that they have shown; nil: remembered until the end
 	// Front is the front processor (its id in the catalogue) that a source is
 	// asked through, "" if the gateway asks it itself.
 	Front func(source string) string
@@ -56,6 +57,9 @@ func New(c Config) *Service {
 	}
 	if c.Peers == nil {
 		c.Peers = &http.Client{}
+	}
+	if c.Heads == nil {
+		c.Heads = newHeads()
 	}
 	return &Service{Config: c, limits: newLimits(), applications: make(map[string]*application), tickets: make(map[string]*application)}
 }

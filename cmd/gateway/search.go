@@ -21,7 +21,9 @@ type SearchConfig struct {
 	// security administrators (gateway audit roster). Without it there is this one.
 	Roster string `yaml:"roster"`
 	// RosterSeen keeps the number of the newest roster that was used, so that an older
-	// one is noticed. Default: audit.dir with "-roster" behind it.
+	// one is noticed. Default: audit.dir with "-roster" behind it. The newest checkpoints
+	// that the logs on the roster have shown are kept beside it, with "-heads" behind its
+	// name, so that a log that was cut is noticed, too.
 	RosterSeen string `yaml:"roster_seen"`
 	// CA, Certificate and Key are for asking the logs on the roster: roots of their
 	// certificates, and this gateway's own client certificate. PEM.
@@ -81,6 +83,9 @@ func (g *gateway) openSearch(persons *staff.Register, pseudonyms search.Pseudony
 	}
 	if c.Roster != nil {
 		if err := rememberRoster(g.config.Search.RosterSeen, *c.Roster); err != nil {
+			return nil, err
+		}
+		if c.Heads, err = search.OpenHeads(g.config.Search.RosterSeen+"-heads", *c.Roster); err != nil {
 			return nil, err
 		}
 	}

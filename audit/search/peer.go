@@ -1,0 +1,168 @@
+package search
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"yizheng/audit"
+)
+
+// PeerAsk is what one node asks another.
+type PeerAsk struct {
+	Filter Filter `json:"filter"`
+	Limit  int    `json:"limit"`
+	By     string `json:"by"` // the auditor's account, for the other's record
+	// Known are the sizes at which the one who asks has seen the other's shards, by
+	// origin: the answer proves that they have only grown since.
+	Known map[string]uint64 `json:"known,omitempty"`
+}
+
+// PeerAnswer is what it says. Every row has its receipt.
+type PeerAnswer struct {
+	Rows   []Row       `json:"rows"`
+	Shards []PeerShard `json:"shards"`
+	More   bool        `json:"more"`
+}
+
+// PeerShard is a shard with what binds the answer to the log: its newest
+// checkpoint, which for the quarter that is written covers the record of the very
+// question, and the proof that it grew out of what the asking node has seen.
+type PeerShard struct {
+	Shard
+	Checkpoint string       `json:"checkpoint,omitempty"` // of a shard that is not lost
+	Growth     []audit.Hash `json:"growth,omitempty"`     // consistency proof (RFC 6962 §2.1.2) from Known
+}
+
+// maxKnown shards of one question: a quarter of a century.
+const maxKnown = 100
+
+// PeerPath is where a node answers others.
+const PeerPath = "/v1/audit/peer/search"
+
+// AnswerPeer answers another node, and records it here as that node records it there.
+func (n Node) AnswerPeer(ctx context.Context, who Who, in PeerAsk) (PeerAnswer, error) {
+	a, err := n.answerPeer(ctx, who, in)
+	return a, n.denied(ctx, who, "", err)
+}
+
+func (n Node) answerPeer(ctx context.Context, who Who, in PeerAsk) (PeerAnswer, error) {
+	ask := Ask{Filter: in.Filter, Limit: in.Limit}
+	if err := ask.check(); err != nil {
+		return PeerAnswer{}, err
+	}
+	if !plainName.MatchString(in.By) {
+		return PeerAnswer{}, invalid("by", "须写明询问的审计员账号", "name the account of the auditor who asks")
+	}
+	if len(in.Known) > maxKnown {
+		return PeerAnswer{}, invalid("known", "所列日志过多", "names too many logs")
+	}
+	who.Actor = in.By
+	rec, err := n.begin(ctx, who, searchEntry(in.Filter))
+	if err != nil {
+		return PeerAnswer{}, err
+	}
+	a, err := n.forPeer(ctx, ask, in.Known)
+	return a, rec.done(ctx, len(a.Rows), a.whole(), err)
+}
+
+func (a PeerAnswer) whole() bool {
+	return !slices.ContainsFunc(a.Shards, func(s PeerShard) bool { return !s.whole() })
+}
+
+func (n Node) forPeer(ctx context.Context, ask Ask, known map[string]uint64) (PeerAnswer, error) {
+	sizes, err := n.ready(ctx)
+	if err != nil {
+		return PeerAnswer{}, unavailable(err)
+	}
+	f, err := n.find(ctx, ask.query(), sizes)
+	if err != nil {
+		return PeerAnswer{}, err
+	}
+	a := PeerAnswer{More: f.next != nil}
+	if a.Rows, err = n.rows(f.hits, true); err != nil {
+		return PeerAnswer{}, err
+	}
+	for _, sh := range f.shards { // after the rows, whose receipts these heads cover
+		bound, err := n.bound(sh, known[sh.Origin])
+		if err != nil {
+			return PeerAnswer{}, unavailable(err)
+		}
+		a.Shards = append(a.Shards, bound)
+	}
+	return a, nil
+}
+
+// bound is a shard with its checkpoint.
+func (n Node) bound(sh Shard, known uint64) (PeerShard, error) {
+	p := PeerShard{Shard: sh}
+	if sh.Lost {
+		return p, nil
+	}
+	head, growth, err := n.Logs.Grown(sh.Origin, known)
+	if err != nil {
+		return p, err
+	}
+	note, err := head.MarshalText()
+	p.Checkpoint, p.Growth = string(note), growth
+	return p, err
+}
+
+// askOthers asks all other logs, some at a time. Each has its deadline, and an answer.
+func (s *Service) askOthers(ctx context.Context, who Who, in PeerAsk) []said {
+	list := s.listed()
+	answers := make([]said, len(list))
+	turns := make(chan struct{}, peersAtOnce)
+	var asking sync.WaitGroup
+	for i, l := range list {
+		asking.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			rows, log := s.askOne(ctx, l, in)
+			answers[i] = said{log, rows}
+		})
+	}
+	asking.Wait()
+	return answers
+}
+
+const (
+	peerWait    = 8 * time.Second
+	peersAtOnce = 8
+)
+
+// askOne asks one log, and takes an answer only if it verifies.
+func (s *Service) askOne(ctx context.Context, l Listed, in PeerAsk) ([]Row, Log) {
+	if l.Isolated {
+		return nil, l.answer(Isolated)
+	}
+	ctx, cancel := context.WithTimeout(ctx, peerWait)
+	defer cancel()
+	c := question{ask: in, of: l, at: s.Now(), known: s.Heads.of(l.Origin)}
+	a, heads, err := c.do(ctx, s.Peers)
+	if err == nil {
+		err = s.Heads.keep(heads)
+	}
+	if err != nil {
+		return nil, l.answer(stateOf(err))
+	}
+	var shards []Shard
+	for _, sh := range a.Shards {
+		shards = append(shards, sh.Shard)
+	}
+	log := l.answered(shards)
+	log.More, log.Told = a.More, true
+	return a.Rows, log.explained()
+}
+
+// answered is a log whose answer verifies.
+func (l Listed) answered(shards []Shard) Log {
+	log := l.answer(Answered)
+	log.Shards = shards
+	if slices.ContainsFunc(shards, func(s Shard) bool { return !s.whole() }) {
+		log.State = Behind
+		log = log.explained()
+	}
+	return log
+}
