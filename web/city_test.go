@@ -25,13 +25,13 @@ import (
 	"yizheng/exchange/custody"
 	"yizheng/exchange/reading"
 	"yizheng/exchange/store"
-	"yizheng/health"
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 	"yizheng/seal"
 	"yizheng/seal/pdf"
 	"yizheng/seal/pdf/pdftest"
 	"yizheng/web"
+	"yizheng/web/health"
 )
 
 // city is what all tests share: keys, certificates, seals and a release, made

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"yizheng/health"
+	"yizheng/web/health"
 )
 
 // healthRoutes tell how the gateway is. They are not recorded: what they show is

@@ -11,7 +11,7 @@ import (
 	"yizheng/audit/index"
 	"yizheng/audit/ship"
 	"yizheng/audit/witness"
-	"yizheng/health"
+	"yizheng/web/health"
 )
 
 // Who looks after the gateway sees everything, a probe yes or no, a clerk

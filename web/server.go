@@ -31,10 +31,10 @@ import (
 	"yizheng/exchange"
 	"yizheng/exchange/custody"
 	"yizheng/exchange/reading"
-	"yizheng/health"
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 	"yizheng/seal"
+	"yizheng/web/health"
 )
 
 // Config is what a Server is made of.

@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"yizheng/cmd/gateway/setup"
-	"yizheng/health"
+	"yizheng/web/health"
 )
 
 // demoRun is `gateway demo` as a visitor runs it.

@@ -14,8 +14,8 @@ import (
 
 	"github.com/emmansun/gmsm/smx509"
 
-	"yizheng/health"
 	"yizheng/seal"
+	"yizheng/web/health"
 )
 
 // certificates are the files with certificates that this gateway works with, by

@@ -10,7 +10,7 @@ import (
 
 	"yizheng/exchange"
 	"yizheng/exchange/ferry"
-	"yizheng/health"
+	"yizheng/web/health"
 )
 
 // look finds out how the gateway is, once everything is open.

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"yizheng/health"
+	"yizheng/web/health"
 )
 
 // probeTime is how long a probe waits.

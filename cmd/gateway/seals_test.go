@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"yizheng/catalog"
-	"yizheng/health"
 	"yizheng/seal"
+	"yizheng/web/health"
 )
 
 func TestSealInUseWithoutAKeyAnywhereStopsTheStart(t *testing.T) {

@@ -31,11 +31,11 @@ import (
 	"yizheng/exchange/ferry"
 	"yizheng/exchange/reading"
 	"yizheng/exchange/store"
-	"yizheng/health"
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 	"yizheng/seal"
 	"yizheng/web"
+	"yizheng/web/health"
 )
 
 // serve runs a gateway until it is told to stop or its audit log fails.
