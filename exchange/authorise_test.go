@@ -15,6 +15,7 @@ import (
 // TestRequestIsRefused is the table of reasons. Every refusal is recorded, and
 // nothing is asked.
 func TestRequestIsRefused(t *testing.T) {
+	t.Parallel()
 	with := func(change func(*identity.SubjectClaims)) func(*city, *Request) {
 		return func(c *city, r *Request) {
 			claims := c.claims()
@@ -126,6 +127,7 @@ func TestRequestIsRefused(t *testing.T) {
 }
 
 func TestRequestMayAskForLess(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	req := c.request("ALL")
 	req.Proofs = []catalog.ProofCode{"SI-01", "HF-01", "SI-01"}
@@ -143,6 +145,7 @@ func TestRequestMayAskForLess(t *testing.T) {
 }
 
 func TestQuotaIsPerMinuteAndCaller(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.who.Caller = "kiosk" // two a minute
 	c.sources["si"].gives(Answer{}, ErrUnreachable)

@@ -164,6 +164,7 @@ func (c *city) refused() int {
 }
 
 func TestALateLegIsDeferredAndArrives(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.quiet(c.request("MIXED"))
 	v := c.View(x)
@@ -229,6 +230,7 @@ func (c *city) recordsOfADeferral(x *Exchange) {
 }
 
 func TestAnotherGatewayFinishesWhatADeadOneAsked(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	b := a.twin()
 	x := a.quiet(a.request("MIXED"))
@@ -274,6 +276,7 @@ func TestAnotherGatewayFinishesWhatADeadOneAsked(t *testing.T) {
 }
 
 func TestTheAskerLearnsWhatAnotherGatewayFinished(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	b := a.twin()
 	x := a.quiet(a.request("SLOW"))
@@ -287,6 +290,7 @@ func TestTheAskerLearnsWhatAnotherGatewayFinished(t *testing.T) {
 }
 
 func TestTheSameAnswerAtTwoGatewaysIsReleasedOnce(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	b := a.twin()
 	x := a.quiet(a.request("SLOW"))
@@ -313,6 +317,7 @@ func TestTheSameAnswerAtTwoGatewaysIsReleasedOnce(t *testing.T) {
 }
 
 func TestADeferredLegEndsByItsDeadline(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	b := a.twin()
 	x := a.quiet(a.request("SLOW"))
@@ -337,6 +342,7 @@ func TestADeferredLegEndsByItsDeadline(t *testing.T) {
 }
 
 func TestAnswersThatAreNoneAreRefused(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x, y := c.quiet(c.request("SLOW")), c.quiet(c.request("SLOW"))
 	var q, other posted
@@ -386,6 +392,7 @@ func TestAnswersThatAreNoneAreRefused(t *testing.T) {
 
 // An answer is held to the question as a live one is.
 func TestDeferredAnswersAreJudgedAsLiveOnes(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	about := func(number string) Answer {
 		a := c.slowly("D1")
@@ -415,6 +422,7 @@ func TestDeferredAnswersAreJudgedAsLiveOnes(t *testing.T) {
 }
 
 func TestALostGrantIsDenied(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.quiet(c.request("SLOW"))
 	d, err := c.store.Deferral(context.Background(), x.Number, "DA-01")
@@ -433,6 +441,7 @@ func TestALostGrantIsDenied(t *testing.T) {
 
 // Two departments of one proof answer at two gateways.
 func TestSeveralDeferredLegsAreJoined(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	b := a.twin()
 	x := a.quiet(a.request("JOIN"))
@@ -452,6 +461,7 @@ func TestSeveralDeferredLegsAreJoined(t *testing.T) {
 }
 
 func TestAtTheDeadlineThePartIsMadeOfWhatCame(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.quiet(c.request("JOIN"))
 	c.ok(c.Returned(context.Background(), c.answer(c.asked("HJ-01.3"), c.slowly("W1"))))
@@ -465,6 +475,7 @@ func TestAtTheDeadlineThePartIsMadeOfWhatCame(t *testing.T) {
 }
 
 func TestNothingIsAskedAgainWithoutItsRecord(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.slow.set(func() {
 		c.slow.live = func(ctx context.Context, _ Ask) (Answer, error) {
@@ -483,6 +494,7 @@ func TestNothingIsAskedAgainWithoutItsRecord(t *testing.T) {
 }
 
 func TestWhatCannotBeSentEndsLive(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	for name, test := range map[string]struct {
 		live error
@@ -523,6 +535,7 @@ func TestWhatCannotBeSentEndsLive(t *testing.T) {
 // What cannot be gone on with is recorded and done with, at once or at the
 // deadline, so that the answers after it are not held up.
 func TestALostDeferralHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	x := a.quiet(a.request("SLOW"))
 	b := *a
@@ -550,6 +563,7 @@ func TestALostDeferralHoldsNobodyUp(t *testing.T) {
 }
 
 func TestAPostThatUsesAllItsTimeIsTakenBack(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.post = 50 * time.Millisecond
 	c.slow.set(func() { c.slow.hangs = true })
@@ -568,6 +582,7 @@ func TestAPostThatUsesAllItsTimeIsTakenBack(t *testing.T) {
 }
 
 func TestADeletedExchangeIsNotFinished(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	b := a.twin()
 	x := a.quiet(a.request("SLOW"))
@@ -585,6 +600,7 @@ func TestADeletedExchangeIsNotFinished(t *testing.T) {
 
 // The parts of a deferral in the store cannot be exchanged for one another.
 func TestADeferralIsOfItsOwnPartOnly(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x, y := c.quiet(c.request("SLOW")), c.quiet(c.request("SLOW"))
 	d, err := c.store.Deferral(context.Background(), x.Number, "DA-01")

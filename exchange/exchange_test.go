@@ -36,6 +36,7 @@ func reasonOf(err error) Reason {
 }
 
 func TestFoundProofLeavesSealedWithItsData(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.ended(c.request("ONE"))
 	p, r := c.part(x, "SI-01"), c.result(x, "SI-01")
@@ -73,6 +74,7 @@ func TestFoundProofLeavesSealedWithItsData(t *testing.T) {
 
 // TestEveryWayALegCanEnd is the table of result codes.
 func TestEveryWayALegCanEnd(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name     string
 		source   func(c *city) (Answer, error)
@@ -126,6 +128,7 @@ func TestEveryWayALegCanEnd(t *testing.T) {
 }
 
 func TestMissingGlyphHoldsBackTheDocumentOnly(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	rare := "王㐂" // U+3402 is not in the test's font
 	c.sources["si"].gives(func() Answer { a := c.found("si"); a.Records[0].Name = rare; return a }(), nil)
@@ -143,6 +146,7 @@ func TestMissingGlyphHoldsBackTheDocumentOnly(t *testing.T) {
 }
 
 func TestMappedNameIsPrintedAsTheSourceHasIt(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	a := c.found("si")
 	a.Records[0].Name = "李䶮" // U+4DAE is not in the font either, but neither is it private
@@ -157,6 +161,7 @@ func TestMappedNameIsPrintedAsTheSourceHasIt(t *testing.T) {
 }
 
 func TestGrantDecidesWhatLeaves(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		caller         catalog.CallerID
 		data, document bool
@@ -199,6 +204,7 @@ func TestGrantDecidesWhatLeaves(t *testing.T) {
 }
 
 func TestProofWithoutGrantIsDeniedAndNothingIsAsked(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*city){
 		"no grant":       func(c *city) { c.who.Caller = "system" },
 		"level too low":  func(c *city) {},
@@ -227,6 +233,7 @@ func TestProofWithoutGrantIsDeniedAndNothingIsAsked(t *testing.T) {
 }
 
 func TestAllLegsAreInFlightAtOnce(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	var all sync.WaitGroup
 	names := []string{"si", "mr", "re-city", "re-county", "hf"} // of the situation
@@ -253,6 +260,7 @@ func TestAllLegsAreInFlightAtOnce(t *testing.T) {
 }
 
 func TestSlowSourceDelaysOnlyItsOwnProof(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["re-county"].says(func(ctx context.Context, _ Ask) (Answer, error) {
 		<-ctx.Done()
@@ -272,6 +280,7 @@ func TestSlowSourceDelaysOnlyItsOwnProof(t *testing.T) {
 }
 
 func TestNothingIsAskedBeforeTheIntentIsDurable(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	var legs []string
 	for name, f := range c.sources {
@@ -295,6 +304,7 @@ func TestNothingIsAskedBeforeTheIntentIsDurable(t *testing.T) {
 }
 
 func TestNothingIsHandedOverBeforeTheReleaseIsDurable(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["si"].says(func(context.Context, Ask) (Answer, error) {
 		c.gate.mu.Lock() // from here on nothing becomes durable
@@ -317,6 +327,7 @@ func TestNothingIsHandedOverBeforeTheReleaseIsDurable(t *testing.T) {
 }
 
 func TestLogThatFailsAfterTheIntentWithholdsEverything(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["si"].says(func(context.Context, Ask) (Answer, error) {
 		c.breakLog()
@@ -333,6 +344,7 @@ func TestLogThatFailsAfterTheIntentWithholdsEverything(t *testing.T) {
 }
 
 func TestLogThatFailsBeforeTheIntentMeansNothingIsAskedAndTheTokenIsFree(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.breakLog()
 	claims := c.claims()
@@ -350,6 +362,7 @@ func TestLogThatFailsBeforeTheIntentMeansNothingIsAskedAndTheTokenIsFree(t *test
 }
 
 func TestRefusalThatCannotBeRecordedSaysOnlyThat(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.breakLog()
 	req := c.request("ONE")
@@ -360,6 +373,7 @@ func TestRefusalThatCannotBeRecordedSaysOnlyThat(t *testing.T) {
 }
 
 func TestStoreThatCannotKeepTheResultWithholdsIt(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["si"].says(func(context.Context, Ask) (Answer, error) { return c.found("si"), c.store.Close() })
 	if p := c.part(c.ended(c.request("ONE")), "SI-01"); p.State != "withheld" {
@@ -368,6 +382,7 @@ func TestStoreThatCannotKeepTheResultWithholdsIt(t *testing.T) {
 }
 
 func TestSourceThatIgnoresItsTimeIsCutOff(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	free := make(chan struct{})
 	defer close(free)
@@ -383,6 +398,7 @@ func TestSourceThatIgnoresItsTimeIsCutOff(t *testing.T) {
 }
 
 func TestPanickingSourceEndsAsSourceError(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["si"].says(func(context.Context, Ask) (Answer, error) { panic("about " + liNumber) })
 	if p := c.part(c.ended(c.request("ONE")), "SI-01"); p.Code != SourceError {
@@ -391,6 +407,7 @@ func TestPanickingSourceEndsAsSourceError(t *testing.T) {
 }
 
 func TestErrorThatNamesThePersonIsWithheldFromTheLog(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["si"].gives(Answer{}, errors.New("no row for "+liNumber+" "+liName))
 	c.ended(c.request("ONE"))
@@ -400,6 +417,7 @@ func TestErrorThatNamesThePersonIsWithheldFromTheLog(t *testing.T) {
 }
 
 func TestUnknownConnectionIsASourceError(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	delete(c.Service.sources, "si")
 	if p := c.part(c.ended(c.request("ONE")), "SI-01"); p.Code != SourceError {
@@ -408,6 +426,7 @@ func TestUnknownConnectionIsASourceError(t *testing.T) {
 }
 
 func TestUnreachableSaysSinceWhen(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["si"].gives(Answer{}, ErrUnreachable)
 	first := c.part(c.ended(c.request("ONE")), "SI-01").Sentence
@@ -424,6 +443,7 @@ func TestUnreachableSaysSinceWhen(t *testing.T) {
 }
 
 func TestFamilyMatterAsksAboutEachPerson(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["hf"].says(func(_ context.Context, ask Ask) (Answer, error) {
 		a := c.found("hf")
@@ -444,6 +464,7 @@ func TestFamilyMatterAsksAboutEachPerson(t *testing.T) {
 }
 
 func TestSufficiencyNeedsOneOfEachGroup(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name     string
 		notFound []string
@@ -469,6 +490,7 @@ func TestSufficiencyNeedsOneOfEachGroup(t *testing.T) {
 }
 
 func TestNothingOfThePersonsIsKept(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.ended(c.request("ONE"))
 	pt := x.plan.parts[0]
@@ -492,6 +514,7 @@ func TestNothingOfThePersonsIsKept(t *testing.T) {
 }
 
 func TestDeletedExchangeLeavesNothingEvenWhileItRuns(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	asked, free := make(chan struct{}), make(chan struct{})
 	c.sources["si"].says(func(context.Context, Ask) (Answer, error) {
@@ -516,6 +539,7 @@ func TestDeletedExchangeLeavesNothingEvenWhileItRuns(t *testing.T) {
 }
 
 func TestExchangeBelongsToItsCaller(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.ended(c.request("ONE"))
 	other := c.who
@@ -534,6 +558,7 @@ func TestExchangeBelongsToItsCaller(t *testing.T) {
 }
 
 func TestCloseCutsOffWhatDoesNotEnd(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["si"].says(func(ctx context.Context, _ Ask) (Answer, error) {
 		<-ctx.Done()
@@ -555,6 +580,7 @@ func TestCloseCutsOffWhatDoesNotEnd(t *testing.T) {
 }
 
 func TestProgressEndsWithTheExchange(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.begin(c.request("ONE"))
 	var kinds []string
@@ -577,6 +603,7 @@ func TestProgressEndsWithTheExchange(t *testing.T) {
 }
 
 func TestDeletedWhileItsReleaseIsRecordedLeavesNothing(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["si"].says(func(context.Context, Ask) (Answer, error) {
 		c.gate.mu.Lock()

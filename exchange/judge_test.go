@@ -24,6 +24,7 @@ func (c *city) partOf(code catalog.ProofCode) *part {
 }
 
 func TestAnswerIsHeldAgainstTheQuestion(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	big := strings.Repeat("9", maxAnswer)
 	for _, test := range []struct {
@@ -94,6 +95,7 @@ func TestAnswerIsHeldAgainstTheQuestion(t *testing.T) {
 
 // TestAnswersOfSeveralSourcesAreMerged is the table of multi-source proofs.
 func TestAnswersOfSeveralSourcesAreMerged(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	now := c.now()
 	for _, test := range []struct {
@@ -182,6 +184,7 @@ func TestAnswersOfSeveralSourcesAreMerged(t *testing.T) {
 }
 
 func TestJudgeIsFairWhateverTheSourcesSay(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	codes := []Code{Found, NotFound, Multiple, Mismatch, Pending, NotIssuable, Timeout, Unreachable, SourceError}
 	source, _ := c.release.Catalogue.Source("re-city")
@@ -253,6 +256,7 @@ func TestSourcesErrorsAreToldApart(t *testing.T) {
 // The supervisors see only ANSWERED of a sensitive proof, so no card follows
 // from it: the clerk must not read that somebody was told.
 func TestSentenceOfASensitiveProofClaimsNoReport(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	for _, code := range []Code{Found, NotFound, Multiple, Mismatch, Pending, NotIssuable, Timeout, Unreachable, SourceError, Denied, GlyphMissing} {
 		for _, output := range []catalog.Output{catalog.OutputData, catalog.OutputDocument} {

@@ -22,6 +22,7 @@ func (c *city) weights(x *Exchange, part string) (stored, plain int) {
 }
 
 func TestSensitiveResultsHaveOneSize(t *testing.T) {
+	t.Parallel()
 	for _, f := range findings {
 		t.Run(f.name, func(t *testing.T) {
 			c := newCity(t)
@@ -73,6 +74,7 @@ func TestReleaseDoesNotTellHowLongADocumentTook(t *testing.T) {
 
 // When a leg of a sensitive proof ended is nobody's business: its record comes with the release.
 func TestLegsOfASensitiveProofAreRecordedWithTheirRelease(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.ended(c.request("SECRET"))
 	var ops []string
@@ -87,6 +89,7 @@ func TestLegsOfASensitiveProofAreRecordedWithTheirRelease(t *testing.T) {
 }
 
 func TestLegsOfAForgottenSensitiveProofAreRecorded(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.begin(c.request("SECRET"))
 	c.ok(c.Forget(t.Context(), x))
@@ -97,6 +100,7 @@ func TestLegsOfAForgottenSensitiveProofAreRecorded(t *testing.T) {
 }
 
 func TestWhoIsShownASensitiveOutcomeIsInTheLog(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.ended(c.request("SECRET"))
 	for range 3 {
@@ -120,6 +124,7 @@ func TestWhoIsShownASensitiveOutcomeIsInTheLog(t *testing.T) {
 }
 
 func TestOutcomesOfOtherProofsAreShownWithoutMoreRecords(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.ended(c.request("ONE"))
 	c.ok(c.RecordView(t.Context(), c.who, x, c.View(x)))
@@ -129,6 +134,7 @@ func TestOutcomesOfOtherProofsAreShownWithoutMoreRecords(t *testing.T) {
 }
 
 func TestIntentNamesEveryWorkstation(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	spouse := c.claims()
 	spouse.Role, spouse.Workstation, spouse.Person = "spouse", "ws-02", person(t, wangNumber, wangName)

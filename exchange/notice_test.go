@@ -31,6 +31,7 @@ func TestTheIntentSaysWhichNoticeWasShown(t *testing.T) {
 }
 
 func TestTheNoticeIsInTheLogBeforeAnybodyIsAsked(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	req := c.request("ONE")
 	req.Notice = "HALL-7@12"
@@ -43,6 +44,7 @@ func TestTheNoticeIsInTheLogBeforeAnybodyIsAsked(t *testing.T) {
 }
 
 func TestARequestRefusedForItsNoticeIsOnRecordAndAsksNobody(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	req := c.request("ONE")
 	req.Notice = "not a notice"

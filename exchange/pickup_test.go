@@ -11,6 +11,7 @@ import (
 )
 
 func TestAManualCheckIsPickedUpWithANewCardRead(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	b := a.twin() // any window: another gateway, another clerk
 	b.who.Operator = "clerk-02"

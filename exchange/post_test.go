@@ -22,6 +22,7 @@ func (c *city) until(what string, ok func() bool) {
 // A gateway that dies after it has noted a deferral and before it has sent the
 // question leaves nobody waiting for nothing.
 func TestWhatADeadGatewayDidNotSendAnotherSends(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	b := a.twin()
 	stuck := make(chan struct{})
@@ -70,6 +71,7 @@ func TestWhatADeadGatewayDidNotSendAnotherSends(t *testing.T) {
 }
 
 func TestWhatNobodyMayAskAnyMoreIsNotSent(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	x := a.quiet(a.request("SLOW"))
 	sent := len(a.slow.posted)

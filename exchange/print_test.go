@@ -11,6 +11,7 @@ import (
 )
 
 func TestEveryPrintIsOnRecordBeforeItIsMade(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.ended(c.request("ONE"))
 	part := x.plan.parts[0].id
@@ -31,6 +32,7 @@ func TestEveryPrintIsOnRecordBeforeItIsMade(t *testing.T) {
 }
 
 func TestAFurtherPrintNeedsAReasonFromTheList(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.ended(c.request("ONE"))
 	part := x.plan.parts[0].id
@@ -56,6 +58,7 @@ func TestAFurtherPrintNeedsAReasonFromTheList(t *testing.T) {
 
 // A gateway that knows of no first print takes the client's word that this is another.
 func TestAReprintAtAnotherGatewayIsSaidByItsReason(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.ended(c.request("ONE"))
 	p, err := c.Print(t.Context(), c.who, x, x.plan.parts[0].id, "DAMAGED")
@@ -65,6 +68,7 @@ func TestAReprintAtAnotherGatewayIsSaidByItsReason(t *testing.T) {
 }
 
 func TestAPrintOfASensitiveProofTellsTheOpenHalfNothing(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.ended(c.request("SECRET"))
 	_, err := c.Print(t.Context(), c.who, x, "MR-01", "")
@@ -76,6 +80,7 @@ func TestAPrintOfASensitiveProofTellsTheOpenHalfNothing(t *testing.T) {
 }
 
 func TestWithoutARecordNothingIsPrinted(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.ended(c.request("ONE"))
 	part := x.plan.parts[0].id
@@ -93,6 +98,7 @@ func TestWithoutARecordNothingIsPrinted(t *testing.T) {
 }
 
 func TestOfPrintsAtTheSameTimeOneIsTheFirst(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	x := c.ended(c.request("ONE"))
 	var all sync.WaitGroup

@@ -11,6 +11,7 @@ import (
 
 // TestWithoutPseudonymsThereIsNoBusiness: the service that has the keys is gone.
 func TestWithoutPseudonymsThereIsNoBusiness(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.pseudonyms = pseudod.NewClient(filepath.Join(t.TempDir(), "gone"))
 	x, err := c.Exchange(context.Background(), c.who, c.request("ALL"), "")

@@ -14,6 +14,7 @@ import (
 // caller sends the same request to another: what was released stays, what is
 // missing is asked again as the same leg, which is what a front answers from memory.
 func TestARepeatElsewhereIsTheSameExchange(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	b := a.twin()
 	hung := make(chan struct{})
@@ -72,6 +73,7 @@ func TestARepeatElsewhereIsTheSameExchange(t *testing.T) {
 
 // A gateway that was only thought dead hands nothing over any more.
 func TestTheFormerGatewaysResultsAreNotTaken(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	b := a.twin()
 	go1 := make(chan struct{})
@@ -106,6 +108,7 @@ func TestTheFormerGatewaysResultsAreNotTaken(t *testing.T) {
 }
 
 func TestARepeatWhoseCardReadIsOverIsRefused(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	b := a.twin()
 	a.sources["si"].gives(Answer{}, errors.New("HTTP 500"))
@@ -119,6 +122,7 @@ func TestARepeatWhoseCardReadIsOverIsRefused(t *testing.T) {
 }
 
 func TestAnInterruptedExchangeSaysSo(t *testing.T) {
+	t.Parallel()
 	a := newCity(t)
 	b := a.twin()
 	hung := make(chan struct{})

@@ -12,6 +12,7 @@ import (
 )
 
 func TestRetryAsksTheFailedLegAgain(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["re-county"].gives(Answer{}, ErrUnreachable)
 	claims := c.claims()
@@ -54,6 +55,7 @@ func TestRetryAsksTheFailedLegAgain(t *testing.T) {
 }
 
 func TestRetryIsRefused(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["re-county"].gives(Answer{}, ErrUnreachable)
 	x := c.ended(c.request("TWO"))
@@ -78,6 +80,7 @@ func TestRetryIsRefused(t *testing.T) {
 }
 
 func TestOneRetryOfAProofRunsAtATime(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	for _, name := range []string{"re-city", "re-county"} {
 		c.sources[name].gives(Answer{}, ErrUnreachable)
@@ -109,6 +112,7 @@ func TestOneRetryOfAProofRunsAtATime(t *testing.T) {
 }
 
 func TestRetryThatCannotBeRecordedChangesNothing(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["si"].gives(Answer{}, ErrUnreachable)
 	x := c.ended(c.request("ONE"))
@@ -122,6 +126,7 @@ func TestRetryThatCannotBeRecordedChangesNothing(t *testing.T) {
 }
 
 func TestManualNumberStaysOverARetry(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["re-city"].gives(c.state("re-city", StatePending), nil)
 	c.sources["re-county"].gives(Answer{}, ErrUnreachable)
@@ -141,6 +146,7 @@ func TestManualNumberStaysOverARetry(t *testing.T) {
 }
 
 func TestSameKeyIsOneExchange(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	req := c.request("ONE")
 	var numbers sync.Map
@@ -175,6 +181,7 @@ func TestSameKeyIsOneExchange(t *testing.T) {
 }
 
 func TestRefusedRequestDoesNotUseUpItsKey(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	req := c.request("ONE")
 	bad := req
@@ -188,6 +195,7 @@ func TestRefusedRequestDoesNotUseUpItsKey(t *testing.T) {
 }
 
 func TestTokenIsSpentOnce(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	req := c.request("ONE")
 	c.ended(req)
@@ -208,6 +216,7 @@ func TestTokenIsSpentOnce(t *testing.T) {
 }
 
 func TestKeyOfAForgottenExchangeIsGone(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	req := c.request("ONE")
 	x, err := c.Exchange(context.Background(), c.who, req, "key")

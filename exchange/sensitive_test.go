@@ -58,6 +58,7 @@ type traces struct {
 // TestNobodyLearnsWhatASensitiveProofFound compares everything that each
 // finding leaves behind with what being found leaves.
 func TestNobodyLearnsWhatASensitiveProofFound(t *testing.T) {
+	t.Parallel()
 	var want traces
 	for _, f := range findings {
 		t.Run(f.name, func(t *testing.T) {
@@ -142,6 +143,7 @@ func asJSON(t testing.TB, v any) string {
 }
 
 func TestClerkCannotTellNotIssuableFromPending(t *testing.T) {
+	t.Parallel()
 	var first Result
 	var shown PartView
 	for _, state := range []State{StatePending, StateNotIssuable} {
@@ -168,6 +170,7 @@ func TestClerkCannotTellNotIssuableFromPending(t *testing.T) {
 }
 
 func TestHolderOfASensitiveResultCanOpenItsCommitment(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["mr"].gives(c.state("mr", StateNotFound), nil)
 	r := c.result(c.ended(c.request("SECRET")), "MR-01")
@@ -182,6 +185,7 @@ func TestHolderOfASensitiveResultCanOpenItsCommitment(t *testing.T) {
 
 // That a number was used would tell that the first exchange ended by hand.
 func TestAPickUpOfASensitiveProofLooksLikeAnyExchange(t *testing.T) {
+	t.Parallel()
 	c := newCity(t)
 	c.sources["mr"].gives(c.state("mr", StatePending), nil)
 	number := c.part(c.ended(c.request("SECRET")), "MR-01").Manual

@@ -229,6 +229,7 @@ func TestResultHasNotDrifted(t *testing.T) {
 }
 
 func TestNumbersAndQRCodeHaveNotDrifted(t *testing.T) {
+	t.Parallel()
 	type vectors struct {
 		Note        string            `json:"note"`
 		Exchange    string            `json:"exchange_number"`

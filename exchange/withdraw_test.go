@@ -112,6 +112,7 @@ func (g *registry) is(when string, want Withdrawal) {
 }
 
 func TestWithdrawalOutlivesRestartsAndQuarters(t *testing.T) {
+	t.Parallel()
 	g := newRegistry(t, "2026q2", "A", "B", "C")
 	g.says("security-1", WithdrawalStatement{Action: WithdrawAsk, Number: "A", Reason: "WRONG_DATA"})
 	pending, _ := g.Withdrawal("A")

@@ -18,6 +18,7 @@ import (
 )
 
 func TestAnswerHoldsTheGrantedFieldsAndTheIssuersOnly(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	q := cardRead(time.Now()).question(t, "X-1")
 	got := d.handle(attributes(q), q)
@@ -45,6 +46,7 @@ func TestAnswerHoldsTheGrantedFieldsAndTheIssuersOnly(t *testing.T) {
 }
 
 func TestSensitiveProofIsRecordedAsAnsweredWhateverWasFound(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	for i, a := range []exchange.Answer{found(registered()), {State: exchange.StateNotFound}, {State: exchange.StateNotIssuable}} {
 		d.system.gives(a, nil)
@@ -62,6 +64,7 @@ func TestSensitiveProofIsRecordedAsAnsweredWhateverWasFound(t *testing.T) {
 }
 
 func TestWhatASourceSaysPassesAsItIs(t *testing.T) {
+	t.Parallel()
 	for _, state := range []exchange.State{exchange.StateNotFound, exchange.StateMultiple, exchange.StatePending, exchange.StateNotIssuable} {
 		d := newDesk(t)
 		d.system.gives(exchange.Answer{State: state}, nil)
@@ -73,6 +76,7 @@ func TestWhatASourceSaysPassesAsItIs(t *testing.T) {
 }
 
 func TestAdaptersErrorsAreMapped(t *testing.T) {
+	t.Parallel()
 	late := func(ctx context.Context, _ exchange.Ask) (exchange.Answer, error) {
 		<-ctx.Done()
 		return exchange.Answer{}, ctx.Err()
@@ -114,6 +118,7 @@ func TestAdaptersErrorsAreMapped(t *testing.T) {
 }
 
 func TestSourceWithoutConnectionHereIsAnError(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	q := cardRead(time.Now()).question(t, "X-1")
 	q.Source, q.Terms.Proof = "ue-nobody", "UE-04"
@@ -124,6 +129,7 @@ func TestSourceWithoutConnectionHereIsAnError(t *testing.T) {
 }
 
 func TestFieldsNobodyKnowsAreDropped(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	fields := registered()
 	fields["mother"] = "nobody's business"
@@ -289,6 +295,7 @@ func flip(token string) string {
 }
 
 func TestMalformedQuestionIsRefused(t *testing.T) {
+	t.Parallel()
 	q := cardRead(time.Now()).question(t, "X-1")
 	good, err := q.encode()
 	if err != nil {
@@ -318,6 +325,7 @@ func TestMalformedQuestionIsRefused(t *testing.T) {
 }
 
 func TestOneCardReadServesOneExchange(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	r := cardRead(time.Now())
 	first := r.question(t, "X-1")
@@ -347,6 +355,7 @@ func TestOneCardReadServesOneExchange(t *testing.T) {
 }
 
 func TestUsedReadsAreForgottenWhenNobodyCouldUseThemAnyMore(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	now := time.Now()
 	for i := range 3 {
@@ -360,6 +369,7 @@ func TestUsedReadsAreForgottenWhenNobodyCouldUseThemAnyMore(t *testing.T) {
 }
 
 func TestWithoutALogNothingIsAskedAndNothingAnswered(t *testing.T) {
+	t.Parallel()
 	t.Run("a good question", func(t *testing.T) {
 		d := newDesk(t)
 		d.ok(d.log.Close())
@@ -397,6 +407,7 @@ func TestWithoutALogNothingIsAskedAndNothingAnswered(t *testing.T) {
 // A gateway that was taken over has every key of a gateway, knows the release,
 // and can write down whom it likes. What it lacks is a card on a reader.
 func TestGatewayThatWasTakenOverLearnsNothing(t *testing.T) {
+	t.Parallel()
 	for name, r := range map[string]func(*read){
 		"attests itself":         func(r *read) { r.agent = "gateway" },
 		"keeps an old read":      later(time.Now().Add(-time.Hour)),

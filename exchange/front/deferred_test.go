@@ -33,6 +33,7 @@ func (d *desk) reasons() (list []string) {
 }
 
 func TestADeferredQuestionNeedsAReadThatIsFreshWhenItComes(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	made := now.Add(-50 * time.Minute)
 	for name, test := range map[string]struct {
@@ -77,6 +78,7 @@ func TestADeferredQuestionNeedsAReadThatIsFreshWhenItComes(t *testing.T) {
 }
 
 func TestASourceWithoutMoreTimeIsNotAskedWithMore(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	q := cardRead(time.Now()).question(t, "X-1")
 	q.Source, q.Terms.Proof = "ue-2", "UE-02"
@@ -90,6 +92,7 @@ func TestASourceWithoutMoreTimeIsNotAskedWithMore(t *testing.T) {
 // However long a department needs, the questions behind wait with a read that
 // was fresh when they came.
 func TestADeferredQuestionThatWaitsForItsTurnDoesNotGrowStale(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	for range cap(d.places) {
 		d.places <- struct{}{}
@@ -125,6 +128,7 @@ func TestADeferredQuestionThatWaitsForItsTurnDoesNotGrowStale(t *testing.T) {
 // One card read, one exchange: live and deferred are one use of it, for as long
 // as anybody might be asked on its strength, also after a restart.
 func TestACardReadIsUsedOnceAcrossRestarts(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	r := cardRead(time.Now())
 	q := r.question(t, "X-1")
@@ -235,6 +239,7 @@ func TestAReadIsNotForgottenBecauseOfOneThatCouldNotBeWritten(t *testing.T) {
 }
 
 func TestWhatCannotBeRememberedIsNotAsked(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	d.ok(d.Agent.reads.file.Close())
 	q := cardRead(time.Now()).question(t, "X-1")
@@ -287,6 +292,7 @@ func wait(t *testing.T, came <-chan exchange.Returned) exchange.Returned {
 // A front is stopped while its department works on a deferred question; the
 // next process is asked again, and one answer goes out.
 func TestARestartedFrontAnswersADeferredQuestion(t *testing.T) {
+	t.Parallel()
 	l, d := newLine(t), newDesk(t)
 	fleet, err := jose.GenerateKey()
 	d.ok(err)
@@ -369,6 +375,7 @@ func sealedBy(t *testing.T, key, to *jose.Key, q Question) []byte {
 
 // A department whose system is down when the question comes answers when it is back.
 func TestADeferredQuestionWaitsForTheSystem(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	d.system.says(func(context.Context, exchange.Ask) (exchange.Answer, error) {
 		if d.system.times() == 1 {

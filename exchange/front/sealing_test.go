@@ -67,6 +67,7 @@ func frontSeals(t *testing.T, mode seal.Mode) {
 }
 
 func TestSealThatTheGatewayHoldsIsUsedThere(t *testing.T) {
+	t.Parallel()
 	h := newHall(t)
 	fields := registered()
 	fields["region"] = "690103"
@@ -81,6 +82,7 @@ func TestSealThatTheGatewayHoldsIsUsedThere(t *testing.T) {
 }
 
 func TestHostedSealThatTheGatewaysRegisterSuspendsIsNotTaken(t *testing.T) {
+	t.Parallel()
 	h := newHall(t)
 	seals.lay(t, h.seals, ownSeal)
 	dir := filepath.Join(h.seals, "hr-own")
@@ -97,6 +99,7 @@ func TestHostedSealThatTheGatewaysRegisterSuspendsIsNotTaken(t *testing.T) {
 }
 
 func TestCharacterThatTheFrontCannotDrawIsNotSealed(t *testing.T) {
+	t.Parallel()
 	h := newHall(t)
 	fields := registered()
 	fields["certificate_no"] = "\u3402"
@@ -108,6 +111,7 @@ func TestCharacterThatTheFrontCannotDrawIsNotSealed(t *testing.T) {
 }
 
 func TestSensitiveAnswersLookAlike(t *testing.T) {
+	t.Parallel()
 	unfit := registered()
 	delete(unfit, "status")
 	answers := map[string]exchange.Answer{"found": found(registered()), "not found": {State: exchange.StateNotFound, DataTime: time.Now()},
@@ -168,6 +172,7 @@ func TestSensitiveAnswersTakeTheSameTime(t *testing.T) {
 }
 
 func TestLogLinesAboutSensitiveAnswersDoNotSayWhose(t *testing.T) {
+	t.Parallel()
 	unfit := registered()
 	delete(unfit, "status")
 	for proof, told := range map[catalog.ProofCode]bool{"UE-01": true, "UE-02": false} {
@@ -195,6 +200,7 @@ func TestLogLinesAboutSensitiveAnswersDoNotSayWhose(t *testing.T) {
 }
 
 func TestUseOfASensitiveProofsSealIsRecordedWhateverWasFound(t *testing.T) {
+	t.Parallel()
 	for name, a := range map[string]exchange.Answer{"found": found(registered()), "not found": {State: exchange.StateNotFound, DataTime: time.Now()}} {
 		h := newHall(t)
 		h.desk.system.gives(a, nil)
@@ -235,6 +241,7 @@ func TestDocumentThatMayNotBeOrderedIsDenied(t *testing.T) {
 }
 
 func TestFrontThatCannotSealDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	tomorrow := *seals
 	tomorrow.years = seal.Validity{From: time.Now().Add(time.Hour), Until: time.Now().Add(2 * time.Hour)}
 	h := newHall(t)
@@ -418,6 +425,7 @@ func (f forgery) forge(h *hall, src catalog.Source, q Question, r Reply) Reply {
 // A front signs envelopes and documents that it has made itself. Whatever
 // message is sent to it, none holds a digest, a text or a file to be signed.
 func TestNoMessageMakesAFrontSignWhatItIsGiven(t *testing.T) {
+	t.Parallel()
 	var members []string
 	for _, typ := range []reflect.Type{reflect.TypeFor[questionJSON](), reflect.TypeFor[personJSON](), reflect.TypeFor[orderJSON]()} {
 		for i := range typ.NumField() {

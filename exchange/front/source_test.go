@@ -182,6 +182,7 @@ func TestQuestionTravelsToTheFrontAndBack(t *testing.T) {
 }
 
 func TestLogThatFailsAtTheFrontIsASourceError(t *testing.T) {
+	t.Parallel()
 	l, d := newLine(t), newDesk(t)
 	l.serve(d.door().Handle)
 	d.ok(d.log.Close())
@@ -193,6 +194,7 @@ func TestLogThatFailsAtTheFrontIsASourceError(t *testing.T) {
 
 // Whoever can write to the reply topic cannot make an answer.
 func TestForgedAnswersAreNotBelieved(t *testing.T) {
+	t.Parallel()
 	forge := func(key *jose.Key, change func(*envelope.Attributes), body string) func(context.Context, ferry.Message) (ferry.Answer, error) {
 		return func(_ context.Context, m ferry.Message) (ferry.Answer, error) {
 			reader := envelope.Reader{Name: "hr-front", Sender: gateway, Key: func(string) *jose.Key { return own["hr-front"] }}
@@ -259,6 +261,7 @@ func attempt(t testing.TB, q Question, n int, reply *jose.Key, change func(*enve
 }
 
 func TestEachAttemptGetsTheSameAnswerSealedAfresh(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	q := cardRead(time.Now()).question(t, "X-1")
 	first, second := own["stranger"], own["owner"] // any two keys
@@ -297,6 +300,7 @@ func TestEachAttemptGetsTheSameAnswerSealedAfresh(t *testing.T) {
 }
 
 func TestDoorRefusesWhatIsNotAGatewaysQuestion(t *testing.T) {
+	t.Parallel()
 	q := cardRead(time.Now()).question(t, "X-1")
 	good := attempt(t, q, 1, own["owner"], nil)
 	moved := attempt(t, q, 1, own["owner"], nil)
