@@ -99,7 +99,7 @@ const (
 // SubjectRef names a resident (or an organisation) by keyed pseudonym.
 type SubjectRef struct {
 	Type  string `json:"type"`           // "idno", "idno-invalid", "uscc", "phone"
-	Epoch string `json:"epoch"`          // quarter of the key, "2026q4"
+	Epoch string `json:"epoch"`          // of the key: a quarter, "2026q4", or "2026q4-2" after an emergency
 	P     string `json:"p"`              // 16 bytes, standard base64
 	Role  string `json:"role,omitempty"` // in the exchange: applicant, spouse, ...
 }

@@ -36,6 +36,9 @@ type Config struct {
 	// Previous is the final checkpoint of the shard before this one, if any.
 	// It is used when the shard is created.
 	Previous []byte
+	// Compromised are epochs whose pseudonym keys somebody else may have, which is why
+	// this shard was begun. log.json names them. It is used when the shard is created.
+	Compromised []string
 	// Replica, if set, has to have an entry before Append returns. While it does
 	// not follow, the log is held (see Hold), and what is still taken is
 	// acknowledged without it. What it missed is brought to it from the segments.

@@ -24,6 +24,8 @@ type meta struct {
 	Segment  int64     `json:"segment"` // bytes
 	Keys     []metaKey `json:"keys"`
 	Previous string    `json:"previous,omitempty"` // final checkpoint of the previous shard
+	// Compromised are epochs whose pseudonyms somebody else may be able to resolve.
+	Compromised []string `json:"compromised,omitempty"`
 }
 
 type metaKey struct {
@@ -56,7 +58,7 @@ func newMeta(c Config, now int64) (meta, error) {
 	return meta{
 		Format: metaFormat, Origin: c.Origin, Shard: Quarter(time.UnixMicro(now)), Hash: "SM3", Created: now,
 		Segment: c.SegmentSize, Keys: []metaKey{{ID: id, SPKI: base64.StdEncoding.EncodeToString(der)}},
-		Previous: string(c.Previous),
+		Previous: string(c.Previous), Compromised: c.Compromised,
 	}, nil
 }
 

@@ -41,29 +41,34 @@ func (p *Pseudonyms) Of(idType, number string, at time.Time) (SubjectRef, error)
 	if err != nil {
 		return SubjectRef{}, err
 	}
-	epoch := Quarter(at)
-	key, err := p.present(keyName{kind, epoch})
+	key, epoch, err := p.present(kind, Quarter(at))
 	if err != nil {
 		return SubjectRef{}, err
 	}
 	return SubjectRef{Type: kind, Epoch: epoch, P: pseudonymOf(key, norm)}, nil
 }
 
-// Known are the pseudonyms that a number has in some quarters ("2026q4"), in
-// the order of their epochs. No key is made: entries of a quarter without one
+// Known are the pseudonyms that a number has in some quarters ("2026q4"), one
+// for each of their epochs, in order. No key is made: entries of a quarter without one
 // name nobody of that type.
 func (p *Pseudonyms) Known(idType, number string, quarters []string) (Known, error) {
 	kind, norm, err := normalise(idType, number)
 	if err != nil {
 		return Known{}, err
 	}
-	names, err := p.names()
+	l, err := p.layout()
 	if err != nil {
 		return Known{}, err
 	}
 	var k Known
-	for _, n := range names {
-		if n.kind != kind || !slices.Contains(quarters, n.epoch) {
+	for _, q := range l.destroyed {
+		if slices.Contains(quarters, q) {
+			k.Destroyed = append(k.Destroyed, q)
+		}
+	}
+	for _, n := range l.keys {
+		q := EpochQuarter(n.epoch)
+		if n.kind != kind || !slices.Contains(quarters, q) || slices.Contains(l.destroyed, q) {
 			continue
 		}
 		key, err := p.read(n)
@@ -79,6 +84,9 @@ func (p *Pseudonyms) Known(idType, number string, quarters []string) (Known, err
 // Known is what a number is called in quarters that were asked for.
 type Known struct {
 	Subjects []SubjectRef `json:"subjects"`
+	// Destroyed are those of the quarters whose keys have been destroyed, so that
+	// nobody can be found in them.
+	Destroyed []string `json:"destroyed,omitempty"`
 }
 
 func pseudonymOf(key []byte, norm string) string {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"yizheng/identity/jose"
 )
@@ -22,8 +23,9 @@ import (
 //
 //	P = first 16 bytes of HMAC-SM3(K[type, quarter], normalised number)
 //
-// Every K is random and lies in a file of its own, <type>-<quarter>.key, so
-// that destroying it unlinks that quarter for ever. The directory must be
+// Every K is random and lies in a file of its own, <type>-<epoch>.key, so
+// that destroying it unlinks that quarter for ever (Destroy). An epoch is a
+// quarter, unless an emergency has opened further ones in it (Rotate). The directory must be
 // another one than the log's and readable by this process only; the log's
 // readers have no need of it. Old quarters are never keyed again.
 //
@@ -33,8 +35,10 @@ type Pseudonyms struct {
 	dir string
 	kek *jose.Key // nil: files are in clear
 
-	mu   sync.Mutex
-	keys map[keyName][]byte // those that entries are being written with
+	mu     sync.Mutex
+	keys   map[keyName][]byte // those that entries are being written with
+	seen   layout
+	looked time.Time
 }
 
 // TypePseudonymKey is the JWE typ of a key at rest. Its plaintext is the file's
@@ -75,12 +79,15 @@ func pseudonymsIn(dir string, kek *jose.Key) (*Pseudonyms, error) {
 	if !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("audit: pseudonym keys: %s: 密钥目录只可由属主读写，请 chmod 700 / directory must be its owner's only (chmod 700)", dir)
 	}
-	p := &Pseudonyms{dir: dir, kek: kek, keys: make(map[keyName][]byte)}
-	names, err := p.names()
+	p := &Pseudonyms{dir: dir, kek: kek}
+	if err := p.finish(); err != nil {
+		return nil, err
+	}
+	l, err := p.layout()
 	if err != nil {
 		return nil, err
 	}
-	for _, n := range names {
+	for _, n := range l.keys {
 		k, err := p.read(n)
 		if err != nil {
 			return nil, err
@@ -95,45 +102,43 @@ type keyName struct{ kind, epoch string }
 
 func (n keyName) String() string { return n.kind + "-" + n.epoch }
 
-var pseudonymFile = regexp.MustCompile(`^([a-z-]{1,32})-([0-9]{4}q[1-4])\.key$`)
-
-// names lists the keys there are, in the order of their epochs.
-func (p *Pseudonyms) names() ([]keyName, error) {
-	entries, err := os.ReadDir(p.dir)
-	if err != nil {
-		return nil, fmt.Errorf("audit: pseudonym keys: %w", err)
-	}
-	var list []keyName
-	for _, e := range entries {
-		if m := pseudonymFile.FindStringSubmatch(e.Name()); m != nil {
-			list = append(list, keyName{m[1], m[2]})
-		}
-	}
-	slices.SortStableFunc(list, func(a, b keyName) int { return strings.Compare(a.epoch, b.epoch) })
-	return list, nil
-}
+var pseudonymFile = regexp.MustCompile(`^([a-z-]{1,32})-([0-9]{4}q[1-4](?:-[2-9])?)\.key$`)
 
 func (p *Pseudonyms) path(n keyName) string { return filepath.Join(p.dir, n.String()+".key") }
 
-// present is the key that entries are being written with, made if missing.
-func (p *Pseudonyms) present(n keyName) ([]byte, error) {
+// lookAgain is how soon a step that another process has taken holds in this one.
+const lookAgain = time.Second
+
+// present is the key that entries of a quarter are being written with, made if
+// missing, and its epoch.
+func (p *Pseudonyms) present(kind, quarter string) (key []byte, epoch string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.looked.IsZero() || time.Since(p.looked) > lookAgain {
+		if p.seen, err = p.layout(); err != nil {
+			return nil, "", err
+		}
+		p.looked, p.keys = time.Now(), make(map[keyName][]byte)
+	}
+	if slices.Contains(p.seen.destroyed, quarter) {
+		return nil, "", fmt.Errorf("%w: %s", ErrKeysDestroyed, quarter)
+	}
+	n := keyName{kind, p.seen.epoch(quarter)}
 	if k := p.keys[n]; k != nil {
-		return k, nil
+		return k, n.epoch, nil
 	}
 	k, err := p.read(n)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := p.make(n); err != nil {
-			return nil, fmt.Errorf("audit: making pseudonym key %s: %w", n, err)
+			return nil, "", fmt.Errorf("audit: making pseudonym key %s: %w", n, err)
 		}
 		k, err = p.read(n)
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	p.keys[n] = k
-	return k, nil
+	return k, n.epoch, nil
 }
 
 // read opens a key's file.
@@ -217,6 +222,13 @@ func readPrivate(path string) ([]byte, error) {
 // would leave pseudonyms that nobody can search for.
 func (p *Pseudonyms) make(n keyName) error {
 	return p.locked(func() error {
+		l, err := p.layout()
+		if err != nil {
+			return err
+		}
+		if slices.Contains(l.destroyed, EpochQuarter(n.epoch)) {
+			return ErrKeysDestroyed
+		}
 		if _, err := os.Stat(p.path(n)); !errors.Is(err, fs.ErrNotExist) {
 			return err // made meanwhile, or unreadable
 		}
@@ -266,11 +278,11 @@ func ProtectPseudonyms(dir string, kek *jose.Key) (protected int, err error) {
 	}
 	p := &Pseudonyms{dir: dir, kek: kek}
 	err = p.locked(func() error {
-		names, err := p.names()
+		l, err := p.layout()
 		if err != nil {
 			return err
 		}
-		for _, n := range names {
+		for _, n := range l.keys {
 			text, err := readPrivate(p.path(n))
 			if err != nil {
 				return fmt.Errorf("audit: pseudonym key %s: %w", n, err)

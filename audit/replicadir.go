@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"path"
 	"path/filepath"
-	"regexp"
 	"sync"
 	"time"
 )
@@ -61,15 +60,13 @@ func OpenReplicaDir(c ReplicaConfig) (*ReplicaDir, error) {
 // Origin is the log's name without the quarter.
 func (d *ReplicaDir) Origin() string { return d.cfg.Origin }
 
-var quarterName = regexp.MustCompile(`^[0-9]{4}q[1-4]$`)
-
 // Begin makes or opens a shard. Errors wrap ErrForeign, ErrSignature, ErrDamaged.
 func (d *ReplicaDir) Begin(ctx context.Context, note []byte) (uint64, error) {
 	m, pub, err := readMeta(note, d.cfg.Keys)
 	if err != nil {
 		return 0, err
 	}
-	if path.Dir(m.Origin) != d.cfg.Origin || !quarterName.MatchString(path.Base(m.Origin)) {
+	if path.Dir(m.Origin) != d.cfg.Origin || EpochQuarter(path.Base(m.Origin)) == "" {
 		return 0, fmt.Errorf("%w: %s", ErrForeign, m.Origin)
 	}
 	d.mu.Lock()

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
+
+	"yizheng/audit"
 )
 
-// Shards lists the quarters below dir that have a log, oldest first.
+// Shards lists the quarters below dir that have a log, and the further epochs of
+// one (2026q4-2), oldest first.
 func Shards(dir string) ([]string, error) {
 	logs, _, err := quarters(dir)
 	return logs, err
@@ -26,9 +28,8 @@ func quarters(dir string) (logs, empty []string, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("审计目录读不了 / audit directory cannot be read: %w", err)
 	}
-	quarter := regexp.MustCompile(`^[0-9]{4}q[1-4]$`)
 	for _, e := range entries {
-		if !quarter.MatchString(e.Name()) {
+		if audit.EpochQuarter(e.Name()) == "" {
 			continue
 		}
 		there, err := isShard(filepath.Join(dir, e.Name()))

@@ -53,7 +53,7 @@ func (c *Client) Check() error {
 // Of implements audit.SubjectNamer.
 func (c *Client) Of(idType, number string, at time.Time) (audit.SubjectRef, error) {
 	ref, err := call[audit.SubjectRef](context.Background(), c, pathOf, ofCall{idType, number, at})
-	if err == nil && (ref.P == "" || ref.Type == "" || ref.Epoch != audit.Quarter(at)) {
+	if err == nil && (ref.P == "" || ref.Type == "" || audit.EpochQuarter(ref.Epoch) != audit.Quarter(at)) {
 		return audit.SubjectRef{}, fmt.Errorf("%w: answered about something else", ErrUnavailable)
 	}
 	return ref, err
@@ -65,9 +65,13 @@ func (c *Client) Own(ctx context.Context, idType, number string, quarters []time
 }
 
 // Hold implements search.Pseudonyms.
-func (c *Client) Hold(ctx context.Context, sought search.Sought) (string, error) {
-	a, err := call[listAnswer](ctx, c, pathHold, sought)
-	return a.List, err
+func (c *Client) Hold(ctx context.Context, sought search.Sought) (search.Held, error) {
+	return call[search.Held](ctx, c, pathHold, sought)
+}
+
+// Steps implements search.Pseudonyms.
+func (c *Client) Steps(ctx context.Context) ([]audit.KeyStep, error) {
+	return call[[]audit.KeyStep](ctx, c, pathSteps, struct{}{})
 }
 
 // Release implements search.Pseudonyms.
@@ -115,6 +119,8 @@ func said(status int, answer []byte) error {
 	switch r.Code {
 	case codeNumber:
 		return audit.ErrNumber
+	case codeGone:
+		return audit.ErrKeysDestroyed
 	case codeBusy, codeInternal, codeRequest, codeQuarter:
 		return fmt.Errorf("%w: %s", ErrUnavailable, r.Code)
 	}

@@ -36,6 +36,7 @@ const (
 	pathOwn     = "/v1/own"
 	pathHold    = "/v1/hold"
 	pathRelease = "/v1/release"
+	pathSteps   = "/v1/steps"
 )
 
 // ofCall asks for a pseudonym. Type and number are as audit.Pseudonyms.Of takes them.
@@ -58,15 +59,11 @@ type releaseCall struct {
 	Decisions   []string `json:"decisions"`
 }
 
-// listAnswer is the answer to hold.
-type listAnswer struct {
-	List string `json:"list"`
-}
-
 // Codes of refusals that are the service's own.
 const (
 	codeRequest  = "CALL"
 	codeNumber   = "NUMBER"       // no such number can have a pseudonym
+	codeGone     = "DESTROYED"    // the quarter's keys have been destroyed
 	codeQuarter  = "PAST_QUARTER" // needs an approved application
 	codeLimit    = "TOO_MANY_REQUESTS"
 	codeBusy     = "BUSY"

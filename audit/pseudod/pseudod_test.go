@@ -104,9 +104,9 @@ func (s *service) apply(number string) (id, list string) {
 		Subjects: search.Commit(salt, []string{number}), At: now}.Sign(s.keys["auditor-1"])
 	must(s.t, err)
 	quarters := []time.Time{now, now.AddDate(0, -3, 0), now.AddDate(0, -6, 0), now.AddDate(-1, 0, 0), now.AddDate(-3, 0, 0)}
-	list, err = s.Hold(s.t.Context(), search.Sought{Statement: statement, Numbers: []string{number}, Salt: salt, Quarters: quarters})
+	held, err := s.Hold(s.t.Context(), search.Sought{Statement: statement, Numbers: []string{number}, Salt: salt, Quarters: quarters})
 	must(s.t, err)
-	return search.ID(statement), list
+	return search.ID(statement), held.List
 }
 
 // keyed makes the keys of quarters, as entries of them do; there was none half a year ago.

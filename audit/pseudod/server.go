@@ -68,12 +68,14 @@ func (s Server) handler() http.Handler {
 		s.Logger.Info("a resident's own pseudonyms given", "quarters", len(c.Quarters))
 		return s.Pseudonyms.Own(ctx, c.Type, c.Number, c.Quarters)
 	}))
-	mux.HandleFunc("POST "+pathHold, answer(s, func(ctx context.Context, c search.Sought) (listAnswer, error) {
+	mux.HandleFunc("POST "+pathHold, answer(s, func(ctx context.Context, c search.Sought) (search.Held, error) {
 		if err := s.quarters(c.Quarters); err != nil {
-			return listAnswer{}, err
+			return search.Held{}, err
 		}
-		list, err := s.Pseudonyms.Hold(ctx, c)
-		return listAnswer{list}, err
+		return s.Pseudonyms.Hold(ctx, c)
+	}))
+	mux.HandleFunc("POST "+pathSteps, answer(s, func(ctx context.Context, _ struct{}) ([]audit.KeyStep, error) {
+		return s.Pseudonyms.Steps(ctx)
 	}))
 	mux.HandleFunc("POST "+pathRelease, answer(s, func(ctx context.Context, c releaseCall) ([]audit.SubjectRef, error) {
 		refs, err := s.Pseudonyms.Release(ctx, c.Application, c.Decisions)
@@ -158,6 +160,8 @@ func refused(err error) *search.Refusal {
 		return r
 	case errors.Is(err, audit.ErrNumber):
 		return refuse(http.StatusUnprocessableEntity, codeNumber, "number", "号码为空或无法处理", "a number is empty or cannot be used")
+	case errors.Is(err, audit.ErrKeysDestroyed):
+		return refuse(http.StatusConflict, codeGone, "at", "这一季度的对照已按期销毁", "the pseudonym keys of this quarter have been destroyed")
 	}
 	return refuse(http.StatusInternalServerError, codeInternal, "", "假名服务出错，请管理员查看其运行日志", "the pseudonym service failed; its administrator should look at its own messages")
 }

@@ -131,7 +131,7 @@ func (s *Service) usages(ctx context.Context, known audit.Known, token string, p
 	if err != nil {
 		return Usages{}, err
 	}
-	u := Usages{Total: len(hits), Usages: []Usage{}, Logs: []Log{s.own(shards)}}
+	u := Usages{Total: len(hits), Usages: []Usage{}, Logs: []Log{s.own(shards).lacking(known.Destroyed)}}
 	list := s.usagesOf(hits[:min(p.Offset+p.Limit, len(hits))])
 	for _, other := range s.askGateways(ctx, PeerUsageAsk{Subject: token, Start: p.Start, End: p.End, Limit: p.Offset + p.Limit}) {
 		u.Logs = append(u.Logs, other.log)

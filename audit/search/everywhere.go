@@ -22,6 +22,7 @@ const (
 	Isolated    Answering = "isolated"   // in a network that cannot be asked
 	OtherKeys   Answering = "other_keys" // pseudonyms of its own: it has to be asked for itself
 	Missing     Answering = "missing"    // nothing of it was carried here
+	Destroyed   Answering = "destroyed"  // its pseudonyms of some quarter were destroyed in due course: nobody can be found in it any more
 	Partial     Answering = "partial"    // what was carried does not reach over the time of the exchange
 )
 
@@ -71,6 +72,17 @@ func (l Log) explained() Log {
 		l.Chinese = "结果不完整：" + strings.Join(opening, "、") + " 季度的日志正在打开，请稍后再查"
 		l.English = "incomplete: still being opened: " + strings.Join(opening, ", ") + "; search again later"
 	}
+	return l
+}
+
+// lacking says of which quarters no pseudonyms are left.
+func (l Log) lacking(destroyed []string) Log {
+	if len(destroyed) == 0 {
+		return l
+	}
+	l.State = Destroyed
+	l.Chinese = "结果不完整：这一季度的对照已按期销毁，无法再按人检索：" + strings.Join(destroyed, "、")
+	l.English = "incomplete: the pseudonym keys of these quarters have been destroyed, nobody can be found in them: " + strings.Join(destroyed, ", ")
 	return l
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"yizheng/audit"
 	"yizheng/audit/index"
 	"yizheng/catalog"
 	"yizheng/identity"
@@ -113,7 +114,7 @@ func (a Ask) check() error {
 		return invalid("limit", "一页 1–1000 条", "a page has 1 to 1,000 entries")
 	case !a.Filter.From.IsZero() && !a.Filter.To.IsZero() && !a.Filter.From.Before(a.Filter.To):
 		return invalid("from", "起止时间不对：起须早于止", "the period is wrong: from must be before to")
-	case a.Before != nil && !quarter.MatchString(a.Before.Quarter):
+	case a.Before != nil && audit.EpochQuarter(a.Before.Quarter) == "":
 		return invalid("before", "季度须如 2026q4", "a quarter looks like 2026q4")
 	case a.Everywhere && a.Before != nil:
 		return invalid("before", "各节点一并检索时以 to 翻页", "a search everywhere goes on with to")
@@ -122,8 +123,6 @@ func (a Ask) check() error {
 	}
 	return nil
 }
-
-var quarter = regexp.MustCompile(`^\d{4}q[1-4]$`)
 
 func (a Ask) query() index.Query {
 	f := a.Filter

@@ -165,7 +165,7 @@ func (s *Service) own(shards []Shard) Log {
 func (s *Service) quarters() []time.Time {
 	var list []time.Time
 	for _, st := range s.Logs.State() {
-		if at, ok := within(path.Base(st.Origin)); ok {
+		if at, ok := within(path.Base(st.Origin)); ok && !slices.Contains(list, at) {
 			list = append(list, at)
 		}
 	}
@@ -175,9 +175,10 @@ func (s *Service) quarters() []time.Time {
 // baseOf is a shard's origin without the quarter.
 func baseOf(origin string) string { return path.Dir(origin) }
 
-// within is a moment of a quarter, "2026q4".
-func within(quarter string) (time.Time, bool) {
-	if len(quarter) != 6 || quarter[4] != 'q' || quarter[5] < '1' || quarter[5] > '4' {
+// within is a moment of a shard's quarter, "2026q4" or "2026q4-2".
+func within(shard string) (time.Time, bool) {
+	quarter := audit.EpochQuarter(shard)
+	if quarter == "" {
 		return time.Time{}, false
 	}
 	at, err := time.Parse("2006", quarter[:4])

@@ -28,7 +28,8 @@ type application struct {
 	statement string
 	applicant string
 	Application
-	list string
+	list      string
+	destroyed []string // quarters in which nobody can be found
 	// subjects are those of the quarter in which it was made, for its records;
 	// all of them when the ticket is issued.
 	subjects  []audit.SubjectRef
@@ -63,8 +64,9 @@ type View struct {
 	To        time.Time `json:"to"`
 	Max       int       `json:"max"`
 	Persons   int       `json:"persons"`
-	Subjects  string    `json:"subjects"` // what the applicant committed to
-	List      string    `json:"list"`     // digest of the pseudonyms, which an approval names
+	Subjects  string    `json:"subjects"`            // what the applicant committed to
+	List      string    `json:"list"`                // digest of the pseudonyms, which an approval names
+	Destroyed []string  `json:"destroyed,omitempty"` // quarters whose pseudonyms were destroyed in due course
 	Approvers []string  `json:"approvers"`
 	Rejecter  string    `json:"rejected_by,omitempty"`
 	Expires   time.Time `json:"expires"`
@@ -72,7 +74,7 @@ type View struct {
 
 func (a *application) view() View {
 	v := View{ID: a.id, State: Pending, Applicant: a.applicant, Case: a.Case, Reason: a.Reason, From: a.From, To: a.To, Max: a.Max, Persons: a.Persons,
-		Subjects: a.Subjects, List: a.list, Approvers: slices.Clone(a.approvers), Rejecter: a.rejected, Expires: second(a.expires)}
+		Subjects: a.Subjects, List: a.list, Destroyed: a.destroyed, Approvers: slices.Clone(a.approvers), Rejecter: a.rejected, Expires: second(a.expires)}
 	switch {
 	case a.rejected != "":
 		v.State = Rejected
@@ -126,9 +128,11 @@ func (s *Service) apply(ctx context.Context, who Who, statement string, numbers 
 	if err := s.room(a.id); err != nil {
 		return View{}, err
 	}
-	if a.list, err = s.Pseudonyms.Hold(ctx, Sought{Statement: statement, Numbers: numbers, Salt: salt, Quarters: s.quarters()}); err != nil {
+	held, err := s.Pseudonyms.Hold(ctx, Sought{Statement: statement, Numbers: numbers, Salt: salt, Quarters: s.quarters()})
+	if err != nil {
 		return View{}, namingFailed(err)
 	}
+	a.list, a.destroyed = held.List, held.Destroyed
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.note(ctx, who, a.entry("apply")); err != nil {
@@ -388,7 +392,7 @@ func (s *Service) byTicket(ctx context.Context, who Who, ask Ask) (Answer, error
 		s.refund(a, rows)
 		return Answer{}, err
 	}
-	answer, err := s.persons(ctx, q, ask.Proofs)
+	answer, err := s.persons(ctx, q, a.destroyed, ask.Proofs)
 	s.refund(a, rows-len(answer.Rows))
 	if err := rec.done(ctx, len(answer.Rows), answer.Complete, err); err != nil {
 		return Answer{}, err
@@ -399,7 +403,7 @@ func (s *Service) byTicket(ctx context.Context, who Who, ask Ask) (Answer, error
 
 // persons searches this gateway's log by pseudonym. Other nodes have keys of
 // their own, so that each has to be asked with a ticket of its own.
-func (s *Service) persons(ctx context.Context, q index.Query, proofs bool) (Answer, error) {
+func (s *Service) persons(ctx context.Context, q index.Query, destroyed []string, proofs bool) (Answer, error) {
 	sizes, err := s.ready(ctx)
 	if err != nil {
 		return Answer{}, unavailable(err)
@@ -408,7 +412,7 @@ func (s *Service) persons(ctx context.Context, q index.Query, proofs bool) (Answ
 	if err != nil {
 		return Answer{}, err
 	}
-	a := Answer{Next: f.next, Logs: append([]Log{s.own(f.shards)}, s.others(OtherKeys)...)}
+	a := Answer{Next: f.next, Logs: append([]Log{s.own(f.shards).lacking(destroyed)}, s.others(OtherKeys)...)}
 	a.Complete = !slices.ContainsFunc(a.Logs, func(l Log) bool { return !l.whole() })
 	a.Rows, err = s.rows(f.hits, proofs)
 	return a, err

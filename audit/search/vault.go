@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,9 +21,18 @@ type Pseudonyms interface {
 	// moment of each. No key is made for it.
 	Own(ctx context.Context, idType, number string, quarters []time.Time) (audit.Known, error)
 	// Hold computes what an application is after, and tells ListDigest of it.
-	Hold(ctx context.Context, sought Sought) (list string, err error)
+	Hold(ctx context.Context, sought Sought) (Held, error)
 	// Release gives what Hold computed for two approvers' signed decisions, once.
 	Release(ctx context.Context, application string, decisions []string) ([]audit.SubjectRef, error)
+	// Steps are those that were taken with the keys, the oldest first.
+	Steps(ctx context.Context) ([]audit.KeyStep, error)
+}
+
+// Held is what is known of an application's pseudonyms until they are released.
+type Held struct {
+	List string `json:"list"`
+	// Destroyed are quarters of its period whose keys have been destroyed.
+	Destroyed []string `json:"destroyed,omitempty"`
 }
 
 // Sought is an application with what it commits to.
@@ -80,25 +90,30 @@ func (v *Vault) Own(_ context.Context, idType, number string, quarters []time.Ti
 
 // Hold implements Pseudonyms. Only quarters that the application's period
 // touches are computed.
-func (v *Vault) Hold(ctx context.Context, s Sought) (string, error) {
+func (v *Vault) Hold(ctx context.Context, s Sought) (Held, error) {
 	in, p, err := openApplication(v.persons, s.Statement)
 	if err != nil || p.Role != staff.Auditor {
-		return "", badStatement(err)
+		return Held{}, badStatement(err)
 	}
 	if where, zh, en := in.fault(v.now(), s.Numbers, s.Salt); en != "" {
-		return "", invalid(where, zh, en)
+		return Held{}, invalid(where, zh, en)
 	}
+	var out Held
 	h := held{Application: in, applicant: p.Name, expires: v.now().Add(pendingLife)}
 	quarters := slices.DeleteFunc(slices.Clone(s.Quarters), func(at time.Time) bool { return !in.touches(at) })
 	for _, n := range s.Numbers {
 		known, err := v.Own(ctx, audit.SubjectIDNumber, n, quarters)
 		if err != nil {
-			return "", err
+			return Held{}, err
 		}
-		h.subjects = append(h.subjects, known.Subjects...)
+		h.subjects, out.Destroyed = append(h.subjects, known.Subjects...), known.Destroyed
 	}
 	if len(h.subjects) == 0 { // an empty list must never become a search without persons
-		return "", invalid("from", "这段时间的日志中没有这类号码", "the log of this period names nobody by such a number")
+		if len(out.Destroyed) > 0 {
+			return Held{}, refuse(http.StatusConflict, "APPLICATION_STATE", "from", "这一季度的对照已按期销毁，无法再按人检索："+strings.Join(out.Destroyed, "、"),
+				"the pseudonym keys of this period have been destroyed, nobody can be found in it: "+strings.Join(out.Destroyed, ", "))
+		}
+		return Held{}, invalid("from", "这段时间的日志中没有这类号码", "the log of this period names nobody by such a number")
 	}
 	h.list = ListDigest(h.subjects)
 	v.mu.Lock()
@@ -109,11 +124,15 @@ func (v *Vault) Hold(ctx context.Context, s Sought) (string, error) {
 		}
 	}
 	if len(v.held) >= maxPending {
-		return "", refuse(http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "", "请求过于频繁，请稍后再试", "too many requests; try again later")
+		return Held{}, refuse(http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "", "请求过于频繁，请稍后再试", "too many requests; try again later")
 	}
 	v.held[ID(s.Statement)] = h
-	return h.list, nil
+	out.List = h.list
+	return out, nil
 }
+
+// Steps implements Pseudonyms.
+func (v *Vault) Steps(context.Context) ([]audit.KeyStep, error) { return v.keys.Steps() }
 
 // touches tells whether the quarter of a moment has a part of the period.
 func (a Application) touches(at time.Time) bool {

@@ -162,11 +162,24 @@ func (a *agent) openAudit(ctx context.Context) (audit.SubjectNamer, error) {
 	if second != nil {
 		a.OnClose(second.Close)
 	}
-	if a.audit, err = assembly.OpenShard(ctx, c.Dir, a.config.Front+"/audit", time.Now(), conf); err != nil {
+	pseudonyms, err := assembly.OpenPseudonyms(c, a.config.Passphrase, nil, a.log, &a.Closers)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := assembly.OpenKeySteps(c, pseudonyms, a.log)
+	if err != nil {
+		return nil, err
+	}
+	epoch, compromised, err := steps.Epoch(ctx, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	conf.Compromised = compromised
+	if a.audit, err = assembly.OpenEpoch(ctx, c.Dir, a.config.Front+"/audit", epoch, conf); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	a.OnClose(a.audit.Close)
-	a.turner = &assembly.Turner{Dir: c.Dir, Origin: a.config.Front + "/audit", Config: conf, Log: a.audit, Logger: a.log}
+	a.turner = &assembly.Turner{Dir: c.Dir, Origin: a.config.Front + "/audit", Config: conf, Log: a.audit, Keys: steps, Logger: a.log}
 	archives := assembly.NewArchives(c.Dir, key.Public())
 	if second != nil {
 		second.Earlier(archives, a.audit, a.log)
@@ -190,7 +203,7 @@ func (a *agent) openAudit(ctx context.Context) (audit.SubjectNamer, error) {
 	if err := a.recordInspection(ctx); err != nil {
 		return nil, err
 	}
-	return assembly.OpenPseudonyms(c, a.config.Passphrase, nil, a.log, &a.Closers)
+	return pseudonyms, nil
 }
 
 // recordInspection writes down what the boundary device looks into, and by whose leave not.

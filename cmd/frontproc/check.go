@@ -126,7 +126,7 @@ func (c *Config) checkAudit() error {
 	if err != nil {
 		return err
 	}
-	if n := len(shards); n > 0 && shards[n-1] > audit.Quarter(time.Now()) {
+	if n := len(shards); n > 0 && audit.EpochQuarter(shards[n-1]) > audit.Quarter(time.Now()) {
 		return fmt.Errorf("%w: %s", assembly.ErrClock, shards[n-1])
 	}
 	var closers assembly.Closers

@@ -54,12 +54,25 @@ const pseudodExample = `gateway pseudod -config pseudod.yaml
       - { name: auditor-1, role: auditor, key: keys/auditor-1.pub.pem }
       - { name: approver-1, role: approver, key: keys/approver-1.pub.pem }
       - { name: approver-2, role: approver, key: keys/approver-2.pub.pem }
+      - { name: security-1, role: security, key: keys/security-1.pub.pem }   # these look after the keys
+      - { name: security-2, role: security, key: keys/security-2.pub.pem }
+
+gateway pseudod protect -h   把明文密钥就地加密 / encrypt keys that lie in clear
+gateway pseudod destroy -h   保存期满后销毁一个季度的密钥，两人办理 / destroy a quarter's keys after its time; two persons
+gateway pseudod rotate -h    密钥泄露时启用新一期 / open another epoch when the keys are compromised
 `
 
 // runPseudod computes pseudonyms until it is told to stop, or looks after their keys.
 func runPseudod(ctx context.Context, args []string, out io.Writer) error {
-	if len(args) > 0 && args[0] == "protect" {
-		return pseudodProtect(args[1:], out)
+	if len(args) > 0 {
+		switch args[0] {
+		case "protect":
+			return pseudodProtect(args[1:], out)
+		case "destroy":
+			return pseudodDestroy(ctx, args[1:], out)
+		case "rotate":
+			return pseudodRotate(ctx, args[1:], out)
+		}
 	}
 	f := flags("pseudod", "-config FILE", pseudodExample)
 	file := f.String("config", "", "配置文件 / configuration file")
@@ -81,6 +94,15 @@ func runPseudod(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func readPseudodConfig(path string) (*PseudodConfig, error) {
+	c, err := parsePseudodConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.check(path)
+}
+
+// parsePseudodConfig reads a configuration that may lack what only the service needs.
+func parsePseudodConfig(path string) (*PseudodConfig, error) {
 	c := &PseudodConfig{}
 	if err := decodeStrictly(path, c); err != nil {
 		return nil, err
@@ -93,7 +115,7 @@ func readPseudodConfig(path string) (*PseudodConfig, error) {
 	if c.ResidentsPerHour == 0 {
 		c.ResidentsPerHour = 60
 	}
-	return c, c.check(path)
+	return c, nil
 }
 
 func (c *PseudodConfig) check(path string) error {

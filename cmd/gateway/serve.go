@@ -217,7 +217,20 @@ func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (searc
 	if second != nil {
 		g.OnClose(second.Close)
 	}
-	if g.audit, err = assembly.OpenShard(ctx, c.Dir, g.config.Origin, now, conf); err != nil {
+	pseudonyms, err := assembly.OpenPseudonyms(c, g.config.Keys.Passphrase, persons, g.log, &g.Closers)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := assembly.OpenKeySteps(c, pseudonyms, g.log)
+	if err != nil {
+		return nil, err
+	}
+	epoch, compromised, err := steps.Epoch(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	conf.Compromised = compromised
+	if g.audit, err = assembly.OpenEpoch(ctx, c.Dir, g.config.Origin, epoch, conf); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	g.OnClose(g.audit.Close)
@@ -225,7 +238,7 @@ func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (searc
 	if g.earlier, err = archives.Valid(ctx, now); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	g.turner = &assembly.Turner{Dir: c.Dir, Origin: g.config.Origin, Config: conf, Log: g.audit, Logger: g.log}
+	g.turner = &assembly.Turner{Dir: c.Dir, Origin: g.config.Origin, Config: conf, Log: g.audit, Keys: steps, Logger: g.log}
 	if second != nil {
 		second.Earlier(archives, g.audit, g.log)
 		g.turner.Turned = append(g.turner.Turned, second.Turned)
@@ -250,7 +263,7 @@ func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (searc
 	if err := assembly.RecordStart(ctx, g.audit, g.config.Slot, g.release, g.config.file); err != nil {
 		return nil, err
 	}
-	return assembly.OpenPseudonyms(c, g.config.Keys.Passphrase, persons, g.log, &g.Closers)
+	return pseudonyms, nil
 }
 
 func (g *gateway) openStore(ctx context.Context) (*store.Store, error) {

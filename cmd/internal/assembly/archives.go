@@ -65,9 +65,13 @@ const issuedFor = 400 * 24 * time.Hour
 // Valid opens the sealed quarters before the present one whose documents may
 // still be valid, oldest first.
 func (a *Archives) Valid(ctx context.Context, now time.Time) ([]*audit.Archive, error) {
-	names, err := a.Before(audit.Quarter(now))
+	quarter := audit.Quarter(now)
+	names, err := a.Before(quarter + "~") // behind all epochs of the quarter
 	if err != nil {
 		return nil, err
+	}
+	if n := len(names); n > 0 && audit.EpochQuarter(names[n-1]) == quarter { // which is being written
+		names = names[:n-1]
 	}
 	var list []*audit.Archive
 	for _, name := range names {

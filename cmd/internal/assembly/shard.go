@@ -24,7 +24,12 @@ var ErrClock = errors.New("时钟与审计日志不符，请校时 / clock and a
 //
 // A process that runs across the turn of a quarter has a Turner.
 func OpenShard(ctx context.Context, dir, origin string, now time.Time, c audit.Config) (*audit.Log, error) {
-	present := audit.Quarter(now)
+	return OpenEpoch(ctx, dir, origin, audit.Quarter(now), c)
+}
+
+// OpenEpoch is OpenShard where an emergency has opened another epoch in the
+// present quarter (KeySteps): the log has a shard for each of them.
+func OpenEpoch(ctx context.Context, dir, origin, present string, c audit.Config) (*audit.Log, error) {
 	shards, err := auditor.Shards(dir)
 	if err != nil { // one that is missing, too: a mistyped path must not begin a second log
 		return nil, err
@@ -32,6 +37,9 @@ func OpenShard(ctx context.Context, dir, origin string, now time.Time, c audit.C
 	last := ""
 	if n := len(shards); n > 0 {
 		last = shards[n-1]
+	}
+	if audit.EpochQuarter(last) == present { // keys of that epoch, or none, were brought back: the log goes on
+		present = last
 	}
 	if last > present {
 		return nil, fmt.Errorf("%w: 现在是 %s，但已有 %s 的日志 / it is %s, but there is a log of %s", ErrClock, present, last, present, last)
@@ -43,7 +51,7 @@ func OpenShard(ctx context.Context, dir, origin string, now time.Time, c audit.C
 			return nil, fmt.Errorf("seal the shard before: %w", err)
 		}
 	}
-	c.Dir, c.Origin = filepath.Join(dir, present), audit.ShardOrigin(origin, now)
+	c.Dir, c.Origin = filepath.Join(dir, present), origin+"/"+present
 	l, err := audit.OpenLog(ctx, c)
 	if errors.Is(err, audit.ErrSealed) {
 		return nil, fmt.Errorf("%w: %s 的日志已封存，下一季度开始前不能再写 / the log of %s is sealed and takes nothing before the next quarter: %w", ErrClock, present, present, err)

@@ -20,6 +20,9 @@ type Turner struct {
 	Log    *audit.Log
 	// Turned are told of every new shard, for what reads the log.
 	Turned []func(*audit.Log)
+	// Keys, if set, tell of an epoch that an emergency has opened: the log goes on in
+	// a shard of that name.
+	Keys   *KeySteps
 	Logger *slog.Logger
 
 	stepped time.Duration // since the clock was last set; 0: never
@@ -44,6 +47,9 @@ func (t *Turner) Run(ctx context.Context) {
 		}
 		now := time.Now()
 		t.look(ctx, last.Round(0), now.Round(0), now.Sub(last))
+		if t.Keys != nil {
+			t.Keys.look(ctx, t)
+		}
 		last = now
 	}
 }
@@ -68,17 +74,22 @@ func (t *Turner) look(ctx context.Context, before, now time.Time, passed time.Du
 		t.doubted = quarter
 		return
 	}
+	t.turnTo(ctx, quarter, nil)
+}
+
+// turnTo goes on in the shard of a quarter, or of an epoch within it.
+func (t *Turner) turnTo(ctx context.Context, shard string, compromised []string) {
 	c := t.Config
-	c.Dir, c.Origin = filepath.Join(t.Dir, quarter), audit.ShardOrigin(t.Origin, now)
+	c.Dir, c.Origin, c.Compromised = filepath.Join(t.Dir, shard), t.Origin+"/"+shard, compromised
 	next, err := t.Log.Latest().Turn(func(previous []byte) (*audit.Log, error) {
 		c.Previous = previous
 		return audit.OpenLog(context.WithoutCancel(ctx), c)
 	})
 	if err != nil {
-		t.Logger.ErrorContext(ctx, "audit log: turn of the quarter", "quarter", quarter, "err", err)
+		t.Logger.ErrorContext(ctx, "audit log: turn to the next shard", "shard", shard, "err", err)
 		return
 	}
-	t.Logger.InfoContext(ctx, "audit log: a new quarter", "origin", next.Origin())
+	t.Logger.InfoContext(ctx, "audit log: a new shard", "origin", next.Origin())
 	for _, tell := range t.Turned {
 		tell(next)
 	}
