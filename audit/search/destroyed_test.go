@@ -21,7 +21,7 @@ func TestFindUsage_NamesTheQuartersWhoseKeysAreDestroyed(t *testing.T) {
 	o := newOffice(t)
 	o.destroys()
 	o.add(o.about(liYu, "PRH", audit.DiscloseNow))
-	u, err := o.FindUsage(t.Context(), as("clerk-01"), person(t, liYu), Period{})
+	u, err := o.FindUsage(t.Context(), as("clerk-01"), person(t, liYu), "", Period{})
 	must(t, err)
 	if got := items(u); !slices.Equal(got, []string{"PRH"}) {
 		t.Errorf("the other quarters show %v", got)
