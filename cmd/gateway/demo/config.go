@@ -115,7 +115,7 @@ func (c *City) writeGatewayConfig() error {
 		"audit":       m{"dir": "audit", "key": "keys/audit.key", "pseudonyms": "pseudonyms", "pseudonym_key": "keys/pseudonyms.key", "witnesses": c.witnesses()},
 		"store":       c.storeConfig(),
 		"fonts":       c.fonts(),
-		"search":      m{"roster": "roster.json"},
+		"search":      m{"roster": "roster.json", "disclosure_delay": "1ms"},
 		"connections": c.connections(""),
 		"kafka":       c.ferryConfig(),
 		"supervise":   m{"rules": absolute(filepath.Join(c.Configs, "supervise")), "dir": "supervise", "scan": "500ms"},

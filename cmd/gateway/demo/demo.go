@@ -177,8 +177,11 @@ func exchangeOnce(ctx context.Context, city *City, c Case, out string, w io.Writ
 	} else {
 		fmt.Fprintln(w, "材料未齐：请按上列提示办理。")
 	}
-	good, err = city.collect(ctx, clerk, a, out, w)
-	return a.Exchange, good, err
+	if good, err = city.collect(ctx, clerk, a, out, w); err != nil {
+		return a.Exchange, false, err
+	}
+	seen, err := city.tellUsages(ctx, clerk, tokens[0], began, w)
+	return a.Exchange, good && seen, err
 }
 
 // collect fetches, writes and verifies every part's result.
