@@ -190,6 +190,9 @@ func recordings() []recording {
 			x, _ := s.released()
 			return s.as("clerk-02").knock(post, "/v1/audit/peer/search", map[string]any{"filter": map[string]string{"exchange": x.Exchange}, "limit": 10, "by": "auditor-9"})
 		}},
+		{"POST /v1/audit/peer/usages", audit.OpCitizenView, 2, func(s *scene) knock {
+			return s.as("clerk-02").knock(post, "/v1/audit/peer/usages", map[string]any{"subject_token": s.token(), "limit": 10})
+		}},
 		{"POST /v1/audit/applications", audit.OpAuditSearch, 0, func(s *scene) knock { return s.applyKnock("audit", sampleNumber) }},
 		{"GET /v1/audit/applications", audit.OpAdmin, 0, func(s *scene) knock {
 			s.applied()

@@ -31,6 +31,7 @@ var bodies = map[string]bool{
 	"POST /v1/audit/applications":                   false, // likewise
 	"POST /v1/audit/applications/{id}/decisions":    false, // likewise
 	"POST /v1/audit/peer/search":                    false,
+	"POST /v1/audit/peer/usages":                    false,
 	"POST /v1/citizen/findUsage":                    false,
 	"POST /v1/citizen/complaints":                   false,
 

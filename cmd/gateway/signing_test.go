@@ -18,6 +18,7 @@ var signers = map[string]string{
 	"sealoffice.go take":          "a step about a seal, made here",
 	"sealstatus.go publish":       "the status list, made here",
 	"sealtest.go testDocument":    "a test document, rendered here",
+	"pseudodkeys.go take":         "a step with pseudonym keys, made here",
 	"auditsearch.go auditApply":   "an application, made here",
 	"auditsearch.go auditApprove": "a decision about an application, made here",
 	"auditsearch.go rosterSign":   "a roster of logs, read and checked",
