@@ -108,7 +108,7 @@ func (c *city) persons() (*staff.Register, error) {
 		}
 		p := staff.Person{Name: name, Role: role, Key: k.Public(), Certificate: catalog.KeyDigest(pair.Leaf.RawSubjectPublicKeyInfo)}
 		if role == staff.Respondent {
-			p.Department = hallDepartment
+			p.Departments = []string{hallDepartment}
 		}
 		list = append(list, p)
 	}

@@ -275,7 +275,10 @@ func (s *Server) orders(mine func(supervise.Order) bool) (reply, error) {
 // own, or that of a clerk's window.
 func (s *Server) departmentOf(r *request) string {
 	if p, ok := s.persons.ByCertificate(r.who.Certificate, time.Now()); ok {
-		return p.Department
+		if p.Role != staff.Respondent {
+			return ""
+		}
+		return p.Departments[0]
 	}
 	c, _ := s.catalogue.Caller(r.who.Caller)
 	return string(c.Department)

@@ -21,9 +21,9 @@ type AdministratorConfig struct {
 	Role staff.Role `yaml:"role"` // applicant (applies), security (decides), maker (makes seals); auditor (searches the log), approver (approves looking for a person); supervisor (decides about cards, issues orders), respondent (answers them)
 	// Departments are the unified social credit codes, as in the certificates of their
 	// seals, of those that an applicant acts for; a security administrator may be bound to
-	// some, for seals and withdrawals. The other roles have none.
+	// some, for seals and withdrawals; a respondent has the one whose orders they answer.
+	// The other roles have none.
 	Departments []string `yaml:"departments"`
-	Department  string   `yaml:"department"`  // whose orders a respondent answers; only for that role
 	Key         string   `yaml:"key"`         // PEM of the person's SM2 public key, which signs what they decide
 	Certificate string   `yaml:"certificate"` // PEM of their TLS client certificate, for /v1/admin; may be missing
 	// Until ends what the person may sign, RFC 3339. Keep persons who left here:
@@ -37,9 +37,9 @@ func (c *Config) persons() (*staff.Register, error) { return registerOf(c.Admini
 func registerOf(administrators []AdministratorConfig) (*staff.Register, error) {
 	var list []staff.Person
 	for _, a := range administrators {
-		p := staff.Person{Name: a.Name, Role: a.Role, Department: a.Department, Until: a.Until, Departments: a.Departments}
-		if a.Role == staff.Applicant && len(a.Departments) == 0 || len(a.Departments) > 0 && a.Role != staff.Applicant && a.Role != staff.Security {
-			return nil, fmt.Errorf("administrators: %s: applicant 须用 departments 列出其单位的统一社会信用代码，security 可列，其他角色不列 / an applicant needs departments, the credit codes of their own; security may have some, other roles none", a.Name)
+		p := staff.Person{Name: a.Name, Role: a.Role, Until: a.Until, Departments: a.Departments}
+		if !departmentsFit(a.Role, len(a.Departments)) {
+			return nil, fmt.Errorf("administrators: %s: applicant 须用 departments 列出其单位的统一社会信用代码，respondent 列一个，security 可列，其他角色不列 / an applicant needs departments, the credit codes of their own, a respondent one of them; security may have some, other roles none", a.Name)
 		}
 		var err error
 		if p.Key, err = jose.ReadPublicKey(a.Key); err != nil {
@@ -53,6 +53,18 @@ func registerOf(administrators []AdministratorConfig) (*staff.Register, error) {
 		list = append(list, p)
 	}
 	return staff.NewRegister(list)
+}
+
+func departmentsFit(role staff.Role, n int) bool {
+	switch role {
+	case staff.Applicant:
+		return n > 0
+	case staff.Respondent:
+		return n == 1
+	case staff.Security:
+		return true
+	}
+	return n == 0
 }
 
 // certificateDigest is catalog.KeyDigest of a PEM certificate's public key.

@@ -46,13 +46,12 @@ type Person struct {
 	Role Role
 	Key  *ecdsa.PublicKey // SM2
 	// Departments are the unified social credit codes of those that an applicant acts for,
-	// or a security administrator is bound to; see ActsFor.
+	// or a security administrator is bound to (see ActsFor), and of the one whose orders a
+	// respondent answers.
 	Departments []string
 	// Certificate is the lower-case hex SM3 of the public key (SPKI) of the
 	// person's TLS certificate; "" for a person who does not use the API.
 	Certificate string
-	// Department is whose orders a respondent answers; "" for the other roles.
-	Department string
 	// Until ends what the person may sign; zero means no end. What was signed before stays good.
 	Until time.Time
 }
@@ -88,8 +87,8 @@ func NewRegister(persons []Person) (*Register, error) {
 			return nil, fmt.Errorf("staff: %q: 姓名须为账号（字母、数字、._-） / a name must be an account of letters, digits, ._-", p.Name)
 		case !slices.Contains(roles, p.Role):
 			return nil, fmt.Errorf("staff: %s: 角色须为 applicant、security、maker、auditor、approver、supervisor 或 respondent / the role must be applicant, security, maker, auditor, approver, supervisor or respondent", p.Name)
-		case (p.Role == Respondent) != (p.Department != ""):
-			return nil, fmt.Errorf("staff: %s: 答复人（respondent）须写明部门，其他角色不写 / a respondent has a department, the other roles have none", p.Name)
+		case p.Role == Respondent && (len(p.Departments) != 1 || p.Departments[0] == ""):
+			return nil, fmt.Errorf("staff: %s: 答复人（respondent）须用 departments 写明一个部门 / a respondent needs departments with the one they answer for", p.Name)
 		case p.Key == nil || jose.KeyID(p.Key) == "":
 			return nil, fmt.Errorf("staff: %s: 缺少 SM2 公钥 / has no SM2 key", p.Name)
 		case names[p.Name] || r.byKey[jose.KeyID(p.Key)].Name != "" || p.Certificate != "" && r.byCert[p.Certificate].Name != "":

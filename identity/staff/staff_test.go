@@ -27,6 +27,8 @@ func TestNewRegister_TwoPersonsAreTwoPeople(t *testing.T) {
 		"unknown role":            {{Name: "a", Role: "root", Key: a}},
 		"no key":                  {{Name: "a", Role: staff.Security}},
 		"a name with spaces":      {{Name: "a b", Role: staff.Security, Key: a}},
+		"answers for nobody":      {{Name: "a", Role: staff.Respondent, Key: a}},
+		"answers for two":         {{Name: "a", Role: staff.Respondent, Key: a, Departments: []string{"x", "y"}}},
 	} {
 		if _, err := staff.NewRegister(persons); err == nil {
 			t.Errorf("%s: accepted", name)

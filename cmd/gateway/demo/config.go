@@ -110,7 +110,7 @@ func (c *City) writeGatewayConfig() error {
 			{"name": "approver-2", "role": "approver", "key": "keys/admins/approver-2.pub.pem", "certificate": "keys/tls/admin-approver-2.crt"},
 			{"name": "supervisor-1", "role": "supervisor", "key": "keys/admins/supervisor-1.pub.pem", "certificate": "keys/tls/admin-supervisor-1.crt"},
 			{"name": "respondent-1", "role": "respondent", "key": "keys/admins/respondent-1.pub.pem", "certificate": "keys/tls/admin-respondent-1.crt",
-				"department": string(c.catalogue.Callers[0].Department)}},
+				"departments": []string{string(c.catalogue.Callers[0].Department)}}},
 		"seals":       m{"dir": "seals", "trust": "trust"},
 		"audit":       m{"dir": "audit", "key": "keys/audit.key", "pseudonyms": "pseudonyms", "pseudonym_key": "keys/pseudonyms.key", "witnesses": c.witnesses()},
 		"store":       c.storeConfig(),
