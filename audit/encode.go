@@ -65,10 +65,8 @@ func (s Stored) ClosedHash() Hash { return closedHash(s.ClosedJSON, s.Salt) }
 // Stored form: open ‖ 0x0A ‖ hex(salt) ‖ 0x20 ‖ closed ‖ 0x0A.
 // Two lines, so that an inspector reads a segment with a pager.
 
-// timeDigits is the width of a time in microseconds, from 2001 to 2286.
-const timeDigits = 16
-
-const minTime = 1_000_000_000_000_000 // 2001-09-09, the first of 16 digits
+// A time in microseconds has 16 digits, from 2001 to 2286.
+const minTime = 1_000_000_000_000_000 // 2001-09-09
 const maxTime = 9_999_999_999_999_999 // 2286-11-20
 
 // timeAt is where the time stands in every entry: version and id are of one length.
