@@ -112,6 +112,27 @@ func IsIDNumber(word []byte) bool {
 	return err == nil && (century == "18" || century == "19" || century == "20")
 }
 
+// HoldsIDNumber tells whether a text, once in an entry, would have it refused
+// with ErrPersonal: what holds for IDNumbers.
+func HoldsIDNumber(text string) bool {
+	for range IDNumbers([]byte(text)) {
+		return true
+	}
+	return false
+}
+
+// NameFault tells what is wrong with a code or an account that entries are going
+// to name; both texts are empty if the log takes it. Whoever reads such names
+// asks before anything is done under them, since no entry with it could be
+// written. The texts do not repeat the name: it may be a person's number.
+func NameFault(name string) (chinese, english string) {
+	if !HoldsIDNumber(name) {
+		return "", ""
+	}
+	return "其中连续 18 位像居民身份证号码（出生日期与校验码都成立），审计日志不收，凡提到它的业务都会被拒；请另编，或用 - 隔开这串数字（只加字母前缀无用）；统一社会信用代码不能改动，请以上级单位的代码登记",
+		"18 characters in a row look like a citizen's ID number (birth date and check digit hold); the audit log takes no such entry, so whatever names it would be refused: choose another, or break the digits up with - (letters in front do not help); a credit code cannot be changed, register the unit above"
+}
+
 // withoutNumbers refuses a half that a verifier would find an ID number in:
 // once written, it could never be taken out again.
 func withoutNumbers(half string, text []byte) error {

@@ -5,6 +5,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"yizheng/audit"
 	"yizheng/identity"
 )
 
@@ -43,6 +44,9 @@ var hanDigits = [...]string{"〇零", "一壹", "二贰", "三叁", "四肆", "�
 // whatever separates its characters. The check character and the birth date
 // make a false alarm rare: about 1 in 3000 for 18 random digits.
 func hidesID(number string) bool {
+	if audit.HoldsIDNumber(number) { // a birth date to come, which nobody has, counts there too
+		return true
+	}
 	bare := strings.Map(func(r rune) rune {
 		for d, forms := range hanDigits {
 			if strings.ContainsRune(forms, r) {

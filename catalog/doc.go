@@ -92,7 +92,8 @@
 // references lead somewhere, expressions and schemas compile, SQL is one
 // reading statement about one number, a sensitive proof asks for level 5 or
 // names the evidence it accepts instead, a grant names only what its proof has
-// and its item lists.
+// and its item lists, and no code is one that the audit log would take for an ID
+// number and refuse.
 //
 // A gateway does not run on files but on a Release: numbered, limited in time,
 // signed by two security administrators outside the gateway, each grant inside

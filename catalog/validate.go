@@ -11,6 +11,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"yizheng/audit"
 	"yizheng/identity"
 )
 
@@ -123,9 +124,17 @@ func ids[K ~string, V any](k *checker, list, key string, form *regexp.Regexp, va
 			k.bad(path, "%s 重复，请改用别的编号", "%s is used twice, choose another", string(x))
 		default:
 			seen[x] = true
+			k.loggable(path, string(x))
 		}
 	}
 	return seen
+}
+
+// loggable refuses a code that no entry of the audit log may name.
+func (k *checker) loggable(path, code string) {
+	if zh, en := audit.NameFault(code); zh != "" {
+		k.bad(path, "%[1]s", "%[2]s", zh, en)
+	}
 }
 
 func (k *checker) city() {

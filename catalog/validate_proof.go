@@ -153,6 +153,7 @@ func (k *checker) fields(path string, p Proof) {
 			k.bad(at+".name", "数据项 %s 重复", "field %s is there twice", f.Name)
 		}
 		seen[f.Name] = true
+		k.loggable(at+".name", f.Name)
 		k.text(at+".label", f.Label)
 		k.fieldType(at, f)
 	}

@@ -27,11 +27,7 @@ func newNumber(prefix, slot string, at time.Time) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		personal := false
-		for range audit.IDNumbers([]byte(n)) {
-			personal = true
-		}
-		if !personal {
+		if !audit.HoldsIDNumber(n) {
 			return n, nil
 		}
 	}

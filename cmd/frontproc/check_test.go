@@ -249,3 +249,14 @@ func TestSealSettingsOfAFrontAreThoseOfAGateway(t *testing.T) {
 		}
 	}
 }
+
+func TestNamesThatTheAuditLogWouldRefuseAreNamedAtOnce(t *testing.T) {
+	const like = "69010219880614105X"
+	c := Config{Mode: "demo", Front: like, Gateways: []GatewayConfig{{Name: like}}, Spool: &SpoolConfig{Exemption: like}}
+	err := c.check("frontproc.yaml")
+	for _, key := range []string{"front", "gateways[0].name", "spool.exemption"} {
+		if err == nil || !strings.Contains(err.Error(), key+": 其中连续 18 位像居民身份证号码") {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}

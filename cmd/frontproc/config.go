@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -83,6 +84,11 @@ func (c *Config) check(path string) error {
 	f := faults{file: path}
 	f.mode(c.Mode)
 	f.missing(map[string]string{"front": c.Front, "key": c.Key, "catalog.releases": c.Catalog.Releases})
+	named := map[string]string{"front": c.Front}
+	for i, g := range c.Gateways {
+		named[fmt.Sprintf("gateways[%d].name", i)] = g.Name
+	}
+	f.loggable(named)
 	c.Audit.Check(f.add)
 	if len(c.Gateways) == 0 {
 		f.add("gateways", "至少一个", "needs at least one")

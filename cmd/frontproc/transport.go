@@ -16,6 +16,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"yizheng/audit"
 	"yizheng/exchange/ferry"
 	"yizheng/exchange/ferry/relay"
 	"yizheng/exchange/ferry/spool"
@@ -124,6 +125,7 @@ func (s *SpoolConfig) check(f *faults) {
 		f.add("spool.out, spool.in", "不能相同", "must differ")
 	}
 	s.checkInspection(f)
+	f.loggable(map[string]string{"spool.exemption": s.Exemption})
 	if len(s.PeerKeys) == 0 {
 		f.add("spool.peer_keys", "至少一个", "needs at least one")
 	}
@@ -249,6 +251,15 @@ func (f *faults) missing(settings map[string]string) {
 	for key, v := range settings {
 		if v == "" {
 			f.add(key, "缺少此项", "is missing")
+		}
+	}
+}
+
+// loggable refuses names that no entry of the audit log may hold.
+func (f *faults) loggable(settings map[string]string) {
+	for key, v := range settings {
+		if zh, en := audit.NameFault(v); zh != "" {
+			f.add(key, zh, en)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/emmansun/gmsm/smx509"
 
+	"yizheng/audit"
 	"yizheng/catalog"
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
@@ -36,7 +37,10 @@ func (c *Config) persons() (*staff.Register, error) { return registerOf(c.Admini
 
 func registerOf(administrators []AdministratorConfig) (*staff.Register, error) {
 	var list []staff.Person
-	for _, a := range administrators {
+	for i, a := range administrators {
+		if zh, en := audit.NameFault(a.Name); zh != "" {
+			return nil, fmt.Errorf("administrators[%d].name: %s / %s", i, zh, en)
+		}
 		p := staff.Person{Name: a.Name, Role: a.Role, Until: a.Until, Departments: a.Departments}
 		if !departmentsFit(a.Role, len(a.Departments)) {
 			return nil, fmt.Errorf("administrators: %s: applicant 须用 departments 列出其单位的统一社会信用代码，respondent 列一个，security 可列，其他角色不列 / an applicant needs departments, the credit codes of their own, a respondent one of them; security may have some, other roles none", a.Name)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"yizheng/audit"
 	"yizheng/cmd/internal/assembly"
 )
 
@@ -176,6 +177,9 @@ func (c *Config) check(path string) error {
 	}
 	if len(c.Catalog.Administrators) < 2 {
 		bad("catalog.administrators", "至少两名安全管理员的公钥", "needs the public keys of at least two security administrators")
+	}
+	if zh, en := audit.NameFault(c.Origin); zh != "" {
+		bad("origin", zh, en)
 	}
 	c.Seals.Check(bad)
 	c.Supervise.check(bad)

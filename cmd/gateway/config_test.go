@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"yizheng/identity/staff"
 )
 
 func TestExampleConfigurationIsCompleteAndResolvesItsPaths(t *testing.T) {
@@ -34,6 +36,7 @@ func TestConfigurationMistakesAreNamedWithTheirPlace(t *testing.T) {
 		{"one administrator only", ", keys/security-2.pub.pem]", "]", "at least two security administrators"},
 		{"form of signatures that does not exist", "  # mode: cms ", "  mode: pades # ", "seals.mode: 须为 ses 或 cms"},
 		{"time stamps without a choice", "  # timestamp: ", "  timestamp: { url: https://tsa.example/ } # ", "seals.timestamp.on_failure: 须为 require"},
+		{"name that the audit log takes for an ID number", "origin: gw", "origin: gw69010219880614105x.", "origin: 其中连续 18 位像居民身份证号码"},
 		{"supervision without rules", "  rules: supervise\n", "", "supervise.rules: 缺少此项"},
 		{"supervision once a week", "  # scan: 2s", "  scan: 168h #", "supervise.scan: 须在"},
 		{"connection of no kind", "    sql:\n      driver: pgx\n      dsn_file: keys/housing-fund.dsn\n", "    {}\n", "exactly one of platform and sql"},
@@ -68,5 +71,13 @@ func TestProductionNamesEveryViolationAtOnce(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("strict() = %v, want it to name %s", err, want)
 		}
+	}
+}
+
+func TestAnAccountThatLooksLikeAnIDNumberIsRefusedWithoutRepeatingIt(t *testing.T) {
+	const account = "69010219880614105X"
+	_, err := registerOf([]AdministratorConfig{{Name: account, Role: staff.Auditor}})
+	if err == nil || !strings.Contains(err.Error(), "administrators[0].name: ") || strings.Contains(err.Error(), account) {
+		t.Errorf("%v", err)
 	}
 }

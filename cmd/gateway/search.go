@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"yizheng/audit"
 	"yizheng/audit/search"
 	"yizheng/catalog"
 	"yizheng/cmd/internal/assembly"
@@ -55,9 +56,12 @@ func (c *SearchConfig) check(bad func(key, zh, en string)) {
 	if (c.Certificate == "") != (c.Key == "") {
 		bad("search.certificate, search.key", "须成对给出", "are given together or not at all")
 	}
-	for _, p := range c.Peers {
+	for i, p := range c.Peers {
 		if p.Name == "" || p.Certificate == "" {
 			bad("search.peers", "每项须有 name 与 certificate", "each needs name and certificate")
+		}
+		if zh, en := audit.NameFault(p.Name); zh != "" {
+			bad(fmt.Sprintf("search.peers[%d].name", i), zh, en)
 		}
 	}
 	if c.DisclosureDelay < 0 {
