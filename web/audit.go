@@ -51,8 +51,8 @@ func (s *Server) auditPath(ctx context.Context, r *request) (reply, error) {
 	return jsonReply(http.StatusOK, a)
 }
 
-// applyForSubjects is the only call that takes ID numbers. They are in memory
-// until it answers.
+// applyForSubjects is the only call of a person that takes ID numbers; it sends them
+// on to the other gateways (takeApplication). They are in memory until it answers.
 func (s *Server) applyForSubjects(ctx context.Context, r *request) (reply, error) {
 	defer clear(r.body)
 	var in struct {
@@ -139,6 +139,43 @@ func (s *Server) answerPeer(ctx context.Context, r *request) (reply, error) {
 		return reply{}, err
 	}
 	a, err := q.AnswerPeer(ctx, r.inquirer(), in)
+	if err != nil {
+		return reply{}, err
+	}
+	return jsonReply(http.StatusOK, a)
+}
+
+// takeApplication holds an application that was made at another gateway. Its
+// numbers are in memory until it answers.
+func (s *Server) takeApplication(ctx context.Context, r *request) (reply, error) {
+	defer clear(r.body)
+	var in search.PeerApplication
+	if err := r.decode(&in); err != nil {
+		return reply{}, err
+	}
+	q, err := s.inquiries()
+	if err != nil {
+		return reply{}, err
+	}
+	held, err := q.TakeApplication(ctx, r.inquirer(), in)
+	if err != nil {
+		return reply{}, err
+	}
+	return jsonReply(http.StatusOK, held)
+}
+
+// answerPersons tells another gateway what this log has about the persons of an
+// application that it holds.
+func (s *Server) answerPersons(ctx context.Context, r *request) (reply, error) {
+	var in search.PeerPersonsAsk
+	if err := r.decode(&in); err != nil {
+		return reply{}, err
+	}
+	q, err := s.inquiries()
+	if err != nil {
+		return reply{}, err
+	}
+	a, err := q.AnswerPersons(ctx, r.inquirer(), in)
 	if err != nil {
 		return reply{}, err
 	}

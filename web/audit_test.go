@@ -10,6 +10,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/search"
+	"yizheng/identity/jose"
 )
 
 // apply asks, as an auditor, to look for a person.
@@ -20,14 +21,90 @@ func (g *gateway) apply(by, number string) got {
 
 func (g *gateway) applyKnock(by, number string) knock {
 	g.t.Helper()
+	return g.as("admin-"+by).knock(http.MethodPost, "/v1/audit/applications", g.application(by, number))
+}
+
+// application is what an auditor sends.
+func (g *gateway) application(by, number string) map[string]any {
+	g.t.Helper()
 	salt := []byte("sixteen salt byt")
 	k, err := g.admin(by)
 	ok(g.t, err)
 	line, err := search.Application{Case: "XF-2026-17", Reason: "COMPLAINT", From: time.Now().Add(-time.Hour), To: time.Now().Add(time.Hour), Max: 100, Persons: 1,
 		Subjects: search.Commit(salt, []string{number}), At: time.Now()}.Sign(k)
 	ok(g.t, err)
-	return g.as("admin-"+by).knock(http.MethodPost, "/v1/audit/applications",
-		map[string]any{"statement": line, "numbers": []string{number}, "salt": base64.StdEncoding.EncodeToString(salt)})
+	return map[string]any{"statement": line, "numbers": []string{number}, "salt": base64.StdEncoding.EncodeToString(salt)}
+}
+
+// otherGateway is gw01, at which an application for persons was made.
+type otherGateway struct {
+	*gateway
+	key         *jose.Key
+	application map[string]any
+}
+
+// another puts gw01 on the roster.
+func (g *gateway) another(number string) otherGateway {
+	g.t.Helper()
+	key, err := jose.GenerateKey()
+	ok(g.t, err)
+	listed, err := search.NewKey(key.Public())
+	ok(g.t, err)
+	g.search.Roster = &search.Roster{Logs: []search.Listed{{Origin: "gw01.690100.example/audit", Kind: search.KindGateway, Isolated: true, Keys: []string{listed}}}}
+	return otherGateway{g, key, g.application("audit", number)}
+}
+
+// sendsOn is the application as gw01 sends it on.
+func (o otherGateway) sendsOn() knock {
+	o.t.Helper()
+	return o.as("clerk-02").knock(http.MethodPost, search.ApplicationPath, o.application)
+}
+
+// asks is gw01 asking about the persons whom two have approved.
+func (o otherGateway) asks(held search.Held) knock {
+	o.t.Helper()
+	statement := o.application["statement"].(string)
+	payload, err := jose.Unverified(statement)
+	ok(o.t, err)
+	var a search.Application
+	ok(o.t, json.Unmarshal(payload, &a))
+	now := time.Now().UTC().Truncate(time.Second)
+	payload, err = json.Marshal(search.Ticket{V: 1, Ticket: "T1", Origin: "gw01.690100.example/audit", For: "gw00.690100.example/audit", Application: search.ID(statement),
+		Applicant: "audit", Case: a.Case, Reason: a.Reason, From: a.From, To: a.To, Max: a.Max, Persons: a.Persons, Issued: now, Expires: now.Add(15 * time.Minute)})
+	ok(o.t, err)
+	ticket, err := jose.Sign(o.key, search.TypeTicket, payload)
+	ok(o.t, err)
+	var decisions []string
+	for _, by := range []string{"approver-1", "approver-2"} {
+		k, err := o.admin(by)
+		ok(o.t, err)
+		d, err := search.Decision{Action: search.Approve, Of: search.ID(statement), List: "gw01's own", Others: []string{held.List}, At: now}.Sign(k)
+		ok(o.t, err)
+		decisions = append(decisions, d)
+	}
+	return o.as("clerk-02").knock(http.MethodPost, search.PersonsPath, map[string]any{"ticket": ticket, "decisions": decisions, "limit": 50})
+}
+
+func TestAGatewayAnswersAboutThePersonsOfAnothersApplication(t *testing.T) {
+	g, clerk, a := desk(t, nil)
+	if r := g.sealed(t, clerk, a); r.Number == "" {
+		t.Fatal(r.Code)
+	}
+	other := g.another(sampleNumber)
+	want(t, g.as("clerk-02").call(http.MethodPost, search.PersonsPath, map[string]any{"ticket": "a.b.c", "decisions": []string{}, "limit": 50}), http.StatusForbidden, "TICKET")
+	want(t, other.asks(search.Held{}).send(), http.StatusNotFound, "NO_SUCH_APPLICATION")
+	var held search.Held
+	other.sendsOn().send().into(t, &held)
+	want(t, other.sendsOn().send(), http.StatusConflict, "APPLICATION_STATE")
+	want(t, other.asks(search.Held{List: "another"}).send(), http.StatusUnprocessableEntity, "STATEMENT_INVALID")
+	var found search.PeerPersons
+	other.asks(held).send().into(t, &found)
+	if search.ListDigest(found.Subjects) != held.List || len(found.Rows) < 3 {
+		t.Errorf("%d rows about %v", len(found.Rows), found.Subjects)
+	}
+	for _, r := range found.Rows {
+		ok(t, r.Verify("gw00.690100.example/audit", g.auditor.Public()))
+	}
 }
 
 func (g *gateway) decide(by string, v search.View, a search.Action) got {
@@ -88,6 +165,8 @@ func TestAuditDoorsAreForTheirPersonsOnly(t *testing.T) {
 		{http.MethodPost, "/v1/audit/applications", []string{"admin-audit"}},
 		{http.MethodGet, "/v1/audit/applications", []string{"admin-audit", "admin-approver-1"}},
 		{http.MethodPost, "/v1/audit/peer/search", []string{"clerk-02"}},
+		{http.MethodPost, "/v1/audit/peer/applications", []string{"clerk-02"}},
+		{http.MethodPost, "/v1/audit/peer/persons", []string{"clerk-02"}},
 		{http.MethodGet, "/v1/admin/seals", []string{"admin-security-1"}},
 		{http.MethodGet, "/v1/citizen/heartbeat", []string{"clerk-01", "clerk-02"}},
 		{http.MethodGet, "/v1/citizen/usagePeriod", []string{"clerk-01", "clerk-02"}},

@@ -193,6 +193,14 @@ func recordings() []recording {
 		{"POST /v1/audit/peer/usages", audit.OpCitizenView, 2, func(s *scene) knock {
 			return s.as("clerk-02").knock(post, "/v1/audit/peer/usages", map[string]any{"subject_token": s.token(), "limit": 10})
 		}},
+		{"POST /v1/audit/peer/applications", audit.OpAuditSearch, 0, func(s *scene) knock { return s.another(sampleNumber).sendsOn() }},
+		{"POST /v1/audit/peer/persons", audit.OpAuditSearch, 2, func(s *scene) knock {
+			s.released()
+			other := s.another(sampleNumber)
+			var held search.Held
+			other.sendsOn().send().into(s.t, &held)
+			return other.asks(held)
+		}},
 		{"POST /v1/audit/applications", audit.OpAuditSearch, 0, func(s *scene) knock { return s.applyKnock("audit", sampleNumber) }},
 		{"GET /v1/audit/applications", audit.OpAdmin, 0, func(s *scene) knock {
 			s.applied()

@@ -20,6 +20,8 @@ func TestRoutesThatRecordInsideDoSo(t *testing.T) {
 	a := g.connect("ws-01", "381204")
 	var clerk *client
 	var token, number, read, order string
+	var other otherGateway
+	var held search.Held
 	reply := newReplyKey(t)
 	called := map[string]bool{}
 	for _, step := range []struct {
@@ -79,6 +81,11 @@ func TestRoutesThatRecordInsideDoSo(t *testing.T) {
 		{"POST /v1/audit/peer/search", audit.OpAuditSearch, func() {
 			want(t, g.as("clerk-02").call(http.MethodPost, "/v1/audit/peer/search", map[string]any{"filter": map[string]string{"exchange": number}, "limit": 10, "by": "auditor-9"}), http.StatusOK, "")
 		}},
+		{"POST /v1/audit/peer/applications", audit.OpAuditSearch, func() {
+			other = g.another(sampleNumber)
+			other.sendsOn().send().into(t, &held)
+		}},
+		{"POST /v1/audit/peer/persons", audit.OpAuditSearch, func() { want(t, other.asks(held).send(), http.StatusOK, "") }},
 		{"POST /v1/audit/applications", audit.OpAuditSearch, func() {
 			want(t, g.apply("audit", sampleNumber), http.StatusOK, "")
 		}},

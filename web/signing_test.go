@@ -32,6 +32,8 @@ var bodies = map[string]bool{
 	"POST /v1/audit/applications/{id}/decisions":    false, // likewise
 	"POST /v1/audit/peer/search":                    false,
 	"POST /v1/audit/peer/usages":                    false,
+	"POST /v1/audit/peer/applications":              false,
+	"POST /v1/audit/peer/persons":                   false,
 	"POST /v1/citizen/findUsage":                    false,
 	"POST /v1/citizen/complaints":                   false,
 

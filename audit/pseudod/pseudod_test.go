@@ -195,6 +195,11 @@ func TestTwoApproversSignaturesReleaseAnApplicationsPseudonymsOnce(t *testing.T)
 	must(t, err)
 	rejected, err := search.Decision{Action: search.Reject, Of: id, List: list, At: now}.Sign(s.keys["approver-2"])
 	must(t, err)
+	elsewhere := func(by string) string { // applied for at another gateway: its list, and this one's among the others
+		d, err := search.Decision{Action: search.Approve, Of: id, List: otherList, Others: []string{"third", list}, At: now}.Sign(s.keys[by])
+		must(t, err)
+		return d
+	}
 	for name, decisions := range map[string][]string{
 		"none":                       nil,
 		"one":                        {good("approver-1")},
@@ -213,7 +218,7 @@ func TestTwoApproversSignaturesReleaseAnApplicationsPseudonymsOnce(t *testing.T)
 			t.Errorf("%s: released %d", name, len(refs))
 		}
 	}
-	refs, err := s.Release(t.Context(), id, []string{good("approver-1"), good("approver-2")})
+	refs, err := s.Release(t.Context(), id, []string{good("approver-1"), elsewhere("approver-2")})
 	must(t, err)
 	epochs := []string{}
 	for _, r := range refs {

@@ -9,7 +9,9 @@
 //     two other persons approve, each by a signature of their own. It yields a
 //     ticket for a quarter of an hour ([Service.Apply], [Service.Decide],
 //     [Service.Issue]). The ID number is in the body of one request, and in
-//     memory while that is answered; what is kept are pseudonyms.
+//     memory while that is answered; what is kept are pseudonyms. All gateways on
+//     the roster take the application and answer for the ticket, each by what
+//     persons have signed ([Service.TakeApplication], [Service.AnswerPersons]).
 //   - The path of one exchange is gathered from every log on a signed roster
 //     ([Service.Path]); a log that did not answer is named.
 //   - A resident sees the open halves of the entries about them, unless the law

@@ -20,6 +20,7 @@ const (
 	Doubtful    Answering = "doubtful"   // what it sent does not verify, and is not shown
 	Rewound     Answering = "rewound"    // the log is not what it was grown longer; not shown
 	Isolated    Answering = "isolated"   // in a network that cannot be asked
+	NotHeld     Answering = "not_held"   // a gateway that does not hold the application (any more)
 	OtherKeys   Answering = "other_keys" // pseudonyms of its own: it has to be asked for itself
 	Missing     Answering = "missing"    // nothing of it was carried here
 	Destroyed   Answering = "destroyed"  // its pseudonyms of some quarter were destroyed in due course: nobody can be found in it any more
@@ -53,6 +54,7 @@ func (l Log) explained() Log {
 		Doubtful:    {"结果不完整：该日志的应答未通过验证，未采用", "incomplete: what the log sent does not verify and is not shown"},
 		Rewound:     {"结果不完整：该日志比此前所见的短，或不是由其延长而来，请立即核查", "incomplete: the log is shorter than it was, or did not grow out of what it was; look into it at once"},
 		Isolated:    {"结果不完整：隔离网络，以导出文件核对", "incomplete: an isolated network; compare its export"},
+		NotHeld:     {"结果不完整：该网关没有这份申请（申请时未应答或未接受，或其后重启），须重新申请", "incomplete: the gateway does not hold the application (it did not answer or take it, or was restarted since); apply again"},
 		OtherKeys:   {"结果不完整：该节点的假名密钥不同，须在该节点另行申请", "incomplete: the node's pseudonyms are its own; apply there"},
 		Missing:     {"结果不完整：未带来该日志的目录或导出文件", "incomplete: neither the log's directory nor an export of it is here"},
 		Partial:     {"结果不完整：带来的部分未覆盖该次办理的时间", "incomplete: what is here of the log does not reach over the time of the exchange"},
@@ -107,6 +109,11 @@ func (s *Service) listed() []Listed {
 	return slices.DeleteFunc(slices.Clone(s.Roster.Logs), func(l Listed) bool { return l.Origin == s.Origin })
 }
 
+// gateways are those that are on the roster besides this one.
+func (s *Service) gateways() []Listed {
+	return slices.DeleteFunc(s.listed(), func(l Listed) bool { return l.Kind != KindGateway })
+}
+
 // said is what one log has said.
 type said struct {
 	log  Log
@@ -115,25 +122,33 @@ type said struct {
 
 // everywhere asks this gateway's log and all others on the roster at once.
 func (s *Service) everywhere(ctx context.Context, who Who, ask Ask) (Answer, error) {
-	own, err := s.here(ctx, Ask{Filter: ask.Filter, Limit: ask.Limit, Proofs: ask.Proofs})
+	q := ask.query()
+	own, err := s.here(ctx, q, ask.Proofs)
 	if err != nil {
 		return Answer{}, err
 	}
+	in := PeerAsk{Filter: ask.Filter, Limit: q.Limit, By: who.Actor}
+	return own.with(askAll(s.listed(), func(l Listed) said { return s.askOne(ctx, l, question{ask: in}) }), q.Limit, ask.Proofs), nil
+}
+
+// with is the answer of this gateway's log together with what others have said:
+// the newest rows of all.
+func (own Answer) with(others []said, limit int, proofs bool) Answer {
 	own.Logs[0].More = own.Next != nil
-	all := append([]said{{own.Logs[0], own.Rows}}, s.askOthers(ctx, who, PeerAsk{Filter: ask.Filter, Limit: ask.query().Limit, By: who.Actor})...)
+	all := append([]said{{own.Logs[0], own.Rows}}, others...)
 	a := Answer{Complete: true, Rows: []Row{}}
 	var older bool
 	for _, one := range all {
 		a.Logs, a.Rows = append(a.Logs, one.log), append(a.Rows, one.rows...)
 		a.Complete, older = a.Complete && one.log.whole(), older || one.log.More
 	}
-	a.cut(ask.query().Limit, older)
-	if !ask.Proofs {
+	a.cut(limit, older)
+	if !proofs {
 		for i := range a.Rows {
 			a.Rows[i].Receipt = ""
 		}
 	}
-	return a, nil
+	return a
 }
 
 // cut keeps the newest rows of several logs, and says where the next page

@@ -146,8 +146,8 @@ func TestASearchEverywhereGoesOnByTime(t *testing.T) {
 func TestATicketSearchNamesTheLogsItCannotCover(t *testing.T) {
 	o := newOffice(t)
 	o.add(o.query(liYu, "PRH"))
-	other := newNode(t, "gw01.690100.example/audit")
-	o.roster(listed(t, other, KindGateway, "", "gw01.690100.example/audit", "https://gw01.690100.example:8443"))
+	front := newNode(t, frontBase)
+	o.roster(listed(t, front, KindFront, "hr-front", frontBase, "https://hr-front.690100.example:8443"))
 	ticket, _ := o.ticketFor(liYu)
 	a, err := o.Search(t.Context(), as("auditor-1"), Ask{Ticket: ticket})
 	must(t, err)

@@ -44,7 +44,7 @@ type Ask struct {
 	Before     *Position `json:"before,omitempty"`
 	Limit      int       `json:"limit,omitempty"` // 1 to 1,000, default 100
 	Proofs     bool      `json:"proofs,omitempty"`
-	Ticket     string    `json:"ticket,omitempty"` // looks for its persons; no other filter then
+	Ticket     string    `json:"ticket,omitempty"` // looks for its persons, everywhere; no other filter then
 }
 
 // Position is a place in a gateway's log: a quarter, and an entry of it.
@@ -118,7 +118,7 @@ func (a Ask) check() error {
 		return invalid("before", "季度须如 2026q4", "a quarter looks like 2026q4")
 	case a.Everywhere && a.Before != nil:
 		return invalid("before", "各节点一并检索时以 to 翻页", "a search everywhere goes on with to")
-	case a.Ticket != "" && (a.Everywhere || a.Filter != Filter{}):
+	case a.Ticket != "" && (a.Everywhere || a.Filter != Filter{To: a.Filter.To}): // to is where a page begins
 		return invalid("ticket", "凭票据检索时不得另设条件", "a search by ticket takes no filter")
 	}
 	return nil

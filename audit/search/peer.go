@@ -2,11 +2,13 @@ package search
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/index"
 )
 
 // PeerAsk is what one node asks another.
@@ -63,7 +65,7 @@ func (n Node) answerPeer(ctx context.Context, who Who, in PeerAsk) (PeerAnswer, 
 	if err != nil {
 		return PeerAnswer{}, err
 	}
-	a, err := n.forPeer(ctx, ask, in.Known)
+	a, err := n.forPeer(ctx, ask.query(), in.Known)
 	return a, rec.done(ctx, len(a.Rows), a.whole(), err)
 }
 
@@ -71,12 +73,12 @@ func (a PeerAnswer) whole() bool {
 	return !slices.ContainsFunc(a.Shards, func(s PeerShard) bool { return !s.whole() })
 }
 
-func (n Node) forPeer(ctx context.Context, ask Ask, known map[string]uint64) (PeerAnswer, error) {
+func (n Node) forPeer(ctx context.Context, q index.Query, known map[string]uint64) (PeerAnswer, error) {
 	sizes, err := n.ready(ctx)
 	if err != nil {
 		return PeerAnswer{}, unavailable(err)
 	}
-	f, err := n.find(ctx, ask.query(), sizes)
+	f, err := n.find(ctx, q, sizes)
 	if err != nil {
 		return PeerAnswer{}, err
 	}
@@ -109,18 +111,16 @@ func (n Node) bound(sh Shard, known uint64) (PeerShard, error) {
 	return p, err
 }
 
-// askOthers asks all other logs, some at a time. Each has its deadline, and an answer.
-func (s *Service) askOthers(ctx context.Context, who Who, in PeerAsk) []said {
-	list := s.listed()
-	answers := make([]said, len(list))
+// askAll asks logs, some at a time; each question has its own deadline.
+func askAll[Said any](list []Listed, ask func(Listed) Said) []Said {
+	answers := make([]Said, len(list))
 	turns := make(chan struct{}, peersAtOnce)
 	var asking sync.WaitGroup
 	for i, l := range list {
 		asking.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			rows, log := s.askOne(ctx, l, in)
-			answers[i] = said{log, rows}
+			answers[i] = ask(l)
 		})
 	}
 	asking.Wait()
@@ -133,19 +133,22 @@ const (
 )
 
 // askOne asks one log, and takes an answer only if it verifies.
-func (s *Service) askOne(ctx context.Context, l Listed, in PeerAsk) ([]Row, Log) {
+func (s *Service) askOne(ctx context.Context, l Listed, c question) said {
 	if l.Isolated {
-		return nil, l.answer(Isolated)
+		return said{log: l.answer(Isolated)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, peerWait)
 	defer cancel()
-	c := question{ask: in, of: l, at: s.Now(), known: s.Heads.of(l.Origin)}
+	c.of, c.at, c.known = l, s.Now(), s.Heads.of(l.Origin)
 	a, heads, err := c.do(ctx, s.Peers)
 	if err == nil {
 		err = s.Heads.keep(heads)
 	}
-	if err != nil {
-		return nil, l.answer(stateOf(err))
+	switch {
+	case c.about != nil && errors.Is(err, errAbsent):
+		return said{log: l.answer(NotHeld)}
+	case err != nil:
+		return said{log: l.answer(stateOf(err))}
 	}
 	var shards []Shard
 	for _, sh := range a.Shards {
@@ -153,7 +156,7 @@ func (s *Service) askOne(ctx context.Context, l Listed, in PeerAsk) ([]Row, Log)
 	}
 	log := l.answered(shards)
 	log.More, log.Told = a.More, true
-	return a.Rows, log.explained()
+	return said{log.explained(), a.Rows}
 }
 
 // answered is a log whose answer verifies.

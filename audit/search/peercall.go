@@ -20,6 +20,7 @@ import (
 // What came of asking a log, if it is no answer.
 var (
 	errRefused    = errors.New("audit search: refused")
+	errAbsent     = errors.New("audit search: there is no such thing")
 	errUnanswered = errors.New("audit search: no answer")
 	errDoubtful   = errors.New("audit search: not an answer")
 	errRewound    = errors.New("audit search: not what the log was, grown longer")
@@ -56,6 +57,8 @@ func post(ctx context.Context, peers *http.Client, l Listed, path string, in any
 	switch {
 	case resp.StatusCode == http.StatusOK:
 		return resp.Body, nil
+	case resp.StatusCode == http.StatusNotFound:
+		err = fmt.Errorf("%w: %w", errRefused, errAbsent)
 	case resp.StatusCode >= 400 && resp.StatusCode < 500:
 		err = errRefused
 	default:
@@ -129,6 +132,7 @@ func (h *holding) row(r Row) error {
 type question struct {
 	*holding
 	ask   PeerAsk
+	about *about // of a search for persons, which is asked for by a ticket
 	of    Listed
 	at    time.Time             // when it is asked
 	known map[string]audit.Head // that the log has shown before, by origin
@@ -145,7 +149,7 @@ func (c *question) do(ctx context.Context, by *http.Client) (PeerAnswer, map[str
 	for origin, head := range c.known {
 		c.ask.Known[origin] = head.Size
 	}
-	body, err := post(ctx, by, c.of, PeerPath, c.ask)
+	body, err := post(ctx, by, c.of, c.path(), c.body())
 	if err != nil {
 		return PeerAnswer{}, nil, err
 	}
@@ -156,6 +160,22 @@ func (c *question) do(ctx context.Context, by *http.Client) (PeerAnswer, map[str
 	}
 	heads, err := c.bind(a.Shards)
 	return a, heads, err
+}
+
+func (c *question) path() string {
+	if c.about != nil {
+		return PersonsPath
+	}
+	return PeerPath
+}
+
+func (c *question) body() any {
+	if c.about == nil {
+		return c.ask
+	}
+	in := c.about.PeerPersonsAsk
+	in.To, in.Limit, in.Known = c.ask.Filter.To, c.ask.Limit, c.ask.Known
+	return in
 }
 
 // read decodes an answer member by member.
@@ -181,6 +201,8 @@ func (c *question) read(from io.Reader) (a PeerAnswer, err error) {
 			return a, err
 		}
 		switch name {
+		case "subjects":
+			err = c.subjects(d)
 		case "rows":
 			a.Rows, err = c.rows(d)
 		case "shards":
@@ -210,6 +232,9 @@ func expect(d *json.Decoder, want json.Delim) error {
 func (c *question) rows(d *json.Decoder) ([]Row, error) {
 	if err := expect(d, json.Delim('[')); err != nil {
 		return nil, err
+	}
+	if c.about != nil && len(c.query.Subjects) == 0 {
+		return nil, errors.New("rows before the pseudonyms they are about")
 	}
 	var rows []Row
 	for d.More() {

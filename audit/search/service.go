@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"yizheng/audit"
+	"yizheng/audit/index"
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 )
@@ -21,7 +22,7 @@ import (
 type Config struct {
 	Node
 	Origin     string          // of this gateway's log, without the quarter
-	Key        *jose.Key       // signs tickets
+	Key        *jose.Key       // the log's own: signs tickets, which other gateways verify by the roster
 	Persons    *staff.Register // auditors and approvers
 	Pseudonyms Pseudonyms
 	Roster     *Roster      // nil: there is no other log
@@ -44,6 +45,7 @@ type Service struct {
 	mu           sync.Mutex
 	applications map[string]*application
 	tickets      map[string]*application // by the ticket's own number
+	visiting     map[string]*visitor     // made at other gateways, by id
 }
 
 // New makes a Service. Applications and tickets live in its memory: what is
@@ -61,7 +63,8 @@ func New(c Config) *Service {
 	if c.Heads == nil {
 		c.Heads = newHeads()
 	}
-	return &Service{Config: c, limits: newLimits(), applications: make(map[string]*application), tickets: make(map[string]*application)}
+	return &Service{Config: c, limits: newLimits(), applications: make(map[string]*application), tickets: make(map[string]*application),
+		visiting: make(map[string]*visitor)}
 }
 
 // Answer is one page of entries, newest first.
@@ -98,7 +101,7 @@ func (s *Service) search(ctx context.Context, who Who, ask Ask) (Answer, error) 
 		if ask.Everywhere {
 			return s.everywhere(ctx, who, ask)
 		}
-		return s.here(ctx, ask)
+		return s.here(ctx, ask.query(), ask.Proofs)
 	})
 }
 
@@ -131,18 +134,18 @@ func searchEntry(f Filter) audit.Entry {
 }
 
 // here searches this gateway's own log.
-func (s *Service) here(ctx context.Context, ask Ask) (Answer, error) {
+func (s *Service) here(ctx context.Context, q index.Query, proofs bool) (Answer, error) {
 	sizes, err := s.ready(ctx)
 	if err != nil {
 		return Answer{}, unavailable(err)
 	}
-	f, err := s.find(ctx, ask.query(), sizes)
+	f, err := s.find(ctx, q, sizes)
 	if err != nil {
 		return Answer{}, err
 	}
 	a := Answer{Next: f.next, Logs: []Log{s.own(f.shards)}}
 	a.Complete = a.Logs[0].whole()
-	a.Rows, err = s.rows(f.hits, ask.Proofs)
+	a.Rows, err = s.rows(f.hits, proofs)
 	return a, err
 }
 

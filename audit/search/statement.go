@@ -54,10 +54,13 @@ type Application struct {
 
 // Decision is what an approver signs.
 type Decision struct {
-	V      int       `json:"v"`
-	Action Action    `json:"action"`
-	Of     string    `json:"of"`   // ID of the application
-	List   string    `json:"list"` // digest of the pseudonyms, as the gateway shows it
+	V      int    `json:"v"`
+	Action Action `json:"action"`
+	Of     string `json:"of"`   // ID of the application
+	List   string `json:"list"` // digest of the pseudonyms, as the gateway shows it
+	// Others are those of the other gateways that hold the application: each has
+	// keys of its own, and gives nothing unless the approval names its list.
+	Others []string  `json:"others,omitempty"`
 	At     time.Time `json:"at"`
 }
 
@@ -70,12 +73,18 @@ const (
 	Reject  Action = "reject"
 )
 
-// Ticket is what a gateway signs when an application is approved. It is good
-// at the gateway that signed it, for the person it names.
+// names tells whether a decision is about a list of pseudonyms.
+func (d Decision) names(list string) bool { return d.List == list || slices.Contains(d.Others, list) }
+
+// Ticket is what a gateway signs with its log's key when an application is
+// approved. It is good at the gateway that signed it, for the person it names.
 type Ticket struct {
-	V           int       `json:"v"`
-	Ticket      string    `json:"ticket"` // random
-	Origin      string    `json:"origin"` // of the gateway's log
+	V      int    `json:"v"`
+	Ticket string `json:"ticket"` // random
+	Origin string `json:"origin"` // of the gateway's log
+	// For is the log of another gateway that is shown this instead of the ticket, so
+	// that it cannot go on to a third with it.
+	For         string    `json:"for,omitempty"`
 	Application string    `json:"application"`
 	Applicant   string    `json:"applicant"`
 	Approvers   []string  `json:"approvers"`

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -30,6 +31,8 @@ type application struct {
 	Application
 	list      string
 	destroyed []string // quarters in which nobody can be found
+	// elsewhere are the other gateways that it was sent on to.
+	elsewhere []Elsewhere
 	// subjects are those of the quarter in which it was made, for its records;
 	// all of them when the ticket is issued.
 	subjects  []audit.SubjectRef
@@ -70,11 +73,27 @@ type View struct {
 	Approvers []string  `json:"approvers"`
 	Rejecter  string    `json:"rejected_by,omitempty"`
 	Expires   time.Time `json:"expires"`
+	// Elsewhere are the other gateways of the roster. An approval is good at those
+	// whose lists it names, too.
+	Elsewhere []Elsewhere `json:"elsewhere,omitempty"`
+}
+
+// Decision is one about the application, as its approvers sign it: it names the
+// lists of pseudonyms of all gateways that hold it.
+func (v View) Decision(a Action, at time.Time) Decision {
+	d := Decision{Action: a, Of: v.ID, List: v.List, At: at}
+	for _, e := range v.Elsewhere {
+		if e.List != "" {
+			d.Others = append(d.Others, e.List)
+		}
+	}
+	return d
 }
 
 func (a *application) view() View {
 	v := View{ID: a.id, State: Pending, Applicant: a.applicant, Case: a.Case, Reason: a.Reason, From: a.From, To: a.To, Max: a.Max, Persons: a.Persons,
-		Subjects: a.Subjects, List: a.list, Destroyed: a.destroyed, Approvers: slices.Clone(a.approvers), Rejecter: a.rejected, Expires: second(a.expires)}
+		Subjects: a.Subjects, List: a.list, Destroyed: a.destroyed, Approvers: slices.Clone(a.approvers), Rejecter: a.rejected, Expires: second(a.expires),
+		Elsewhere: slices.Clone(a.elsewhere)}
 	switch {
 	case a.rejected != "":
 		v.State = Rejected
@@ -107,39 +126,62 @@ func (s *Service) Apply(ctx context.Context, who Who, statement string, numbers 
 }
 
 func (s *Service) apply(ctx context.Context, who Who, statement string, numbers []string, salt []byte) (View, error) {
+	a, err := s.taken(ctx, PeerApplication{statement, numbers, salt}, func(p staff.Person) bool { return p.Name == who.Actor })
+	if err != nil {
+		return View{}, err
+	}
+	if err := s.note(ctx, who, a.entry("apply")); err != nil {
+		return View{}, err
+	}
+	a.elsewhere = s.sendOn(ctx, PeerApplication{statement, numbers, salt})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.once(a.id); err != nil {
+		return View{}, err
+	}
+	s.applications[a.id] = a
+	return a.view(), nil
+}
+
+// taken is an auditor's application that verifies, with its pseudonyms held. whose
+// tells who may have signed it.
+func (s *Service) taken(ctx context.Context, sent PeerApplication, whose func(staff.Person) bool) (*application, error) {
+	statement, numbers, salt := sent.Statement, sent.Numbers, sent.Salt
 	in, p, err := openApplication(s.Persons, statement)
-	if err != nil || p.Name != who.Actor || p.Role != staff.Auditor {
-		return View{}, badStatement(err)
+	if err != nil || p.Role != staff.Auditor || !whose(p) {
+		return nil, badStatement(err)
 	}
 	if where, zh, en := in.fault(s.Now(), numbers, salt); en != "" {
-		return View{}, invalid(where, zh, en)
+		return nil, invalid(where, zh, en)
 	}
-	if err := s.limits.apply(who.Actor); err != nil {
-		return View{}, err
+	if err := s.limits.apply(p.Name); err != nil {
+		return nil, err
 	}
 	a := &application{id: ID(statement), statement: statement, applicant: p.Name, Application: in, expires: s.Now().Add(pendingLife)}
 	for _, n := range numbers {
 		ref, err := s.Pseudonyms.Of(audit.SubjectIDNumber, n, s.Now())
 		if err != nil {
-			return View{}, namingFailed(err)
+			return nil, namingFailed(err)
 		}
 		a.subjects = append(a.subjects, ref)
 	}
 	if err := s.room(a.id); err != nil {
-		return View{}, err
+		return nil, err
 	}
 	held, err := s.Pseudonyms.Hold(ctx, Sought{Statement: statement, Numbers: numbers, Salt: salt, Quarters: s.quarters()})
 	if err != nil {
-		return View{}, namingFailed(err)
+		return nil, namingFailed(err)
 	}
 	a.list, a.destroyed = held.List, held.Destroyed
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.note(ctx, who, a.entry("apply")); err != nil {
-		return View{}, err
+	return a, nil
+}
+
+// once refuses an application that was made before; the caller holds mu.
+func (s *Service) once(id string) error {
+	if s.applications[id] != nil || s.visiting[id] != nil {
+		return refuse(http.StatusConflict, "APPLICATION_STATE", "statement", "这份申请已提交过", "the application has been made already")
 	}
-	s.applications[a.id] = a
-	return a.view(), nil
+	return nil
 }
 
 // room makes an application wait its turn, and refuses one that was made before.
@@ -147,10 +189,10 @@ func (s *Service) room(id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget()
-	if s.applications[id] != nil {
-		return refuse(http.StatusConflict, "APPLICATION_STATE", "statement", "这份申请已提交过", "the application has been made already")
+	if err := s.once(id); err != nil {
+		return err
 	}
-	if len(s.applications) >= maxPending {
+	if len(s.applications) >= maxPending || len(s.visiting) >= maxPending {
 		return refuse(http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "", "请求过于频繁，请稍后再试", "too many requests; try again later")
 	}
 	return nil
@@ -183,6 +225,7 @@ func (s *Service) forget() {
 			delete(s.tickets, a.ticket)
 		}
 	}
+	maps.DeleteFunc(s.visiting, func(_ string, v *visitor) bool { return s.Now().After(v.expires) })
 }
 
 func noApplication() error {
@@ -370,30 +413,37 @@ func (s *Service) claim(who Who, token string, wanted int) (a *application, t Ti
 	return a, t, rows, nil
 }
 
-// refund gives back what a search did not show.
-func (s *Service) refund(a *application, rows int) {
+// settle counts what a search has found instead of what was set aside for it, and
+// returns how much of it the ticket may show.
+func (s *Service) settle(a *application, aside, found int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a.shown -= rows
+	a.shown -= aside
+	found = min(found, a.Max-a.shown)
+	a.shown += found
+	return found
 }
 
 // byTicket looks for the persons of a ticket.
 func (s *Service) byTicket(ctx context.Context, who Who, ask Ask) (Answer, error) {
 	q := ask.query()
+	if ask.Before != nil && len(s.gateways()) > 0 {
+		return Answer{}, invalid("before", "各节点一并检索时以 to 翻页", "a search everywhere goes on with to")
+	}
 	a, t, rows, err := s.claim(who, ask.Ticket, q.Limit)
 	if err != nil {
 		return Answer{}, err
 	}
-	q.From, q.To, q.Subjects, q.Limit = t.From, t.To, a.subjects, rows
+	q.From, q.To, q.Subjects, q.Limit = t.From, earlier(t.To, ask.Filter.To), a.subjects, rows
 	e := a.entry("search")
 	e.Closed.Digests["ticket"] = digest(ask.Ticket)
 	rec, err := s.begin(ctx, who, e)
 	if err != nil {
-		s.refund(a, rows)
+		s.settle(a, rows, 0)
 		return Answer{}, err
 	}
-	answer, err := s.persons(ctx, q, a.destroyed, ask.Proofs)
-	s.refund(a, rows-len(answer.Rows))
+	answer, err := s.persons(ctx, a, t, q, ask.Proofs)
+	answer.Rows = answer.Rows[:s.settle(a, rows, len(answer.Rows))]
 	if err := rec.done(ctx, len(answer.Rows), answer.Complete, err); err != nil {
 		return Answer{}, err
 	}
@@ -401,19 +451,26 @@ func (s *Service) byTicket(ctx context.Context, who Who, ask Ask) (Answer, error
 	return answer, nil
 }
 
-// persons searches this gateway's log by pseudonym. Other nodes have keys of
-// their own, so that each has to be asked with a ticket of its own.
-func (s *Service) persons(ctx context.Context, q index.Query, destroyed []string, proofs bool) (Answer, error) {
-	sizes, err := s.ready(ctx)
-	if err != nil {
-		return Answer{}, unavailable(err)
+// earlier is the earlier of the end of a ticket's period and where a page begins.
+func earlier(to, page time.Time) time.Time {
+	if page.IsZero() || page.After(to) {
+		return to
 	}
-	f, err := s.find(ctx, q, sizes)
+	return page
+}
+
+// persons searches by pseudonym: this gateway's log, and those of the other
+// gateways that hold the application. What has other keys is named.
+func (s *Service) persons(ctx context.Context, a *application, t Ticket, q index.Query, proofs bool) (Answer, error) {
+	own, err := s.here(ctx, q, proofs)
 	if err != nil {
 		return Answer{}, err
 	}
-	a := Answer{Next: f.next, Logs: append([]Log{s.own(f.shards).lacking(destroyed)}, s.others(OtherKeys)...)}
-	a.Complete = !slices.ContainsFunc(a.Logs, func(l Log) bool { return !l.whole() })
-	a.Rows, err = s.rows(f.hits, proofs)
-	return a, err
+	own.Logs[0] = own.Logs[0].lacking(a.destroyed)
+	if len(s.gateways()) > 0 {
+		return own.with(s.askAbout(ctx, a, t, q), q.Limit, proofs), nil
+	}
+	own.Logs = append(own.Logs, s.others(OtherKeys)...)
+	own.Complete = !slices.ContainsFunc(own.Logs, func(l Log) bool { return !l.whole() })
+	return own, nil
 }

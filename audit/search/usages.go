@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"yizheng/audit"
@@ -79,14 +78,7 @@ type used struct {
 // askGateways asks all other gateways on the roster at once. A front's entries are
 // about questions that a gateway has recorded.
 func (s *Service) askGateways(ctx context.Context, in PeerUsageAsk) []used {
-	gateways := slices.DeleteFunc(s.listed(), func(l Listed) bool { return l.Kind != KindGateway })
-	answers := make([]used, len(gateways))
-	var asking sync.WaitGroup
-	for i, l := range gateways {
-		asking.Go(func() { answers[i] = s.askUsages(ctx, l, in) })
-	}
-	asking.Wait()
-	return answers
+	return askAll(s.gateways(), func(l Listed) used { return s.askUsages(ctx, l, in) })
 }
 
 func (s *Service) askUsages(ctx context.Context, l Listed, in PeerUsageAsk) used {

@@ -30,7 +30,7 @@ type Pseudonyms interface {
 
 // Held is what is known of an application's pseudonyms until they are released.
 type Held struct {
-	List string `json:"list"`
+	List string `json:"list,omitempty"`
 	// Destroyed are quarters of its period whose keys have been destroyed.
 	Destroyed []string `json:"destroyed,omitempty"`
 }
@@ -165,10 +165,11 @@ func (v *Vault) Release(_ context.Context, application string, decisions []strin
 	return h.subjects, nil
 }
 
-// approvedBy: the decision is an approval of this very list, signed since the
-// application by somebody else who may.
+// approvedBy: the decision is an approval that names this very list, be it of the
+// gateway where it was applied or of another, signed since the application by
+// somebody else who may.
 func (h held) approvedBy(d Decision, p staff.Person, now time.Time) bool {
-	return (p.Role == staff.Approver || p.Role == staff.Auditor) && p.Name != h.applicant && d.Action == Approve && d.List == h.list &&
+	return (p.Role == staff.Approver || p.Role == staff.Auditor) && p.Name != h.applicant && d.Action == Approve && d.names(h.list) &&
 		!d.At.Before(h.At.Add(-statementLife)) && !d.At.After(now.Add(statementLife))
 }
 

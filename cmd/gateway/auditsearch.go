@@ -245,11 +245,11 @@ func auditApprove(ctx context.Context, args []string, out io.Writer) error {
 	if err := gateway.call(ctx, http.MethodGet, path, nil, &v); err != nil {
 		return err
 	}
-	d := search.Decision{Action: search.Approve, Of: v.ID, List: v.List, At: time.Now()}
+	action := search.Approve
 	if *reject {
-		d.Action = search.Reject
+		action = search.Reject
 	}
-	statement, err := d.Sign(person)
+	statement, err := v.Decision(action, time.Now()).Sign(person)
 	if err != nil {
 		return err
 	}
@@ -264,6 +264,13 @@ func printApplication(out io.Writer, v search.View) {
 	states := map[search.State]string{search.Pending: "待批准 / pending", search.Approved: "已批准 / approved", search.Rejected: "已驳回 / rejected", search.Ticketed: "已发票据 / ticket issued"}
 	fmt.Fprintf(out, "%s  %s\n  申请人 / by %s，案件 / case %s，%s，%d 人 / persons，%s 至 / to %s，至多 / at most %d；已批准 / approved by %s\n", v.ID, states[v.State],
 		v.Applicant, v.Case, v.Reason, v.Persons, v.From.In(beijing).Format(time.DateTime), v.To.In(beijing).Format(time.DateTime), v.Max, strings.Join(v.Approvers, "、"))
+	for _, e := range v.Elsewhere {
+		state := "未持有，结果将不完整 / does not hold it, the answer will be incomplete: " + string(e.State)
+		if e.List != "" {
+			state = "已持有 / holds it"
+		}
+		fmt.Fprintf(out, "  %s  %s\n", e.Origin, state)
+	}
 }
 
 // auditRoster makes, signs and shows the roster of logs.

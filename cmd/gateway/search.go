@@ -74,7 +74,7 @@ func (g *gateway) openSearch(persons *staff.Register, pseudonyms search.Pseudony
 	if g.index == nil {
 		return nil, nil
 	}
-	c := search.Config{Node: search.Node{Log: g.audit, Logs: g.index}, Origin: g.config.Origin, Key: g.key, Persons: persons,
+	c := search.Config{Node: search.Node{Log: g.audit, Logs: g.index}, Origin: g.config.Origin, Key: g.auditKey, Persons: persons,
 		Pseudonyms: pseudonyms, Delay: g.config.Search.DisclosureDelay,
 		Front: frontOf(g.release.Catalogue),
 		Department: func(id string) string {

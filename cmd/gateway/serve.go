@@ -73,6 +73,7 @@ type gateway struct {
 	key       *jose.Key
 	release   *catalog.Release
 	audit     *audit.Log
+	auditKey  *jose.Key // signs the log's heads, and tickets to search it
 	turner    *assembly.Turner
 	index     *index.Shards   // nil if nothing is indexed
 	keeper    *witness.Keeper // nil without witnesses
@@ -205,6 +206,7 @@ func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (searc
 	if err != nil {
 		return nil, fmt.Errorf("audit key: %w", err)
 	}
+	g.auditKey = key
 	conf := audit.Config{Signer: key, Appended: g.metrics.Appended, Logger: g.log}
 	if g.config.Mode == "demo" {
 		conf.SegmentSize = 4 << 20 // a laptop need not set 128 MiB aside
