@@ -15,8 +15,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"yizheng/identity/jose"
 )
 
 // Pseudonyms turns numbers into the pseudonyms that entries carry:
@@ -32,8 +30,8 @@ import (
 // At rest each K is encrypted to the key encryption key, so that a copy of the
 // directory, as on a backup, gives nothing: see OpenProtectedPseudonyms.
 type Pseudonyms struct {
-	dir string
-	kek *jose.Key // nil: files are in clear
+	dir  string
+	wrap *KeyWrap // nil: files are in clear
 
 	mu     sync.Mutex
 	keys   map[keyName][]byte // those that entries are being written with
@@ -41,9 +39,14 @@ type Pseudonyms struct {
 	looked time.Time
 }
 
-// TypePseudonymKey is the JWE typ of a key at rest. Its plaintext is the file's
-// name without ".key", a newline, and the key.
-const TypePseudonymKey = "yz-pseudonym-key+jwe"
+// KeyWrap encrypts keys at rest to a key encryption key; pseudod.Wrap makes one.
+// It is two functions so that who only verifies a log need not read, or link, any
+// encryption. What is wrapped is the file's name without ".key", a newline, and
+// the key.
+type KeyWrap struct {
+	Seal func(text []byte) (string, error)   // a compact JWE
+	Open func(sealed string) ([]byte, error) // errors say what to do, in both languages
+}
 
 // pseudonymKeySize in bytes.
 const pseudonymKeySize = 32
@@ -61,14 +64,14 @@ func OpenPseudonyms(dir string) (*Pseudonyms, error) {
 	return pseudonymsIn(dir, nil)
 }
 
-// OpenProtectedPseudonyms is OpenPseudonyms with keys encrypted to kek (SM2 with
-// SM4-GCM, TypePseudonymKey). Every key is tried: one that is damaged, or that
-// another key protects, is noticed now. Errors: ErrKeysPlain besides.
-func OpenProtectedPseudonyms(dir string, kek *jose.Key) (*Pseudonyms, error) {
-	return pseudonymsIn(dir, kek)
+// OpenProtectedPseudonyms is OpenPseudonyms with encrypted keys. Every key is
+// tried: one that is damaged, or that another key protects, is noticed now.
+// Errors: ErrKeysPlain besides.
+func OpenProtectedPseudonyms(dir string, wrap KeyWrap) (*Pseudonyms, error) {
+	return pseudonymsIn(dir, &wrap)
 }
 
-func pseudonymsIn(dir string, kek *jose.Key) (*Pseudonyms, error) {
+func pseudonymsIn(dir string, wrap *KeyWrap) (*Pseudonyms, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("audit: pseudonym keys: %w", err)
 	}
@@ -79,7 +82,7 @@ func pseudonymsIn(dir string, kek *jose.Key) (*Pseudonyms, error) {
 	if !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("audit: pseudonym keys: %s: 密钥目录只可由属主读写，请 chmod 700 / directory must be its owner's only (chmod 700)", dir)
 	}
-	p := &Pseudonyms{dir: dir, kek: kek}
+	p := &Pseudonyms{dir: dir, wrap: wrap}
 	if err := p.finish(); err != nil {
 		return nil, err
 	}
@@ -158,22 +161,19 @@ func (p *Pseudonyms) read(n keyName) ([]byte, error) {
 func (p *Pseudonyms) open(n keyName, text []byte) ([]byte, error) {
 	k, plain := plainKey(text)
 	switch {
-	case plain && p.kek == nil:
+	case plain && p.wrap == nil:
 		return k, nil
 	case plain:
 		clear(k)
 		return nil, ErrKeysPlain
 	case !bytes.HasPrefix(text, []byte("ey")): // no JWE either
 		return nil, fmt.Errorf("密钥文件已损坏 / the file does not hold a key of %d bytes", pseudonymKeySize)
-	case p.kek == nil:
+	case p.wrap == nil:
 		return nil, ErrKeysProtected
 	}
-	opened, err := jose.DecryptSM2(p.kek, TypePseudonymKey, strings.TrimSuffix(string(text), "\n"))
-	if errors.Is(err, jose.ErrUnknownKey) {
-		return nil, fmt.Errorf("不是用所给的保护密钥加密的，请核对配置 / it was encrypted to another key than the configuration names: %w", err)
-	}
+	opened, err := p.wrap.Open(strings.TrimSuffix(string(text), "\n"))
 	if err != nil {
-		return nil, fmt.Errorf("密钥文件已损坏 / the file is damaged: %w", err)
+		return nil, err
 	}
 	k, right := bytes.CutPrefix(opened, []byte(n.String()+"\n"))
 	if !right || len(k) != pseudonymKeySize {
@@ -185,12 +185,12 @@ func (p *Pseudonyms) open(n keyName, text []byte) ([]byte, error) {
 
 // encode is a key as its file holds it.
 func (p *Pseudonyms) encode(n keyName, k []byte) ([]byte, error) {
-	if p.kek == nil {
+	if p.wrap == nil {
 		return []byte(hex.EncodeToString(k) + "\n"), nil
 	}
 	text := append([]byte(n.String()+"\n"), k...)
 	defer clear(text)
-	sealed, err := jose.EncryptSM2(p.kek.Public(), TypePseudonymKey, text)
+	sealed, err := p.wrap.Seal(text)
 	return []byte(sealed + "\n"), err
 }
 
@@ -265,10 +265,10 @@ func (p *Pseudonyms) locked(do func() error) (err error) {
 }
 
 // ProtectPseudonyms encrypts the keys of a directory that are in clear, and tells
-// how many. Those that are encrypted to kek already stay as they are, so that it
+// how many. Those that are encrypted already stay as they are, so that it
 // can be done again if it was cut short. What lay in clear on the disk may be
 // found there, and on backups, for as long as nothing has taken its place.
-func ProtectPseudonyms(dir string, kek *jose.Key) (protected int, err error) {
+func ProtectPseudonyms(dir string, wrap KeyWrap) (protected int, err error) {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return 0, fmt.Errorf("audit: pseudonym keys: %w", err)
@@ -276,7 +276,7 @@ func ProtectPseudonyms(dir string, kek *jose.Key) (protected int, err error) {
 	if !info.IsDir() {
 		return 0, fmt.Errorf("audit: pseudonym keys: %s is no directory", dir)
 	}
-	p := &Pseudonyms{dir: dir, kek: kek}
+	p := &Pseudonyms{dir: dir, wrap: &wrap}
 	err = p.locked(func() error {
 		l, err := p.layout()
 		if err != nil {

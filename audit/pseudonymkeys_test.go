@@ -14,18 +14,23 @@ import (
 
 const someNumber = "690101199003075114" // fictional: region 69 does not exist
 
-func newKEK(t *testing.T) *jose.Key {
+// newWrap is one as pseudod.Wrap, which this package cannot import, makes.
+func newWrap(t *testing.T) KeyWrap {
 	t.Helper()
 	k, err := jose.GenerateKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return k
+	const typ = "yz-pseudonym-key+jwe"
+	return KeyWrap{
+		Seal: func(text []byte) (string, error) { return jose.EncryptSM2(k.Public(), typ, text) },
+		Open: func(sealed string) ([]byte, error) { return jose.DecryptSM2(k, typ, sealed) },
+	}
 }
 
-func openProtected(t *testing.T, dir string, kek *jose.Key) *Pseudonyms {
+func openProtected(t *testing.T, dir string, wrap KeyWrap) *Pseudonyms {
 	t.Helper()
-	p, err := OpenProtectedPseudonyms(dir, kek)
+	p, err := OpenProtectedPseudonyms(dir, wrap)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,9 +72,9 @@ func TestKnownMakesNoKey(t *testing.T) {
 }
 
 func TestProtectedKeysLieEncrypted(t *testing.T) {
-	dir, kek := filepath.Join(t.TempDir(), "keys"), newKEK(t)
-	first := named(t, openProtected(t, dir, kek), noon)
-	if again := named(t, openProtected(t, dir, kek), noon); again != first {
+	dir, wrap := filepath.Join(t.TempDir(), "keys"), newWrap(t)
+	first := named(t, openProtected(t, dir, wrap), noon)
+	if again := named(t, openProtected(t, dir, wrap), noon); again != first {
 		t.Error("another pseudonym after the keys were opened again")
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "idno-2026q4.key"))
@@ -79,30 +84,30 @@ func TestProtectedKeysLieEncrypted(t *testing.T) {
 	if _, err := OpenPseudonyms(dir); !errors.Is(err, ErrKeysProtected) {
 		t.Errorf("without the key that protects them: %v", err)
 	}
-	if _, err := OpenProtectedPseudonyms(dir, newKEK(t)); !errors.Is(err, jose.ErrUnknownKey) {
+	if _, err := OpenProtectedPseudonyms(dir, newWrap(t)); !errors.Is(err, jose.ErrUnknownKey) {
 		t.Errorf("with another: %v", err)
 	}
 }
 
 func TestProtectKeepsThePseudonyms(t *testing.T) {
-	dir, kek := filepath.Join(t.TempDir(), "keys"), newKEK(t)
+	dir, wrap := filepath.Join(t.TempDir(), "keys"), newWrap(t)
 	plain := openPseudonyms(t, dir)
 	first, old := named(t, plain, noon), named(t, plain, noon.AddDate(-1, 0, 0))
-	if _, err := OpenProtectedPseudonyms(dir, kek); !errors.Is(err, ErrKeysPlain) {
+	if _, err := OpenProtectedPseudonyms(dir, wrap); !errors.Is(err, ErrKeysPlain) {
 		t.Errorf("keys in clear: %v", err)
 	}
 	for _, want := range []int{2, 0} {
-		if n, err := ProtectPseudonyms(dir, kek); n != want || err != nil {
+		if n, err := ProtectPseudonyms(dir, wrap); n != want || err != nil {
 			t.Errorf("protected %d, %v, want %d", n, err, want)
 		}
 	}
-	if got := known(t, openProtected(t, dir, kek), "2025q4", "2026q4").Subjects; !slices.Equal(got, []SubjectRef{old, first}) {
+	if got := known(t, openProtected(t, dir, wrap), "2025q4", "2026q4").Subjects; !slices.Equal(got, []SubjectRef{old, first}) {
 		t.Errorf("other pseudonyms: %v", got)
 	}
 }
 
 func TestAHarmedProtectedKeyIsNoticedAtTheStart(t *testing.T) {
-	kek := newKEK(t)
+	wrap := newWrap(t)
 	for name, harm := range map[string]func(key string) error{
 		"one byte changed": func(key string) error {
 			text, err := os.ReadFile(key)
@@ -117,11 +122,11 @@ func TestAHarmedProtectedKeyIsNoticedAtTheStart(t *testing.T) {
 		"readable by others": func(key string) error { return os.Chmod(key, 0o640) },
 	} {
 		dir := filepath.Join(t.TempDir(), "keys")
-		named(t, openProtected(t, dir, kek), noon)
+		named(t, openProtected(t, dir, wrap), noon)
 		if err := harm(filepath.Join(dir, "idno-2026q4.key")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := OpenProtectedPseudonyms(dir, kek); err == nil {
+		if _, err := OpenProtectedPseudonyms(dir, wrap); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

@@ -13,8 +13,8 @@ import (
 func (p *Pseudonyms) forget() { p.looked = time.Time{} }
 
 func TestDestroyedKeysNameNobodyAnyMore(t *testing.T) {
-	dir, kek := filepath.Join(t.TempDir(), "keys"), newKEK(t)
-	p, other := openProtected(t, dir, kek), openProtected(t, dir, kek)
+	dir, wrap := filepath.Join(t.TempDir(), "keys"), newWrap(t)
+	p, other := openProtected(t, dir, wrap), openProtected(t, dir, wrap)
 	old, present := named(t, p, noon.AddDate(-3, 0, 0)), named(t, p, noon)
 	saved, err := os.ReadFile(filepath.Join(dir, "idno-2023q4.key"))
 	if err != nil {
@@ -33,7 +33,7 @@ func TestDestroyedKeysNameNobodyAnyMore(t *testing.T) {
 	}
 	p.forget()
 	other.forget()
-	for name, k := range map[string]*Pseudonyms{"the same process": p, "another": other, "a new one": openProtected(t, dir, kek)} {
+	for name, k := range map[string]*Pseudonyms{"the same process": p, "another": other, "a new one": openProtected(t, dir, wrap)} {
 		got := known(t, k, "2023q4", "2026q4")
 		if !slices.Equal(got.Subjects, []SubjectRef{present}) || !slices.Equal(got.Destroyed, []string{"2023q4"}) {
 			t.Errorf("%s: %+v", name, got)

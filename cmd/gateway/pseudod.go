@@ -158,7 +158,7 @@ func pseudodProtect(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	n, err := audit.ProtectPseudonyms(*dir, kek)
+	n, err := audit.ProtectPseudonyms(*dir, pseudod.Wrap(kek))
 	if err != nil {
 		return err
 	}

@@ -148,7 +148,7 @@ func TestEveryFindingIsExplained(t *testing.T) {
 
 func documented(t *testing.T, names *regexp.Regexp, text string) {
 	t.Helper()
-	page, err := os.ReadFile("../docs/OPERATIONS.md")
+	page, err := os.ReadFile("../../docs/OPERATIONS.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/pseudod"
 	"yizheng/catalog"
 	"yizheng/cmd/gateway/setup"
 	"yizheng/deploy/simulators/systems"
@@ -135,7 +136,7 @@ func (c *City) protectPseudonyms() error {
 		if err != nil {
 			return err
 		}
-		if _, err := audit.ProtectPseudonyms(dir, kek); err != nil {
+		if _, err := audit.ProtectPseudonyms(dir, pseudod.Wrap(kek)); err != nil {
 			return err
 		}
 	}

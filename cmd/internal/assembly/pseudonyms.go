@@ -42,7 +42,7 @@ func OpenPseudonymKeys(dir, key, passphrase string) (*audit.Pseudonyms, error) {
 	if err != nil {
 		return nil, err
 	}
-	return audit.OpenProtectedPseudonyms(dir, kek)
+	return audit.OpenProtectedPseudonyms(dir, pseudod.Wrap(kek))
 }
 
 // PseudonymKey is what has to protect the keys of pseudonyms where they are in
