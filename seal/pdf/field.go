@@ -62,8 +62,13 @@ func (f *File) damage() error {
 // that has one, found as a viewer finds it: from the catalogue's AcroForm.
 func (f *File) checkField(signature dict) error {
 	w := fieldWalk{f: f, seen: map[ref]bool{}}
-	fields, _ := f.resolve(f.dict(f.catalog().get("AcroForm")).get("Fields")).(array)
-	w.fields(fields, "", nil, 0)
+	fields, err := w.list(f.dict(f.catalog().get("AcroForm")).get("Fields"))
+	if err != nil {
+		return err
+	}
+	if err := w.fields(fields, "", nil, 0); err != nil {
+		return err
+	}
 	switch {
 	case len(w.values) > 1:
 		return fmt.Errorf("%w: %d signature fields", ErrManySignatures, len(w.values))
@@ -78,17 +83,31 @@ func (f *File) checkField(signature dict) error {
 	return nil
 }
 
-// fieldWalk collects the values of signature fields.
+// fieldWalk collects the values of signature fields. It goes to no object twice, so
+// that it takes no more steps than the file has values.
 type fieldWalk struct {
 	f      *File
 	seen   map[ref]bool
 	values []dict
 }
 
+// list returns a list of fields. One that is met again is refused: a list of its own
+// kids has no end, and one of many parents is as long as all of them.
+func (w *fieldWalk) list(v any) (array, error) {
+	list, ok := w.f.resolve(v).(array)
+	if r, isRef := v.(ref); ok && isRef {
+		if w.seen[r] {
+			return nil, fmt.Errorf("%w: object %d is the list of two fields of the form", ErrStructure, r)
+		}
+		w.seen[r] = true
+	}
+	return list, nil
+}
+
 // fields goes through fields and their kids, which inherit type and value.
-func (w *fieldWalk) fields(list array, kind name, value any, depth int) {
+func (w *fieldWalk) fields(list array, kind name, value any, depth int) error {
 	if depth > maxDepth {
-		return
+		return nil
 	}
 	for _, v := range list {
 		if r, ok := v.(ref); ok {
@@ -108,14 +127,21 @@ func (w *fieldWalk) fields(list array, kind name, value any, depth int) {
 		if d.get("V") != nil {
 			value = d.get("V")
 		}
-		if kids, ok := w.f.resolve(d.get("Kids")).(array); ok && hasFields(w.f, kids) {
-			w.fields(kids, kind, value, depth+1)
+		kids, err := w.list(d.get("Kids"))
+		if err != nil {
+			return err
+		}
+		if hasFields(w.f, kids) {
+			if err := w.fields(kids, kind, value, depth+1); err != nil {
+				return err
+			}
 			continue
 		}
 		if s := w.f.dict(value); kind == "Sig" && s != nil {
 			w.values = append(w.values, s)
 		}
 	}
+	return nil
 }
 
 // hasFields tells fields below a field from its bare widgets, which have no name.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -11,12 +12,13 @@ import (
 	"yizheng/seal/pdf/pdftest"
 )
 
-// packedFile is a file whose object stream is data, said to hold count objects.
-func packedFile(data []byte, count int, filter string) []byte {
+// packedFile is a file whose object stream is data, said to hold count objects, the
+// first of them at byte first.
+func packedFile(data []byte, first, count int, filter string) []byte {
 	var b bytes.Buffer
 	b.WriteString("%PDF-1.5\n")
 	at := b.Len()
-	fmt.Fprintf(&b, "3 0 obj <</Type/ObjStm/N %d/First 4%s/Length %d>>\nstream\n%s\nendstream\nendobj\n", count, filter, len(data), data)
+	fmt.Fprintf(&b, "3 0 obj <</Type/ObjStm/N %d/First %d%s/Length %d>>\nstream\n%s\nendstream\nendobj\n", count, first, filter, len(data), data)
 	table := b.Len()
 	rows := pdftest.Deflate([]byte{2, 0, 3, 0, 1, byte(at >> 8), byte(at), 0})
 	fmt.Fprintf(&b, "4 0 obj <</Type/XRef/Root 1 0 R/Size 5/W[1 2 1]/Index[1 1 3 1]/Filter/FlateDecode/Length %d>>\nstream\n%s\nendstream\nendobj\nstartxref\n%d\n%%%%EOF", len(rows), rows, table)
@@ -31,13 +33,13 @@ func TestReadSignature_RefusesHostileStructureWithinBounds(t *testing.T) {
 		name, says string
 		file       []byte
 	}{
-		{"stream that inflates without end", "hold more than", packedFile(pdftest.Deflate(zeros), 1, "/Filter/FlateDecode")},
+		{"stream that inflates without end", "hold more than", packedFile(pdftest.Deflate(zeros), 4, 1, "/Filter/FlateDecode")},
 		{"more values than any file has", "values", []byte("%PDF-1.4\n1 0 obj [" + values + "] endobj")},
-		{"object stream of another filter", "not read here", packedFile([]byte("1 0 <<>>"), 1, "/Filter/LZWDecode")},
-		{"object stream with more objects than it has", "index", packedFile([]byte("1 0 <<>>"), 2, "")},
-		{"object that is not in its stream", "should hold", packedFile([]byte("7 0 <<>>"), 1, "")},
-		{"no zlib stream", "object 3", packedFile([]byte("1 0 <<>>"), 1, "/Filter/FlateDecode")},
-		{"unknown predictor", "predictor", packedFile(pdftest.Deflate([]byte("1 0 <<>>")), 1, "/Filter/FlateDecode/DecodeParms<</Predictor 15/Columns 2000>>")},
+		{"object stream of another filter", "not read here", packedFile([]byte("1 0 <<>>"), 4, 1, "/Filter/LZWDecode")},
+		{"object stream with more objects than it has", "index", packedFile([]byte("1 0 <<>>"), 4, 2, "")},
+		{"object that is not in its stream", "should hold", packedFile([]byte("7 0 <<>>"), 4, 1, "")},
+		{"no zlib stream", "object 3", packedFile([]byte("1 0 <<>>"), 4, 1, "/Filter/FlateDecode")},
+		{"unknown predictor", "predictor", packedFile(pdftest.Deflate([]byte("1 0 <<>>")), 4, 1, "/Filter/FlateDecode/DecodeParms<</Predictor 15/Columns 2000>>")},
 		{"revisions in a circle", "section", []byte(loop + "xref\n0 1\n0000000000 65535 f \ntrailer <</Root 1 0 R/Prev 50>>\nstartxref\n50\n%%EOF")},
 		{"startxref into nowhere", "section", []byte(loop + "startxref\n7\n%%EOF")},
 		{"no startxref", "no startxref", []byte(loop + "%%EOF")},
@@ -61,6 +63,74 @@ func TestReadSignature_RefusesHostileStructureWithinBounds(t *testing.T) {
 			}
 			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// formFile is a file with a signature in object 2, which the field 3 holds, and the
+// other objects from 4 on. fields is the list of its form, end what its last line is.
+func formFile(fields, end string, others ...string) []byte {
+	const open = "<</Type/Sig/Filter/X/ByteRange[0 %010d %010d %010d]/Contents "
+	objects := append([]string{"<</Type/Catalog/AcroForm<</Fields " + fields + ">>>>",
+		fmt.Sprintf(open, 0, 0, 0) + "<00>>>", "<</FT/Sig/T(a)/V 2 0 R>>"}, others...)
+	var b, table bytes.Buffer
+	b.WriteString("%PDF-1.4\n")
+	for i, o := range objects {
+		fmt.Fprintf(&table, "%010d 00000 n \n", b.Len())
+		fmt.Fprintf(&b, "%d 0 obj %s endobj\n", i+1, o)
+	}
+	at := b.Len()
+	fmt.Fprintf(&b, "xref\n1 %d\n%strailer <</Root 1 0 R>>\nstartxref\n%d\n%s", len(objects), &table, at, end)
+	from := bytes.Index(b.Bytes(), []byte("<00>"))
+	return bytes.Replace(b.Bytes(), fmt.Appendf(nil, open, 0, 0, 0), fmt.Appendf(nil, open, from, from+4, b.Len()-from-4), 1)
+}
+
+// sameOffsets is the data of an object stream whose index names one string of size
+// bytes count times, and where that string begins.
+func sameOffsets(count, size int) (data []byte, first int) {
+	index := strings.Repeat("1 0 ", count)
+	return []byte(index + "(" + strings.Repeat("x", size) + ")"), len(index)
+}
+
+// Whoever can send a file can send these: each is small, and reading it must take no
+// more time and memory than reading an honest one of its size.
+func TestReadSignature_TakesStepsAndMemoryInProportionToTheFile(t *testing.T) {
+	const many = 20_000
+	data, first := sameOffsets(1000, 1<<20)
+	ends := strings.Repeat("%%EOF\n", 200_000)
+	for _, tt := range []struct {
+		name string
+		file []byte
+		want error
+		says string
+	}{
+		{"lists of fields that hold themselves", formFile("5 0 R", "%%EOF", "null", "[<</T(x)/Kids 5 0 R>><</T(y)/Kids 5 0 R>>]"), ErrStructure, "list of two fields"},
+		{"fields that hold each other's lists", formFile("[3 0 R<</T(x)/Kids 4 0 R>>]", "%%EOF", "[<</T(x)/Kids 5 0 R>><</T(y)/Kids 5 0 R>>]", "[<</T(x)/Kids 4 0 R>><</T(y)/Kids 4 0 R>>]"), ErrStructure, "list of two fields"},
+		{"fields that share one long list", formFile("["+strings.Repeat("<</Kids 4 0 R>>", many)+"]", "%%EOF", "["+strings.Repeat("null ", 20*many)+"]"), ErrStructure, "list of two fields"},
+		{"objects that share one long string", packedFile(pdftest.Deflate(data), first, 1000, "/Filter/FlateDecode"), ErrStructure, "index of object stream"},
+		{"ends before a long tail", formFile("[3 0 R]", ends+strings.Repeat("\n", len(ends))), nil, ""},
+		{"number that is none", formFile("[3 0 R]", "%%EOF", "<</Length 5 0 R>>\nstream\n\nendstream", "NaN"), ErrStructure, "not an object"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			done := make(chan error, 1)
+			go func() {
+				_, err := ReadSignature(tt.file)
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if !errors.Is(err, tt.want) || err != nil && !strings.Contains(err.Error(), tt.says) {
+					t.Errorf("got %v, want %v, %q", err, tt.want, tt.says)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("is still reading after 30 s")
+			}
+			runtime.ReadMemStats(&after)
+			if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
+				t.Errorf("took %d MiB for a file of %d KiB", used>>20, len(tt.file)>>10)
 			}
 		})
 	}

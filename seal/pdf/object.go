@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -226,7 +227,7 @@ func (p *parser) scalar() (any, error) {
 		return w == "true", nil
 	}
 	f, err := strconv.ParseFloat(w, 64)
-	if w == "" || len(w) > 40 || err != nil {
+	if w == "" || len(w) > 40 || err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
 		return nil, p.errorf("not an object")
 	}
 	p.at += len(w)

@@ -38,9 +38,12 @@ func (f *File) unpack(entries map[int]entry) error {
 
 type packedObject struct {
 	number int
+	at     int // behind the first
 	value  any
 }
 
+// packedObjects reads an object stream. Each object ends where the next begins, so that
+// no byte is read into two of them, however many the index names.
 func (f *File) packedObjects(o object) ([]packedObject, error) {
 	d := o.dict()
 	count, ok1 := d.get("N").(float64)
@@ -52,20 +55,27 @@ func (f *File) packedObjects(o object) ([]packedObject, error) {
 	if !ok1 || !ok2 || d.get("Type") != name("ObjStm") || count < 0 || count > maxObjects || first < 0 || first > float64(len(data)) {
 		return nil, fmt.Errorf("%w: object stream %d", errSyntax, o.number)
 	}
-	head := &parser{b: data[:int(first)], mem: &f.mem}
+	head, body := &parser{b: data[:int(first)]}, data[int(first):]
 	out := make([]packedObject, 0, min(int(count), 1024))
 	for range int(count) {
 		n, ok1 := head.integer()
 		at, ok2 := head.integer()
-		if !ok1 || !ok2 || at > len(data)-int(first) {
+		if !ok1 || !ok2 || at > len(body) || len(out) > 0 && at <= out[len(out)-1].at {
 			return nil, fmt.Errorf("%w: index of object stream %d", errSyntax, o.number)
 		}
-		body := &parser{b: data, at: int(first) + at, mem: &f.mem}
-		v, err := body.value(0)
+		out = append(out, packedObject{number: n, at: at})
+	}
+	for i := range out {
+		end := len(body)
+		if i+1 < len(out) {
+			end = out[i+1].at
+		}
+		p := &parser{b: body[:end], at: out[i].at, mem: &f.mem}
+		v, err := p.value(0)
 		if err != nil {
 			return nil, fmt.Errorf("object stream %d: %w", o.number, err)
 		}
-		out = append(out, packedObject{n, unplaced(v)})
+		out[i].value = unplaced(v)
 	}
 	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -144,12 +145,8 @@ func (s *Signature) checkRange(f *File, contents str) error {
 
 // endsAt reports whether a revision ends at an offset, its line end included.
 func (f *File) endsAt(offset int) bool {
-	for _, end := range f.ends {
-		if end <= offset && len(bytes.Trim(f.b[end:offset], "\r\n")) == 0 {
-			return true
-		}
-	}
-	return false
+	i, _ := slices.BinarySearch(f.ends, offset+1)
+	return i > 0 && len(bytes.Trim(f.b[f.ends[i-1]:offset], "\r\n")) == 0
 }
 
 // later counts what stands behind an offset.
