@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -10,18 +11,24 @@ import (
 type Lag struct {
 	Entries uint64    `json:"entries"`        // that searches do not find yet
 	Since   time.Time `json:"since,omitzero"` // time of the oldest of them; zero: there is none
-	Lost    []string  `json:"lost"`           // shards that cannot be searched at all now
+	Lost    []string  `json:"lost"`           // shards that cannot be searched, until somebody sees to it
+	Opening int       `json:"opening"`        // shards that cannot be searched yet, which ends by itself
 }
 
-// Lag reads one entry of every shard that is not wholly indexed.
+// Lag reads one entry of every shard that is not wholly indexed. Of a shard
+// that is still being opened nothing is known yet.
 func (s *Shards) Lag(ctx context.Context) (Lag, error) {
 	lag := Lag{Lost: []string{}}
 	for _, sh := range s.shards() {
 		st := sh.state()
+		if errors.Is(st.Err, ErrOpening) {
+			lag.Opening++
+			continue
+		}
 		if st.Err != nil {
 			lag.Lost = append(lag.Lost, st.Origin)
 		}
-		if sh.Shard == nil || st.Indexed >= st.Size {
+		if st.Indexed >= st.Size { // also if there is no log to read: its size is 0 then
 			continue
 		}
 		lag.Entries += st.Size - st.Indexed

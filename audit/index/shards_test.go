@@ -269,7 +269,15 @@ func TestAQuarterThatIsStillBeingOpenedIsNamed(t *testing.T) {
 	if _, err := s.Receipt(n.live.Origin(), 0); err == nil {
 		t.Error("a proof out of a log that is not open")
 	}
+	if lag, err := s.Lag(t.Context()); err != nil || len(lag.Lost) != 0 || lag.Opening != 1 || lag.Entries != 0 {
+		t.Errorf("what is being opened is neither lost nor late: %+v, %v", lag, err)
+	}
 	close(ready)
+	for lag := (Lag{Opening: 1}); lag.Opening > 0; time.Sleep(time.Millisecond) { // while it is opened
+		if lag, err = s.Lag(t.Context()); err != nil || len(lag.Lost) != 0 {
+			t.Fatalf("%+v, %v", lag, err)
+		}
+	}
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		if r, err = s.Search(t.Context(), Query{Case: "2026-1"}); err != nil || time.Now().After(end) {
 			t.Fatalf("%+v, %v", r.Searched, err)

@@ -130,6 +130,7 @@ func gauges() []gauge {
 		of("audit_index_lag_entries", "Entries that searches do not find yet.", index, func(x *Index) float64 { return float64(x.Entries) }),
 		of("audit_index_lag_seconds", "Age of the oldest entry that searches do not find yet.", index, func(x *Index) float64 { return float64(x.Seconds) }),
 		of("audit_index_lost", "Quarters that cannot be searched.", index, func(x *Index) float64 { return float64(len(x.Lost)) }),
+		of("audit_index_opening", "Quarters that are still being opened.", index, func(x *Index) float64 { return float64(x.Opening) }),
 		of("audit_unwitnessed_entries", "Entries that are not under a witnessed checkpoint.", witness, func(w *Witness) float64 { return float64(w.Unwitnessed) }),
 		of("audit_unwitnessed_seconds", "How long the oldest of them has been without.", witness, func(w *Witness) float64 { return float64(w.Seconds) }),
 		of("audit_max_unwitnessed_seconds", "After how long no business is taken.", witness, func(w *Witness) float64 { return float64(w.MaxSeconds) }),
