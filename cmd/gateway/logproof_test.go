@@ -94,6 +94,9 @@ func TestVerifyOnline_HoldsTheAnswerAgainstTheLogsKey(t *testing.T) {
 		{"receipt of another record", own, "", with(good, "receipt", ofOther["receipt"]), seal.Fail, "not proved"},
 		{"record of another number", own, "", ofOther, seal.Fail, "not of the issue of this document"},
 		{"record of another file", own, "", ofOtherFile, seal.Fail, "not of the issue of this document"},
+		{"issued to another file", own, "", with(good, "matches", false), seal.Fail, "does not say that it issued this very document"},
+		{"not issued", own, "", map[string]any{"number": someNumber, "state": "unknown"}, seal.Fail, "does not say that it issued this very document"},
+		{"no answer of a gateway", own, "", map[string]any{}, seal.Fail, "could not be asked"},
 		{"the receipt that was kept is of another", own, file("second", second), good, seal.Fail, "receipt that was kept is of another"},
 	} {
 		issuer, err := newIssuer(o.URL, filepath.Join(o.dir, "ca.crt"), tt.keys, tt.kept)
@@ -117,6 +120,13 @@ func TestVerifyOnline_HoldsTheAnswerAgainstTheLogsKey(t *testing.T) {
 		case (tt.result == seal.OK) == got.recorded.IsZero(), got.recorded.Equal(told):
 			t.Errorf("%s: recorded %v", tt.name, got.recorded)
 		}
+	}
+	issuer, err := newIssuer(o.URL, filepath.Join(o.dir, "ca.crt"), own, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := issuer.look(t.Context(), "", nil); got.Log == nil || got.Log.Result != seal.Fail || !strings.Contains(got.Log.Reason.EN, "no certificate number") {
+		t.Errorf("a document without a number: %+v", got.Log)
 	}
 	if _, err := newIssuer(o.URL, filepath.Join(o.dir, "ca.crt"), filepath.Join(o.dir, "nosuch"), ""); err == nil || !strings.Contains(err.Error(), "-log-key") {
 		t.Errorf("no such key: %v", err)

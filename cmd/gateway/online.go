@@ -42,12 +42,26 @@ const (
 )
 
 // look asks about a document by its number and salted digest. It sends nothing else.
-// With keys of the log, what can be proved of the answer must be.
+// With keys of the log, what can be proved of the answer must be: Log is then never nil.
 func (r *issuer) look(ctx context.Context, number string, digest []byte) *online {
 	o := &online{Gateway: r.url, State: stateNone}
-	if number == "" {
-		return o
+	var shown issueLeaf
+	if number != "" {
+		shown = r.ask(ctx, o, number, digest)
 	}
+	switch {
+	case len(r.log.keys) == 0:
+	case o.issued():
+		o.Log = r.log.prove(number, digest, shown)
+		o.recorded = o.Log.Recorded // zero if it is not proved
+	default:
+		o.Log = o.unproved()
+	}
+	return o
+}
+
+// ask fills o with what the gateway says, and returns what it shows of its log.
+func (r *issuer) ask(ctx context.Context, o *online, number string, digest []byte) issueLeaf {
 	ask := struct {
 		Number string `json:"number"`
 		Digest []byte `json:"digest"`
@@ -69,18 +83,13 @@ func (r *issuer) look(ctx context.Context, number string, digest []byte) *online
 	}
 	if err != nil {
 		o.State, o.failure = stateUnreachable, err
-		return o
+		return issueLeaf{}
 	}
 	o.State, o.Withdrawn, o.Matches = record.State, record.Withdrawn, record.Matches
-	if o.Matches == nil || !*o.Matches {
-		return o
+	if o.issued() {
+		o.recorded = record.Recorded
 	}
-	o.recorded = record.Recorded
-	if len(r.log.keys) > 0 {
-		o.Log = r.log.prove(number, digest, record.issueLeaf)
-		o.recorded = o.Log.Recorded // zero if it is not proved
-	}
-	return o
+	return record.issueLeaf
 }
 
 // known: a gateway that has issued a number says whether this is its document.
@@ -92,18 +101,42 @@ func known(state string, compared bool) bool {
 	return state == "unknown"
 }
 
-// bad reports whether the answer speaks against the document.
+// issued: the gateway says that it issued this very document.
+func (o *online) issued() bool { return o.Matches != nil && *o.Matches }
+
+// bad reports whether the answer does not carry the document: it speaks against it, is
+// not proved, or is none at all. Who asks wants to know, as with -ocsp.
 func (o *online) bad() bool {
-	return o.State == "withdrawn" || o.State == "unknown" || o.Matches != nil && !*o.Matches || o.Log != nil && o.Log.Result != seal.OK
+	stands := o.issued() && (o.State == "valid" || o.State == "expired")
+	return !stands || o.Log != nil && o.Log.Result != seal.OK
+}
+
+// unproved is the proof of an answer that leaves nothing to prove.
+func (o *online) unproved() *logProof {
+	why, told := seal.Text{ZH: "网关没有说这一份文件是它签发的", EN: "the gateway does not say that it issued this very document"}, []string{"state", "matches"}
+	switch o.State {
+	case stateUnreachable:
+		why, told = seal.Text{ZH: "未能问到网关", EN: "the gateway could not be asked"}, nil
+	case stateNone:
+		why, told = seal.Text{ZH: "文件没有证明编号", EN: "the document has no certificate number"}, nil
+	case "unknown":
+		told = []string{"state"}
+	}
+	return &logProof{Result: seal.Fail, Told: told, Reason: seal.Text{
+		ZH: "日志：要求了证明（-log-key）而没有证明，不算通过：" + why.ZH,
+		EN: "log: a proof was demanded (-log-key) and there is none, so this does not pass: " + why.EN,
+	}}
 }
 
 // text says it in a sentence.
 func (o *online) text() seal.Text {
 	switch {
 	case o.State == stateUnreachable:
-		return seal.Text{ZH: fmt.Sprintf("在线：未能查询，是否已撤回未知（%v）", o.failure), EN: fmt.Sprintf("online: could not ask, whether it was withdrawn is unknown (%v)", o.failure)}
+		return seal.Text{ZH: fmt.Sprintf("在线：未能查询，是否已撤回未知，不算通过；请稍后再问，或不带 -online 只作离线核验（%v）", o.failure),
+			EN: fmt.Sprintf("online: could not ask, whether it was withdrawn is unknown, so this does not pass; ask again later, or verify offline without -online (%v)", o.failure)}
 	case o.State == stateNone:
-		return seal.Text{ZH: "在线：文件没有证明编号，无从查询，是否已撤回未知", EN: "online: no certificate number to ask for, whether it was withdrawn is unknown"}
+		return seal.Text{ZH: "在线：文件没有证明编号，无从查询，是否已撤回未知，不算通过；不带 -online 可只作离线核验",
+			EN: "online: no certificate number to ask for, whether it was withdrawn is unknown, so this does not pass; without -online it is verified offline"}
 	case o.State == "unknown":
 		return seal.Text{ZH: "在线：该网关没有签发过这个编号，请勿采信；或请问编号所示的网关", EN: "online: that gateway has issued no such number, do not rely on it; or ask the gateway that the number names"}
 	case !*o.Matches:

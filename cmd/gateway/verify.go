@@ -40,9 +40,9 @@ func verify(ctx context.Context, args []string, out io.Writer) error {
 	crl := f.String("crl", "", "在线取吊销列表的地址 / address to fetch a revocation list from")
 	var ocsp responders
 	f.Var(&ocsp, "ocsp", "在线问吊销服务（OCSP）：其地址，或 named 即各证书自己写明的；可给多次。每次至多等 3 秒，没有答复就不算有效 / ask responders about revocation: an address, or named for those that the certificates name; may be repeated. Each has 3 s, and without an answer nothing counts as valid")
-	gateway := f.String("online", "", "另问签发的网关是否已撤回：https 地址；只发送编号与加盐摘要 / also ask the issuing gateway, https, whether it was withdrawn; only number and salted digest are sent")
+	gateway := f.String("online", "", "另问签发的网关是否已撤回：https 地址；只发送编号与加盐摘要。问不到就不算通过 / also ask the issuing gateway, https, whether it was withdrawn; only number and salted digest are sent. Without an answer nothing passes")
 	ca := f.String("ca", "", "该网关证书的 CA；不给则用系统的 / CA of that gateway's certificate; the machine's if missing")
-	logKey := f.String("log-key", "", "与 -online 一起：钉住的审计日志公钥，逗号分隔；验证签发记录的包含证明，不必听信网关 / with -online: pinned keys of the audit log, comma separated; the record of the issue is then proved")
+	logKey := f.String("log-key", "", "与 -online 一起：钉住的审计日志公钥，逗号分隔；验证签发记录的包含证明，不必听信网关；没有证明就不算通过 / with -online: pinned keys of the audit log, comma separated; the record of the issue must then be proved")
 	kept := f.String("receipt", "", "与 -log-key 一起：签发时所存的回执（issue_receipt）；须是同一条记录 / with -log-key: the receipt kept from the issue; must be of the same record")
 	files, err := parseMixed(f, args)
 	if err != nil {

@@ -3,8 +3,11 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+
+	"yizheng/identity/jose"
 )
 
 // TestVerify_AskedResponderThatGivesNoAnswerMakesNothingValid, whatever a list says.
@@ -43,4 +46,37 @@ func TestVerify_AskedResponderThatGivesNoAnswerMakesNothingValid(t *testing.T) {
 	check(1, "-ocsp", "ldap://x/y") // no address to call
 	check(2, "-log-key", "x")       // nobody is asked
 	check(2, "-receipt", "x", "-online", "https://localhost:1")
+}
+
+// TestVerify_WhatWasAskedOnlineAndIsNotAnsweredDoesNotPass: the gateway is down, and
+// offline the same file is good.
+func TestVerify_WhatWasAskedOnlineAndIsNotAnsweredDoesNotPass(t *testing.T) {
+	d := newSealDesk(t)
+	d.issued()
+	d.seal(0, "test", "applicant", "-out", d.path("good.pdf"), "mz")
+	key, err := jose.GenerateKey()
+	d.ok(err)
+	down := httptest.NewTLSServer(http.NotFoundHandler())
+	down.Close()
+	good := []string{"verify", d.path("good.pdf"), "-trust", d.path("trust")}
+	d.run(0, good...)
+	online := append(good, "-online", down.URL)
+	pinnedKey := append(slices.Clone(online), "-log-key", pinned(t, d.dir, "log", key))
+	for _, tt := range []struct {
+		name string
+		args []string
+		says []string
+	}{
+		{"asked", online, []string{"未知，不算通过"}},
+		{"a proof demanded", pinnedKey, []string{"未知，不算通过", "日志：要求了证明（-log-key）而没有证明，不算通过"}},
+		{"in English", append(slices.Clone(pinnedKey), "-lang", "en"), []string{"so this does not pass", "log: a proof was demanded (-log-key) and there is none"}},
+		{"in JSON", append(slices.Clone(pinnedKey), "-json"), []string{`"log":{"result":"fail"`}},
+	} {
+		said := d.run(1, tt.args...)
+		for _, want := range tt.says {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: does not say %q:\n%s", tt.name, want, said)
+			}
+		}
+	}
 }

@@ -206,10 +206,10 @@ func TestVerifyOnline_SaysWhatTheIssuerSays(t *testing.T) {
 		"withdrawn":       {record(`"state":"withdrawn","withdrawn":"2026-11-22T01:00:00Z","matches":true`), "withdrawn", "withdrawn by its issuer since 2026-11-2", true},
 		"another file":    {record(`"state":"valid","matches":false`), "valid", "another document", true},
 		"not issued":      {record(`"state":"unknown"`), "unknown", "no such number", true},
-		"nothing of ours": {`{}`, stateUnreachable, "is unknown", false},
-		"another number":  {`{"record":{"number":"1","state":"valid","matches":true}}`, stateUnreachable, "is unknown", false},
-		"not compared":    {record(`"state":"valid"`), stateUnreachable, "is unknown", false},
-		"a new state":     {record(`"state":"fine","matches":true`), stateUnreachable, "is unknown", false},
+		"nothing of ours": {`{}`, stateUnreachable, "is unknown, so this does not pass", true},
+		"another number":  {`{"record":{"number":"1","state":"valid","matches":true}}`, stateUnreachable, "is unknown, so this does not pass", true},
+		"not compared":    {record(`"state":"valid"`), stateUnreachable, "is unknown, so this does not pass", true},
+		"a new state":     {record(`"state":"fine","matches":true`), stateUnreachable, "is unknown, so this does not pass", true},
 	} {
 		o.record = c.answer
 		got := gateway.look(t.Context(), someNumber, bytes.Repeat([]byte{1}, 32))
@@ -221,11 +221,11 @@ func TestVerifyOnline_SaysWhatTheIssuerSays(t *testing.T) {
 		}
 	}
 	o.asked = ""
-	if got := gateway.look(t.Context(), "", nil); got.State != stateNone || got.bad() || o.asked != "" {
+	if got := gateway.look(t.Context(), "", nil); got.State != stateNone || !got.bad() || o.asked != "" {
 		t.Errorf("a document without a number: %+v, sent %s", got, o.asked)
 	}
 	o.Close()
-	if got := gateway.look(t.Context(), someNumber, nil); got.State != stateUnreachable || got.bad() || !strings.Contains(got.text().EN, "cannot reach") {
+	if got := gateway.look(t.Context(), someNumber, nil); got.State != stateUnreachable || !got.bad() || !strings.Contains(got.text().EN, "cannot reach") {
 		t.Errorf("gateway down: %+v", got)
 	}
 }
