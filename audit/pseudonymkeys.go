@@ -33,6 +33,10 @@ type Pseudonyms struct {
 	dir  string
 	wrap *KeyWrap // nil: files are in clear
 
+	proof    func(KeyStep) error // see Believe
+	proving  sync.Mutex
+	believed map[string]KeyStep // by the name and the text of its file
+
 	mu     sync.Mutex
 	keys   map[keyName][]byte // those that entries are being written with
 	seen   layout
@@ -83,14 +87,14 @@ func pseudonymsIn(dir string, wrap *KeyWrap) (*Pseudonyms, error) {
 		return nil, fmt.Errorf("audit: pseudonym keys: %s: 密钥目录只可由属主读写，请 chmod 700 / directory must be its owner's only (chmod 700)", dir)
 	}
 	p := &Pseudonyms{dir: dir, wrap: wrap}
-	if err := p.finish(); err != nil {
-		return nil, err
-	}
-	l, err := p.layout()
+	l, err := p.list()
 	if err != nil {
 		return nil, err
 	}
 	for _, n := range l.keys {
+		if slices.Contains(l.destroyed, EpochQuarter(n.epoch)) {
+			continue // half destroyed, perhaps
+		}
 		k, err := p.read(n)
 		if err != nil {
 			return nil, err
@@ -222,7 +226,7 @@ func readPrivate(path string) ([]byte, error) {
 // would leave pseudonyms that nobody can search for.
 func (p *Pseudonyms) make(n keyName) error {
 	return p.locked(func() error {
-		l, err := p.layout()
+		l, err := p.list()
 		if err != nil {
 			return err
 		}
@@ -278,7 +282,7 @@ func ProtectPseudonyms(dir string, wrap KeyWrap) (protected int, err error) {
 	}
 	p := &Pseudonyms{dir: dir, wrap: &wrap}
 	err = p.locked(func() error {
-		l, err := p.layout()
+		l, err := p.list()
 		if err != nil {
 			return err
 		}

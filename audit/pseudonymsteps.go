@@ -50,6 +50,9 @@ var (
 	ErrKeysDestroyed = errors.New("这一季度的对照已按期销毁 / the pseudonym keys of this quarter have been destroyed")
 	// ErrKeyStep is returned for a step that cannot be taken.
 	ErrKeyStep = errors.New("不能办理 / cannot be done")
+	// ErrKeyStepUnproven is returned for everything while the directory of keys holds
+	// a step that nobody who may has signed: it is not followed, and nothing is keyed.
+	ErrKeyStepUnproven = errors.New("密钥目录中有一步未经证实，未予采用：请查明来历；签名人须（离任的连同 until）仍在 administrators 中 / the directory of keys holds a step that is not proven and not followed: find out where it comes from; who signed it must be among the administrators, with until if they left")
 )
 
 // maxEpochs of one quarter, the first one included.
@@ -74,9 +77,127 @@ type layout struct {
 	keys      []keyName // by epoch
 	destroyed []string  // quarters
 	opened    []string  // epochs that an emergency opened
+	steps     []KeyStep // that say so, the oldest first
 }
 
-func (p *Pseudonyms) layout() (l layout, err error) {
+// layout is what the directory holds if all its steps are proven.
+func (p *Pseudonyms) layout() (layout, error) {
+	l, err := p.list()
+	if err != nil {
+		return l, err
+	}
+	signed := map[string]bool{} // a statement is for one step only
+	for _, name := range l.marks() {
+		s, err := p.proven(name)
+		if err != nil {
+			return layout{}, fmt.Errorf("audit: pseudonym keys: %s: %w", filepath.Join(p.dir, name), err)
+		}
+		for _, statement := range s.Statements {
+			if signed[statement] {
+				return layout{}, fmt.Errorf("audit: pseudonym keys: %s: %w: 声明已用于另一步 / its statement is another step's", filepath.Join(p.dir, name), ErrKeyStepUnproven)
+			}
+			signed[statement] = true
+		}
+		l.steps = append(l.steps, s)
+	}
+	slices.SortStableFunc(l.steps, func(a, b KeyStep) int { return a.At.Compare(b.At) })
+	return l, nil
+}
+
+// marks are the files of the steps.
+func (l layout) marks() (names []string) {
+	for _, q := range l.destroyed {
+		names = append(names, q+".destroyed")
+	}
+	for _, e := range l.opened {
+		names = append(names, e+".opened")
+	}
+	return names
+}
+
+// proven reads a step and proves it, once for each text.
+func (p *Pseudonyms) proven(name string) (s KeyStep, err error) {
+	text, err := os.ReadFile(filepath.Join(p.dir, name))
+	if err != nil {
+		return s, err
+	}
+	p.proving.Lock()
+	defer p.proving.Unlock()
+	known := name + "\n" + string(text)
+	if s, ok := p.believed[known]; ok {
+		return s, nil
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
+		return s, fmt.Errorf("%w: %w", ErrKeyStepUnproven, err)
+	}
+	if s.mark() != name {
+		return s, fmt.Errorf("%w: 内容与文件名不符 / it is another step than its name says", ErrKeyStepUnproven)
+	}
+	if err := p.prove(s); err != nil {
+		return s, err
+	}
+	if p.believed == nil {
+		p.believed = map[string]KeyStep{}
+	}
+	p.believed[known] = s
+	return s, nil
+}
+
+// mark is the name of a step's file, "" for what is no step.
+func (s KeyStep) mark() string {
+	switch {
+	case s.Action == KeyDestroy && s.Compromised == "":
+		return s.Epoch + ".destroyed"
+	case s.Action == KeyRotate && s.Compromised != "" && nextEpoch(s.Compromised) == s.Epoch:
+		return s.Epoch + ".opened"
+	}
+	return ""
+}
+
+// nextEpoch is the one that a rotation opens, "" behind the last of a quarter.
+func nextEpoch(epoch string) string {
+	quarter := EpochQuarter(epoch)
+	n := 1
+	if epoch != quarter {
+		n = int(epoch[len(epoch)-1] - '0')
+	}
+	if quarter == "" || n == maxEpochs {
+		return ""
+	}
+	return quarter + "-" + strconv.Itoa(n+1)
+}
+
+func (p *Pseudonyms) prove(s KeyStep) error {
+	if p.proof == nil {
+		return ErrKeyStepUnproven
+	}
+	if err := p.proof(s); err != nil {
+		return fmt.Errorf("%w: %w", ErrKeyStepUnproven, err)
+	}
+	return nil
+}
+
+// Believe has steps followed that proof accepts, those that are there as well as
+// those to come; without it there may be none. What a crash has left of keys that
+// were being destroyed, or a backup brought back, is removed. Call it once, before
+// the keys are used. Errors wrap ErrKeyStepUnproven, and then nothing is removed,
+// or are the directory's.
+func (p *Pseudonyms) Believe(proof func(KeyStep) error) error {
+	p.proof = proof
+	return p.locked(func() error {
+		l, err := p.layout()
+		if err != nil {
+			return err
+		}
+		for _, q := range l.destroyed {
+			err = errors.Join(err, p.shred(q))
+		}
+		return err
+	})
+}
+
+// list reads the names in the directory.
+func (p *Pseudonyms) list() (l layout, err error) {
 	entries, err := os.ReadDir(p.dir)
 	if err != nil {
 		return l, fmt.Errorf("audit: pseudonym keys: %w", err)
@@ -108,36 +229,13 @@ func (l layout) epoch(quarter string) string {
 // Steps are those taken with the keys, the oldest first.
 func (p *Pseudonyms) Steps() ([]KeyStep, error) {
 	l, err := p.layout()
-	if err != nil {
-		return nil, err
-	}
-	var steps []KeyStep
-	read := func(epoch, suffix string) error {
-		var s KeyStep
-		text, err := os.ReadFile(filepath.Join(p.dir, epoch+suffix))
-		if err == nil {
-			err = json.Unmarshal(text, &s)
-		}
-		if err != nil {
-			return fmt.Errorf("audit: pseudonym keys: %s%s: %w", epoch, suffix, err)
-		}
-		steps = append(steps, s)
-		return nil
-	}
-	for _, q := range l.destroyed {
-		err = errors.Join(err, read(q, ".destroyed"))
-	}
-	for _, e := range l.opened {
-		err = errors.Join(err, read(e, ".opened"))
-	}
-	slices.SortStableFunc(steps, func(a, b KeyStep) int { return a.At.Compare(b.At) })
-	return steps, err
+	return l.steps, err
 }
 
 // Destroy makes a quarter's pseudonyms nobody's, for ever: s names the quarter,
-// why, and by whose statements. The step is on disk before the first key is gone,
-// and none of the quarter is used or made from then on; what a crash leaves of its
-// keys is removed when they are opened again. It returns the step with its digests.
+// why, and by whose statements, which are proven first (Believe). The step is on
+// disk before the first key is gone, and none of the quarter is used or made from
+// then on. It returns the step with its digests.
 func (p *Pseudonyms) Destroy(s KeyStep) (KeyStep, error) {
 	s.Action = KeyDestroy
 	err := p.locked(func() error {
@@ -151,7 +249,7 @@ func (p *Pseudonyms) Destroy(s KeyStep) (KeyStep, error) {
 		if s.Before, s.After, err = p.digests(l, s.Epoch); err != nil {
 			return err
 		}
-		if err := p.mark(s, s.Epoch+".destroyed"); err != nil {
+		if err := p.writeStep(s); err != nil {
 			return err
 		}
 		return p.shred(s.Epoch)
@@ -169,35 +267,29 @@ func (p *Pseudonyms) Rotate(s KeyStep, now time.Time) (KeyStep, error) {
 		if err != nil {
 			return err
 		}
-		quarter := Quarter(now)
-		s.Compromised = l.epoch(quarter)
-		n := 2
-		if s.Compromised != quarter {
-			if n, err = strconv.Atoi(s.Compromised[len(quarter)+1:]); err != nil {
-				return err
-			}
-			n++
-		}
-		if n > maxEpochs {
+		s.Compromised = l.epoch(Quarter(now))
+		if s.Epoch = nextEpoch(s.Compromised); s.Epoch == "" {
 			return fmt.Errorf("%w: 本季度已轮换 %d 次 / rotated %d times this quarter", ErrKeyStep, maxEpochs-1, maxEpochs-1)
 		}
-		s.Epoch = quarter + "-" + strconv.Itoa(n)
 		if s.Before, _, err = p.digests(l, ""); err != nil {
 			return err
 		}
 		s.After = s.Before
-		return p.mark(s, s.Epoch+".opened")
+		return p.writeStep(s)
 	})
 	return s, err
 }
 
-// mark writes a step down. The caller holds the lock.
-func (p *Pseudonyms) mark(s KeyStep, name string) error {
+// writeStep writes a step down, if it is proven. The caller holds the lock.
+func (p *Pseudonyms) writeStep(s KeyStep) error {
+	if err := p.prove(s); err != nil {
+		return err
+	}
 	text, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("audit: pseudonym keys: %w", err)
 	}
-	if err := writeWhole(osFiles{}, filepath.Join(p.dir, name), append(text, '\n')); err != nil {
+	if err := writeWhole(osFiles{}, filepath.Join(p.dir, s.mark()), append(text, '\n')); err != nil {
 		return fmt.Errorf("audit: pseudonym keys: %w", err)
 	}
 	return osFiles{}.SyncDir(p.dir)
@@ -228,7 +320,7 @@ func linesDigest(lines []string) string {
 
 // shred overwrites and removes a quarter's keys. The caller holds the lock.
 func (p *Pseudonyms) shred(quarter string) error {
-	l, err := p.layout()
+	l, err := p.list()
 	if err != nil {
 		return err
 	}
@@ -261,19 +353,4 @@ func overwrite(path string) (err error) {
 		return err
 	}
 	return os.Remove(path)
-}
-
-// finish removes what a crash has left of keys that were being destroyed, or what
-// a backup brought back.
-func (p *Pseudonyms) finish() error {
-	return p.locked(func() error {
-		l, err := p.layout()
-		if err != nil {
-			return err
-		}
-		for _, q := range l.destroyed {
-			err = errors.Join(err, p.shred(q))
-		}
-		return err
-	})
 }

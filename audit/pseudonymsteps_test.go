@@ -12,9 +12,73 @@ import (
 // forget makes a Pseudonyms look at its directory again at once.
 func (p *Pseudonyms) forget() { p.looked = time.Time{} }
 
+// believing follows every step; who signs is package pseudod's.
+func believing(t *testing.T, p *Pseudonyms) *Pseudonyms {
+	t.Helper()
+	if err := p.Believe(func(KeyStep) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestAStepThatNobodyProvesIsNotFollowed(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "keys")
+	p := believing(t, openPseudonyms(t, dir))
+	named(t, p, noon.AddDate(-1, 0, 0))
+	name := filepath.Join(dir, "2025q4.destroyed")
+	for text, believed := range map[string]bool{
+		`{"action":"destroy","epoch":"2025q4","by":["a","b"],"statements":["nobody signed this"]}`: false,
+		`{"action":"destroy","epoch":"2025q3"}`:                                                    true, // another than its name says
+		`{"action":"rotate","epoch":"2025q4"}`:                                                     true,
+		`{`:                                                                                        true,
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range []*Pseudonyms{p, openPseudonyms(t, dir)} {
+			err := k.Believe(func(KeyStep) error {
+				if !believed {
+					return errors.New("not signed")
+				}
+				return nil
+			})
+			_, steps := k.Steps()
+			_, known := k.Known("111", someNumber, []string{"2025q4"})
+			k.forget()
+			_, of := k.Of("111", someNumber, noon)
+			for _, err := range []error{err, steps, known, of} {
+				if !errors.Is(err, ErrKeyStepUnproven) {
+					t.Errorf("%s: %v", text, err)
+				}
+			}
+		}
+	}
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if k := known(t, p, "2025q4"); len(k.Subjects) != 1 {
+		t.Error("the keys are gone all the same")
+	}
+	if _, err := openPseudonyms(t, dir).Destroy(KeyStep{Epoch: "2025q4"}); !errors.Is(err, ErrKeyStepUnproven) {
+		t.Errorf("destroyed without a proof: %v", err)
+	}
+}
+
+func TestAStatementIsForOneStepOnly(t *testing.T) {
+	p := believing(t, openPseudonyms(t, filepath.Join(t.TempDir(), "keys")))
+	for range 2 {
+		if _, err := p.Rotate(KeyStep{Statements: []string{"s"}}, noon); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := p.Steps(); !errors.Is(err, ErrKeyStepUnproven) {
+		t.Errorf("one statement for two steps: %v", err)
+	}
+}
+
 func TestDestroyedKeysNameNobodyAnyMore(t *testing.T) {
 	dir, wrap := filepath.Join(t.TempDir(), "keys"), newWrap(t)
-	p, other := openProtected(t, dir, wrap), openProtected(t, dir, wrap)
+	p, other := believing(t, openProtected(t, dir, wrap)), believing(t, openProtected(t, dir, wrap))
 	old, present := named(t, p, noon.AddDate(-3, 0, 0)), named(t, p, noon)
 	saved, err := os.ReadFile(filepath.Join(dir, "idno-2023q4.key"))
 	if err != nil {
@@ -33,7 +97,7 @@ func TestDestroyedKeysNameNobodyAnyMore(t *testing.T) {
 	}
 	p.forget()
 	other.forget()
-	for name, k := range map[string]*Pseudonyms{"the same process": p, "another": other, "a new one": openProtected(t, dir, wrap)} {
+	for name, k := range map[string]*Pseudonyms{"the same process": p, "another": other, "a new one": believing(t, openProtected(t, dir, wrap))} {
 		got := known(t, k, "2023q4", "2026q4")
 		if !slices.Equal(got.Subjects, []SubjectRef{present}) || !slices.Equal(got.Destroyed, []string{"2023q4"}) {
 			t.Errorf("%s: %+v", name, got)
@@ -54,7 +118,7 @@ func TestDestroyedKeysNameNobodyAnyMore(t *testing.T) {
 }
 
 func TestRotationOpensAnotherEpochAndFindsAll(t *testing.T) {
-	p := openPseudonyms(t, filepath.Join(t.TempDir(), "keys"))
+	p := believing(t, openPseudonyms(t, filepath.Join(t.TempDir(), "keys")))
 	refs := []SubjectRef{named(t, p, noon)}
 	for _, want := range []string{"2026q4-2", "2026q4-3"} {
 		s, err := p.Rotate(KeyStep{Reason: "COMPROMISED", By: []string{"a"}}, noon)

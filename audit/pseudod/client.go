@@ -121,6 +121,8 @@ func said(status int, answer []byte) error {
 		return audit.ErrNumber
 	case codeGone:
 		return audit.ErrKeysDestroyed
+	case codeStep:
+		return audit.ErrKeyStepUnproven
 	case codeBusy, codeInternal, codeRequest, codeQuarter:
 		return fmt.Errorf("%w: %s", ErrUnavailable, r.Code)
 	}

@@ -64,6 +64,7 @@ const (
 	codeRequest  = "CALL"
 	codeNumber   = "NUMBER"       // no such number can have a pseudonym
 	codeGone     = "DESTROYED"    // the quarter's keys have been destroyed
+	codeStep     = "KEY_STEP"     // the directory of keys holds a step that is not proven
 	codeQuarter  = "PAST_QUARTER" // needs an approved application
 	codeLimit    = "TOO_MANY_REQUESTS"
 	codeBusy     = "BUSY"

@@ -1,12 +1,10 @@
 package pseudod
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,7 +21,8 @@ import (
 // Office takes the steps that security administrators sign about pseudonym keys:
 // the destruction of a quarter's, which one asks for and another approves, and the
 // emergency rotation, which does not wait for a second person. It works on the
-// keys' directory, whoever has it open; gateways record what was done.
+// keys' directory, whoever has it open; gateways record what was done. Keys believe
+// Proof of the same persons.
 type Office struct {
 	Dir     string
 	Keys    *audit.Pseudonyms
@@ -88,29 +87,6 @@ func (s Step) Sign(k *jose.Key) (string, error) {
 	return jose.Sign(k, TypeStep, payload)
 }
 
-// read verifies a statement of a security administrator.
-func (o Office) read(statement string) (s Step, p staff.Person, err error) {
-	_, p, err = o.Persons.Verify(statement, TypeStep, func(payload []byte) (time.Time, error) {
-		d := json.NewDecoder(bytes.NewReader(payload))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&s); err != nil {
-			return time.Time{}, err
-		}
-		if _, err := d.Token(); !errors.Is(err, io.EOF) || s.V != 1 {
-			return time.Time{}, errors.New("not a step about pseudonym keys")
-		}
-		return s.At, nil
-	})
-	if err == nil && p.Role != staff.Security {
-		err = no("%s 不是安全管理员 / is no security administrator", p.Name)
-	}
-	return s, p, err
-}
-
-func no(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{audit.ErrKeyStep}, args...)...)
-}
-
 // Pending is what somebody asked for and nobody has approved yet.
 type Pending struct {
 	Step
@@ -127,7 +103,7 @@ func (o Office) Pending(quarter string) (*Pending, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pseudonym keys: %w", err)
 	}
-	s, p, err := o.read(string(text))
+	s, p, err := read(o.Persons, string(text))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.asked(quarter), err)
 	}
@@ -143,7 +119,7 @@ func (o Office) asked(quarter string) string { return filepath.Join(o.Dir, quart
 // else's approval, and for a rejection. Errors wrap audit.ErrKeyStep, or are
 // those of verifying and of the files.
 func (o Office) Take(statement string) (done *audit.KeyStep, err error) {
-	s, p, err := o.read(statement)
+	s, p, err := read(o.Persons, statement)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +157,7 @@ func (o Office) ask(s Step, pending *Pending, statement string) error {
 	if pending != nil {
 		return no("%s 已申请销毁 %s，待另一人批准 / has asked for it; somebody else must approve", pending.By, s.Quarter)
 	}
-	if err := o.allowed(s); err != nil {
+	if err := allowed(s, o.Now()); err != nil {
 		return err
 	}
 	temporary := o.asked(s.Quarter) + ".tmp"
@@ -195,8 +171,7 @@ func (o Office) ask(s Step, pending *Pending, statement string) error {
 }
 
 // allowed is the rule of when a quarter's keys may be destroyed.
-func (o Office) allowed(s Step) error {
-	now := o.Now()
+func allowed(s Step, now time.Time) error {
 	if s.Quarter >= audit.Quarter(now) {
 		return no("%s 尚未结束；密钥泄露时先用 rotate -emergency / has not ended; when its keys are compromised use rotate -emergency", s.Quarter)
 	}
@@ -222,7 +197,7 @@ func (o Office) decide(s Step, p staff.Person, pending *Pending, statement strin
 	if s.Action == Reject {
 		return nil, os.Remove(o.asked(s.Quarter))
 	}
-	if err := o.allowed(pending.Step); err != nil {
+	if err := allowed(pending.Step, o.Now()); err != nil {
 		return nil, err
 	}
 	done, err := o.Keys.Destroy(audit.KeyStep{Epoch: s.Quarter, Reason: pending.Reason, By: []string{pending.By, p.Name},

@@ -2,6 +2,7 @@ package pseudod
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -34,6 +35,7 @@ func newKeepers(t *testing.T) *keepers {
 	dir := filepath.Join(t.TempDir(), "keys")
 	keys, err := audit.OpenPseudonyms(dir)
 	must(t, err)
+	must(t, keys.Believe(Proof(register)))
 	for _, at := range []time.Time{now, now.AddDate(-1, 0, 0), now.AddDate(-4, 0, 0)} {
 		_, err := keys.Of("111", liMing, at)
 		must(t, err)
@@ -98,6 +100,90 @@ func TestAQuartersKeysAreDestroyedByTwoPersons(t *testing.T) {
 	}
 	if _, err := k.takes("security-2", approve); !errors.Is(err, audit.ErrKeyStep) {
 		t.Errorf("approved twice: %v", err)
+	}
+}
+
+// Whoever can write to the directory can write a step there; only one that two
+// persons signed is followed.
+func TestOnlyAStepThatTwoPersonsSignedIsProven(t *testing.T) {
+	k := newKeepers(t)
+	sign := func(by string, s Step) string {
+		t.Helper()
+		statement, err := s.Sign(k.keys[by])
+		must(t, err)
+		return statement
+	}
+	at := now.Truncate(time.Second)
+	ask := Step{Action: Ask, Quarter: "2022q4", Reason: ReasonRetention, At: at}
+	asked := sign("security-1", ask)
+	approve := Step{Action: Approve, Quarter: "2022q4", Of: Digest(asked), At: at}
+	two := []string{"security-1", "security-2"}
+	step := func(change func(*audit.KeyStep)) audit.KeyStep {
+		s := audit.KeyStep{Action: audit.KeyDestroy, Epoch: "2022q4", Reason: ReasonRetention, By: two, Statements: []string{asked, sign("security-2", approve)}, At: at}
+		change(&s)
+		return s
+	}
+	if err := Proof(k.Persons)(step(func(*audit.KeyStep) {})); err != nil {
+		t.Fatal(err)
+	}
+	of := func(s Step, change func(*Step)) Step { change(&s); return s }
+	early := of(ask, func(s *Step) { s.Quarter = "2025q4" })
+	earlyAsked := sign("security-1", early)
+	for name, s := range map[string]audit.KeyStep{
+		"nobody signed": step(func(s *audit.KeyStep) { s.Statements = []string{"nobody signed this"} }),
+		"no statement":  step(func(s *audit.KeyStep) { s.Statements, s.By = nil, nil }),
+		"one person":    step(func(s *audit.KeyStep) { s.Statements, s.By = s.Statements[:1], two[:1] }),
+		"one person, twice": step(func(s *audit.KeyStep) {
+			s.Statements[1], s.By = sign("security-1", approve), []string{"security-1", "security-1"}
+		}),
+		"an auditor": step(func(s *audit.KeyStep) {
+			s.Statements[1], s.By = sign("auditor-1", approve), []string{"security-1", "auditor-1"}
+		}),
+		"says somebody else": step(func(s *audit.KeyStep) { s.By = []string{"security-1", "security-3"} }),
+		"another quarter":    step(func(s *audit.KeyStep) { s.Epoch = "2022q3" }),
+		"another reason":     step(func(s *audit.KeyStep) { s.Reason = "COMPROMISED" }),
+		"another action":     step(func(s *audit.KeyStep) { s.Action = audit.KeyRotate }),
+		"of another request": step(func(s *audit.KeyStep) {
+			s.Statements[1] = sign("security-2", of(approve, func(s *Step) { s.Of = Digest("x") }))
+		}),
+		"a rejection": step(func(s *audit.KeyStep) {
+			s.Statements[1] = sign("security-2", of(approve, func(s *Step) { s.Action = Reject }))
+		}),
+		"the other way round": step(func(s *audit.KeyStep) { slices.Reverse(s.Statements); s.By = []string{"security-2", "security-1"} }),
+		"taken long after":    step(func(s *audit.KeyStep) { s.At = s.At.Add(time.Hour) }),
+		"approved long after": step(func(s *audit.KeyStep) {
+			s.At = at.Add(8 * 24 * time.Hour)
+			s.Statements[1] = sign("security-2", of(approve, func(a *Step) { a.At = s.At }))
+		}),
+		"before its time": step(func(s *audit.KeyStep) {
+			s.Epoch, s.Statements = "2025q4", []string{earlyAsked, sign("security-2", of(approve, func(s *Step) { s.Quarter, s.Of = "2025q4", Digest(earlyAsked) }))}
+		}),
+		"a rotation of another quarter": {Action: audit.KeyRotate, Epoch: "2026q3-2", Compromised: "2026q3", Reason: "COMPROMISED", By: two[:1], At: at,
+			Statements: []string{sign("security-1", Step{Action: Rotate, Quarter: "2026q4", Reason: "COMPROMISED", At: at})}},
+	} {
+		if err := Proof(k.Persons)(s); err == nil {
+			t.Errorf("%s: proven", name)
+		}
+	}
+}
+
+func TestAHandWrittenDestructionShredsNothing(t *testing.T) {
+	k := newKeepers(t)
+	forged := filepath.Join(k.Dir, "2025q4.destroyed")
+	must(t, os.WriteFile(forged, []byte(`{"action":"destroy","epoch":"2025q4","reason":"COMPROMISED","by":["security-1","security-2"],"statements":["nobody signed this"],"at":"2026-11-01T00:00:00Z"}`), 0o600))
+	again, err := audit.OpenPseudonyms(k.Dir)
+	must(t, err)
+	if err := again.Believe(Proof(k.Persons)); !errors.Is(err, audit.ErrKeyStepUnproven) {
+		t.Errorf("believed: %v", err)
+	}
+	if steps, err := again.Steps(); !errors.Is(err, audit.ErrKeyStepUnproven) || len(steps) > 0 {
+		t.Errorf("to be recorded: %v, %v", steps, err)
+	}
+	must(t, os.Remove(forged))
+	known, err := again.Known("111", liMing, []string{"2025q4"})
+	must(t, err)
+	if len(known.Subjects) != 1 {
+		t.Error("the keys are gone")
 	}
 }
 

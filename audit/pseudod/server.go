@@ -126,7 +126,7 @@ func answer[In, Out any](s Server, do func(context.Context, In) (Out, error)) ht
 		out, err := do(ctx, in)
 		if err != nil {
 			no := refused(err)
-			if no.Code == codeInternal {
+			if no.Code == codeInternal || no.Code == codeStep {
 				s.Logger.Error("call failed", "path", r.URL.Path, "err", err) // errors of audit hold no numbers
 			}
 			tell(w, no)
@@ -162,6 +162,8 @@ func refused(err error) *search.Refusal {
 		return refuse(http.StatusUnprocessableEntity, codeNumber, "number", "号码为空或无法处理", "a number is empty or cannot be used")
 	case errors.Is(err, audit.ErrKeysDestroyed):
 		return refuse(http.StatusConflict, codeGone, "at", "这一季度的对照已按期销毁", "the pseudonym keys of this quarter have been destroyed")
+	case errors.Is(err, audit.ErrKeyStepUnproven):
+		return refuse(http.StatusServiceUnavailable, codeStep, "", "密钥目录中有一步未经证实，请看假名服务的运行日志", "the directory of keys holds a step that is not proven; see the service's own messages")
 	}
 	return refuse(http.StatusInternalServerError, codeInternal, "", "假名服务出错，请管理员查看其运行日志", "the pseudonym service failed; its administrator should look at its own messages")
 }

@@ -169,11 +169,11 @@ func pseudodProtect(args []string, out io.Writer) error {
 // serve answers until ctx ends.
 func (c *PseudodConfig) serve(ctx context.Context, out io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	keys, err := assembly.OpenPseudonymKeys(c.Dir, c.Key, c.Passphrase)
+	persons, err := registerOf(c.Administrators)
 	if err != nil {
 		return err
 	}
-	persons, err := registerOf(c.Administrators)
+	keys, err := assembly.OpenPseudonymKeys(c.Dir, c.Key, c.Passphrase, persons)
 	if err != nil {
 		return err
 	}

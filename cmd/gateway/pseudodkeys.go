@@ -45,10 +45,10 @@ func (f keyFlags) open() (o pseudod.Office, person *jose.Key, err error) {
 		return o, nil, fmt.Errorf("%s: dir: 缺少此项 / is missing", *f.config)
 	}
 	o = pseudod.Office{Dir: c.Dir, Now: time.Now}
-	if o.Keys, err = assembly.OpenPseudonymKeys(c.Dir, c.Key, c.Passphrase); err != nil {
+	if o.Persons, err = registerOf(c.Administrators); err != nil {
 		return o, nil, err
 	}
-	if o.Persons, err = registerOf(c.Administrators); err != nil {
+	if o.Keys, err = assembly.OpenPseudonymKeys(c.Dir, c.Key, c.Passphrase, o.Persons); err != nil {
 		return o, nil, err
 	}
 	person, err = jose.ReadKey(*f.key, *f.passphrase)

@@ -23,6 +23,15 @@ func (n *node) keySteps(keys *audit.Pseudonyms) *KeySteps {
 	return k
 }
 
+// keysIn believe every step; who signs is package pseudod's.
+func (n *node) keysIn(dir string) *audit.Pseudonyms {
+	n.t.Helper()
+	keys, err := audit.OpenPseudonyms(dir)
+	n.must(err)
+	n.must(keys.Believe(func(audit.KeyStep) error { return nil }))
+	return keys
+}
+
 func (n *node) keyEntries(l *audit.Log) (list []audit.Entry) {
 	n.t.Helper()
 	n.must(l.Read(context.Background(), 0, l.Head().Size, func(_ uint64, s audit.Stored) error {
@@ -36,8 +45,7 @@ func (n *node) keyEntries(l *audit.Log) (list []audit.Entry) {
 
 func TestKeySteps_ARotationBeginsAShardThatNamesTheCompromisedEpoch(t *testing.T) {
 	n := newNode(t)
-	keys, err := audit.OpenPseudonyms(filepath.Join(t.TempDir(), "keys"))
-	n.must(err)
+	keys := n.keysIn(filepath.Join(t.TempDir(), "keys"))
 	l, err := n.open(autumn)
 	n.must(err)
 	tu := n.turner(l)
@@ -109,9 +117,8 @@ func TestKeySteps_ARotationCutShortIsMadeGoodByTheNextStart(t *testing.T) {
 
 func TestKeySteps_ADestructionIsRecordedWithItsDigests(t *testing.T) {
 	n := newNode(t)
-	keys, err := audit.OpenPseudonyms(filepath.Join(t.TempDir(), "keys"))
-	n.must(err)
-	_, err = keys.Of("phone", "13900000000", autumn.AddDate(-4, 0, 0))
+	keys := n.keysIn(filepath.Join(t.TempDir(), "keys"))
+	_, err := keys.Of("phone", "13900000000", autumn.AddDate(-4, 0, 0))
 	n.must(err)
 	done, err := keys.Destroy(audit.KeyStep{Epoch: "2022q4", Reason: "RETENTION", By: []string{"security-1", "security-2"}, Statements: []string{"a", "b"}})
 	n.must(err)

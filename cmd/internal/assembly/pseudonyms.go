@@ -24,7 +24,7 @@ func OpenPseudonyms(c AuditConfig, passphrase string, persons *staff.Register, l
 		}
 		return client, nil
 	}
-	keys, err := OpenPseudonymKeys(c.Pseudonyms, c.PseudonymKey, passphrase)
+	keys, err := OpenPseudonymKeys(c.Pseudonyms, c.PseudonymKey, passphrase, persons)
 	if err != nil {
 		return nil, fmt.Errorf("audit.pseudonyms: %w", err)
 	}
@@ -33,8 +33,17 @@ func OpenPseudonyms(c AuditConfig, passphrase string, persons *staff.Register, l
 }
 
 // OpenPseudonymKeys opens a directory of keys. key is the SM2 private key that they
-// are encrypted to, "" if they lie in clear; passphrase is its file.
-func OpenPseudonymKeys(dir, key, passphrase string) (*audit.Pseudonyms, error) {
+// are encrypted to, "" if they lie in clear; passphrase is its file. Persons are
+// those whose steps with the keys are believed.
+func OpenPseudonymKeys(dir, key, passphrase string, persons *staff.Register) (*audit.Pseudonyms, error) {
+	keys, err := openKeys(dir, key, passphrase)
+	if err != nil {
+		return nil, err
+	}
+	return keys, keys.Believe(pseudod.Proof(persons))
+}
+
+func openKeys(dir, key, passphrase string) (*audit.Pseudonyms, error) {
 	if key == "" {
 		return audit.OpenPseudonyms(dir)
 	}
