@@ -392,6 +392,8 @@ func TestAnEntryWithAnIDNumberIsRefusedAndTheLogStaysGood(t *testing.T) {
 		"behind &":           with(func(e *Entry) { e.Open.Purpose = "id&" + number }),
 		"behind a tab":       with(func(e *Entry) { e.Closed.Object = "\t" + number }),
 		"behind a control":   with(func(e *Entry) { e.Closed.Object = "\x01" + number }),
+		"behind a backslash": with(func(e *Entry) { e.Closed.Object = `\u` + number }),
+		"behind two":         with(func(e *Entry) { e.Closed.Object = `\\u` + number }),
 		"behind a separator": with(func(e *Entry) { e.Closed.Object = "\u2028" + number }),
 		"behind a letter":    with(func(e *Entry) { e.Open.Item = "A" + number }),
 		"before letters":     with(func(e *Entry) { e.Open.Item = number + "abc" }),
@@ -411,6 +413,7 @@ func TestAnEntryWithAnIDNumberIsRefusedAndTheLogStaysGood(t *testing.T) {
 	}
 	for name, e := range map[string]Entry{
 		"as a gateway writes it":  benchEntry(1),
+		"born before 1900":        with(func(e *Entry) { e.Open.Case = "690102189906140009" }),
 		"wrong check digit":       with(func(e *Entry) { e.Open.Case = "690102198806140031" }),
 		"no day of birth":         with(func(e *Entry) { e.Open.Case = "690102198813400038" }),
 		"part of a longer number": with(func(e *Entry) { e.Open.Number = "6901002026112200" + number }),
