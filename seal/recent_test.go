@@ -22,7 +22,7 @@ func TestVerify_AfterADocumentOfTheSameKindEveryByteCounts(t *testing.T) {
 			}
 		}
 	}
-	f, err := pdf.Open(file)
+	f, err := pdf.Open(t.Context(), file)
 	c.ok(err)
 	common := f.Common()
 	if common == 0 || !bytes.Equal(file[:common], again[:common]) {

@@ -20,7 +20,7 @@ const clockSkew = 5 * time.Minute
 
 // verification is the state of one Verify.
 type verification struct {
-	ctx   context.Context // ends calls for fresh revocation; it lives no longer than VerifyContext
+	ctx   context.Context // ends reading and calls for fresh revocation; it lives no longer than VerifyContext
 	trust *Trust
 	now   time.Time
 	file  []byte
@@ -43,7 +43,7 @@ func Verify(file []byte, trust *Trust, now time.Time) Report {
 
 // VerifyContext runs the eight checks on a sealed PDF with what trust holds, and
 // with what its addresses answer before ctx ends. It never fails: whatever is wrong
-// is in the report. now is the time of verification; certificates and seals are
+// is in the report, a file too that ctx left no time to read. now is the time of verification; certificates and seals are
 // judged at the time of signing. The order follows GM/T 0031-2014 6.2.3, but each
 // check is carried out whatever the others found, as far as there is something to
 // judge.
@@ -75,7 +75,7 @@ func VerifyWitnessed(ctx context.Context, file []byte, trust *Trust, now, seen t
 // read runs checks 1 and 7, which need the file alone, and reports whether there is
 // a structure to go on with.
 func (v *verification) read() bool {
-	f, err := pdf.Open(v.file)
+	f, err := pdf.Open(v.ctx, v.file)
 	if err == nil {
 		v.field, err = f.Signature()
 		v.describeFile(f)
@@ -92,6 +92,8 @@ func (v *verification) read() bool {
 		v.r.set(CheckFormat, Fail, say("文件中没有电子签章", "the file has no signature"))
 	case errors.Is(err, pdf.ErrManySignatures):
 		v.r.set(CheckFormat, Fail, say("文件中有多个签章，本核验只支持一个", "the file has more than one signature, which is not supported"))
+	case v.ctx.Err() != nil && errors.Is(err, v.ctx.Err()):
+		v.r.set(CheckFormat, Unknown, say("核验到时或被中止，文件没有读完；请稍后再试", "the verification was stopped before the file was read; try again later"))
 	case errors.Is(err, pdf.ErrEncrypted):
 		v.r.set(CheckFormat, Unknown, say("文件已加密，无法核验；请提供未加密的原件", "the file is encrypted and cannot be judged; give the original without encryption"))
 	case incomplete && len(v.field.Contents) == 0:

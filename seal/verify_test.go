@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -154,6 +155,16 @@ func TestVerify_ExpiredSinceSigningIsStillGoodAndSaid(t *testing.T) {
 	c := newCity(t)
 	r := Verify(c.sealed(), c.trust(), years.Until.AddDate(1, 0, 0))
 	if got := r.Checks[CheckCertificate-1]; !r.Overall || !strings.Contains(got.Reason.EN, "expired by now") {
+		t.Errorf("overall %v, %+v", r.Overall, got)
+	}
+}
+
+func TestVerifyContext_DoesNotJudgeAFileThatItHadNoTimeToRead(t *testing.T) {
+	c := newCity(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := VerifyContext(ctx, c.sealed(), c.trust(), now)
+	if got := r.Checks[CheckFormat-1]; r.Overall || got.Result != Unknown || !strings.Contains(got.Reason.EN, "stopped") {
 		t.Errorf("overall %v, %+v", r.Overall, got)
 	}
 }

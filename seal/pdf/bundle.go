@@ -1,6 +1,7 @@
 package pdf
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -90,7 +91,7 @@ type About struct {
 // ReadAbout reads a file's own words for a list such as that of a print order. It
 // returns ErrStructure when pdf cannot be read.
 func ReadAbout(pdf []byte) (About, error) {
-	f, err := Open(pdf)
+	f, err := Open(context.Background(), pdf)
 	if err != nil {
 		return About{}, err
 	}

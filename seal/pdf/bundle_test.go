@@ -60,7 +60,7 @@ func TestAPrintOrderHasNoPrivateDataAndNoSignature(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := Open(file)
+	f, err := Open(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}

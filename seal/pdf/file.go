@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 )
@@ -28,6 +29,7 @@ type object struct {
 // an object that stands exactly there, so that nothing a viewer shows is unread here.
 type File struct {
 	b        []byte
+	ctx      context.Context  // ends the reading; it lives no longer than Open
 	physical []object         // in the order of the file
 	sections map[int]*section // cross-reference tables and streams by offset
 	starts   []int            // the numbers behind startxref
@@ -42,22 +44,27 @@ type File struct {
 	numbers map[int]bool // numbers of the physical objects, filled when needed
 	mem     memory
 	inflate int // bytes that may still be decompressed
+	rows    int // rows of cross-reference sections that may still be read
 }
 
 // Open reads the structure of a file. It returns ErrStructure for what is no PDF or
-// too large; other damage is told by the methods.
-func Open(pdf []byte) (*File, error) {
+// too large, and the error of ctx when that ends first; other damage is told by the
+// methods.
+func Open(ctx context.Context, pdf []byte) (*File, error) {
 	if !bytes.HasPrefix(pdf, []byte("%PDF-")) {
 		return nil, fmt.Errorf("%w: no PDF header", ErrStructure)
 	}
 	if len(pdf) > maxFile {
 		return nil, fmt.Errorf("%w: larger than %d bytes", ErrStructure, maxFile)
 	}
-	f := &File{b: pdf, sections: map[int]*section{}, mem: memory{left: maxValues}, inflate: maxInflate}
+	f := &File{b: pdf, ctx: ctx, sections: map[int]*section{}, mem: memory{left: maxValues}, inflate: maxInflate, rows: maxRows}
 	f.cut = f.scan()
 	f.broken = f.cut
 	if f.cut == nil {
 		f.broken = f.follow()
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("pdf: file not read to its end: %w", err)
 	}
 	return f, nil
 }
@@ -68,6 +75,9 @@ func (f *File) scan() error {
 	for {
 		if p.skipWhite(); p.at >= len(f.b) {
 			return nil
+		}
+		if err := f.ctx.Err(); err != nil {
+			return err
 		}
 		if err := f.part(p); err != nil {
 			return err

@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -93,6 +94,28 @@ func sameOffsets(count, size int) (data []byte, first int) {
 	return []byte(index + "(" + strings.Repeat("x", size) + ")"), len(index)
 }
 
+// sections is a file of cross-reference streams, each of which says of 100 000 numbers
+// that they are at byte 0.
+func sections(count int) []byte {
+	var b bytes.Buffer
+	b.WriteString("%PDF-1.5\n")
+	rows := pdftest.Deflate(make([]byte, maxObjects))
+	for i := range count {
+		fmt.Fprintf(&b, "%d 0 obj <</Type/XRef/W[0 1 0]/Size %d/Filter/FlateDecode/Length %d>>\nstream\n%s\nendstream\nendobj\n", i+1, maxObjects, len(rows), rows)
+	}
+	b.WriteString("startxref\n9\n%%EOF")
+	return b.Bytes()
+}
+
+// hybrids is a file of two tables that name the same cross-reference stream.
+func hybrids() []byte {
+	b := []byte("%PDF-1.5\n1 0 obj <</Type/XRef/W[0 1 0]/Size 1/Length 1>>\nstream\n0\nendstream\nendobj\n")
+	prev := len(b)
+	b = append(b, "xref\ntrailer <</XRefStm 9>>\n"...)
+	last := len(b)
+	return fmt.Appendf(b, "xref\ntrailer <</XRefStm 9/Prev %d>>\nstartxref\n%d\n%%%%EOF", prev, last)
+}
+
 // Whoever can send a file can send these: each is small, and reading it must take no
 // more time and memory than reading an honest one of its size.
 func TestReadSignature_TakesStepsAndMemoryInProportionToTheFile(t *testing.T) {
@@ -109,6 +132,9 @@ func TestReadSignature_TakesStepsAndMemoryInProportionToTheFile(t *testing.T) {
 		{"fields that hold each other's lists", formFile("[3 0 R<</T(x)/Kids 4 0 R>>]", "%%EOF", "[<</T(x)/Kids 5 0 R>><</T(y)/Kids 5 0 R>>]", "[<</T(x)/Kids 4 0 R>><</T(y)/Kids 4 0 R>>]"), ErrStructure, "list of two fields"},
 		{"fields that share one long list", formFile("["+strings.Repeat("<</Kids 4 0 R>>", many)+"]", "%%EOF", "["+strings.Repeat("null ", 20*many)+"]"), ErrStructure, "list of two fields"},
 		{"objects that share one long string", packedFile(pdftest.Deflate(data), first, 1000, "/Filter/FlateDecode"), ErrStructure, "index of object stream"},
+		{"long cross-reference streams", sections(300), ErrStructure, "cross-reference stream: size"},
+		{"tables without end", []byte("%PDF-1.4\n" + strings.Repeat("xref trailer<<>>", 100_000)), ErrStructure, "cross-reference sections"},
+		{"one stream of two tables", hybrids(), ErrStructure, "of its own"},
 		{"ends before a long tail", formFile("[3 0 R]", ends+strings.Repeat("\n", len(ends))), nil, ""},
 		{"number that is none", formFile("[3 0 R]", "%%EOF", "<</Length 5 0 R>>\nstream\n\nendstream", "NaN"), ErrStructure, "not an object"},
 	} {
@@ -133,6 +159,14 @@ func TestReadSignature_TakesStepsAndMemoryInProportionToTheFile(t *testing.T) {
 				t.Errorf("took %d MiB for a file of %d KiB", used>>20, len(tt.file)>>10)
 			}
 		})
+	}
+}
+
+func TestOpen_EndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if f, err := Open(ctx, foreign(pdftest.Foreign{})); !errors.Is(err, context.Canceled) || f != nil {
+		t.Errorf("got %v, %v", f, err)
 	}
 }
 

@@ -66,6 +66,9 @@ func (f *File) packedObjects(o object) ([]packedObject, error) {
 		out = append(out, packedObject{number: n, at: at})
 	}
 	for i := range out {
+		if err := f.ctx.Err(); err != nil {
+			return nil, err
+		}
 		end := len(body)
 		if i+1 < len(out) {
 			end = out[i+1].at

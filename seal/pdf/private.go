@@ -1,6 +1,7 @@
 package pdf
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -34,7 +35,7 @@ func untilText(t time.Time) string {
 // format says, ErrStructure when the file cannot be read. It does not look at
 // the signature: call ReadSignature as well.
 func ReadPrivate(pdf []byte) (Private, error) {
-	f, err := Open(pdf)
+	f, err := Open(context.Background(), pdf)
 	if err != nil {
 		return Private{}, err
 	}

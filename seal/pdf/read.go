@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -63,7 +64,7 @@ func (s Signature) Covered(pdf []byte) (before, after []byte, err error) {
 // error is ErrByteRange, ErrContents or ErrRevision, the Signature is filled as far
 // as it could be read, so that a report can go on.
 func ReadSignature(pdf []byte) (Signature, error) {
-	f, err := Open(pdf)
+	f, err := Open(context.Background(), pdf)
 	if err != nil {
 		return Signature{}, err
 	}

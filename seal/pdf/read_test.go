@@ -242,7 +242,7 @@ func TestCommonIsWhatTheRendererSharesBetweenDocuments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := Open(draft.file)
+		f, err := Open(t.Context(), draft.file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -251,7 +251,7 @@ func TestCommonIsWhatTheRendererSharesBetweenDocuments(t *testing.T) {
 		}
 	}
 	for name, file := range map[string][]byte{"of another program": foreign(pdftest.Foreign{}), "no PDF behind its header": []byte("%PDF-1.7\n")} {
-		if f, err := Open(file); err != nil || f.Common() != 0 {
+		if f, err := Open(t.Context(), file); err != nil || f.Common() != 0 {
 			t.Errorf("%s: %d bytes in common: %v", name, f.Common(), err)
 		}
 	}

@@ -107,7 +107,7 @@ func TestRenderRefusesIncompleteDocuments(t *testing.T) {
 }
 
 func TestRenderKeepsPersonalDataOutOfTheInformationDictionary(t *testing.T) {
-	f, err := Open(render(t, sampleDocument()).file)
+	f, err := Open(t.Context(), render(t, sampleDocument()).file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestRenderKeepsPersonalDataOutOfTheInformationDictionary(t *testing.T) {
 }
 
 func TestSealStandsOnTheLastPageAtItsTrueSize(t *testing.T) {
-	f, err := Open(render(t, insuranceDocument(60)).file)
+	f, err := Open(t.Context(), render(t, insuranceDocument(60)).file)
 	if err != nil {
 		t.Fatal(err)
 	}

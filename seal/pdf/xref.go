@@ -8,9 +8,24 @@ import (
 
 // section is one cross-reference table or stream.
 type section struct {
-	entries map[int]entry
+	rows    []row
 	trailer dict
 	stream  bool
+}
+
+// row is what a section says of one number.
+type row struct {
+	number int
+	entry
+}
+
+// entries returns what a section says of each number: the last row, if it has several.
+func (s *section) entries() map[int]entry {
+	entries := make(map[int]entry, len(s.rows))
+	for _, r := range s.rows {
+		entries[r.number] = r.entry
+	}
+	return entries
 }
 
 // entry says where an object is: at an offset, as the index-th of an object stream,
@@ -29,20 +44,34 @@ const (
 	packed
 )
 
-// maxSections bounds a chain of revisions.
-const maxSections = 1000
+// Bounds of all sections of a file together, whether a chain reaches them or not.
+const (
+	maxSections = 1000
+	maxRows     = 1_000_000
+)
+
+// add keeps the section that begins at an offset.
+func (f *File) add(at int, s *section) error {
+	if len(f.sections) >= maxSections {
+		return fmt.Errorf("%w: more than %d cross-reference sections", errSyntax, maxSections)
+	}
+	f.sections[at] = s
+	return nil
+}
 
 // table reads a classic table and its trailer (ISO 32000-1 7.5.4).
 func (f *File) table(p *parser) error {
-	s := &section{entries: make(map[int]entry, 32)}
+	s := &section{}
 	at := p.at
 	p.keyword("xref")
 	for !p.keyword("trailer") {
 		first, ok1 := p.integer()
 		count, ok2 := p.integer()
-		if !ok1 || !ok2 || count > maxObjects || first > maxObjects {
+		if !ok1 || !ok2 || count > maxObjects || first > maxObjects || count > f.rows {
 			return p.errorf("cross-reference section")
 		}
+		f.rows -= count
+		s.rows = slices.Grow(s.rows, count)
 		for i := range count {
 			where, ok1 := p.integer()
 			_, ok2 := p.integer()
@@ -55,7 +84,7 @@ func (f *File) table(p *parser) error {
 			if !ok1 || !ok2 {
 				return p.errorf("cross-reference entry")
 			}
-			s.entries[first+i] = e
+			s.rows = append(s.rows, row{first + i, e})
 		}
 	}
 	v, err := p.value(0)
@@ -67,8 +96,7 @@ func (f *File) table(p *parser) error {
 		return p.errorf("trailer is not a dictionary")
 	}
 	s.trailer = d
-	f.sections[at] = s
-	return nil
+	return f.add(at, s)
 }
 
 // xrefStream reads a cross-reference stream (7.5.8).
@@ -91,24 +119,25 @@ func (f *File) xrefStream(o object) error {
 	if !ok || len(index)%2 != 0 {
 		return fault("index")
 	}
-	s := &section{entries: map[int]entry{}, trailer: d, stream: true}
-	row := widths[0] + widths[1] + widths[2]
+	s := &section{trailer: d, stream: true}
+	size := widths[0] + widths[1] + widths[2]
 	for i := 0; i < len(index); i += 2 {
 		first, count := index[i], index[i+1]
-		if first < 0 || first > maxObjects || count < 0 || count > maxObjects || count*row > len(data) {
+		if first < 0 || first > maxObjects || count < 0 || count > maxObjects || count*size > len(data) || count > f.rows {
 			return fault("size")
 		}
+		f.rows -= count
+		s.rows = slices.Grow(s.rows, count)
 		for n := range count {
-			e, ok := readEntry(data[n*row:], widths)
+			e, ok := readEntry(data[n*size:], widths)
 			if !ok {
 				return fault("entry")
 			}
-			s.entries[first+n] = e
+			s.rows = append(s.rows, row{first + n, e})
 		}
-		data = data[count*row:]
+		data = data[count*size:]
 	}
-	f.sections[o.at] = s
-	return nil
+	return f.add(o.at, s)
 }
 
 func readEntry(b []byte, widths []int) (entry, bool) {
@@ -177,11 +206,11 @@ func (f *File) follow() error {
 func (f *File) chain(start int) (map[int]entry, error) {
 	if s := f.sections[start]; s != nil && s.trailer.get("Prev") == nil && s.trailer.get("XRefStm") == nil {
 		f.trailer = s.trailer
-		return s.entries, nil
+		return s.entries(), nil
 	}
 	entries := map[int]entry{}
-	take := func(s *section, wanted func(entry) bool) {
-		for n, e := range s.entries {
+	take := func(from map[int]entry, wanted func(entry) bool) {
+		for n, e := range from {
 			if _, ok := entries[n]; !ok && wanted(e) {
 				entries[n] = e
 			}
@@ -190,7 +219,7 @@ func (f *File) chain(start int) (map[int]entry, error) {
 	seen := map[int]bool{}
 	for at, more := start, true; more; {
 		s := f.sections[at]
-		if s == nil || seen[at] || len(seen) >= maxSections {
+		if s == nil || seen[at] {
 			return nil, fmt.Errorf("%w: startxref, Prev or XRefStm does not point to a cross-reference section of its own", errSyntax)
 		}
 		seen[at] = true
@@ -198,15 +227,17 @@ func (f *File) chain(start int) (map[int]entry, error) {
 			f.trailer = s.trailer
 		}
 		// A hybrid file marks as free what its stream holds (7.5.8.4).
-		take(s, func(e entry) bool { return e.kind != free })
+		own := s.entries()
+		take(own, func(e entry) bool { return e.kind != free })
 		if hybrid, ok := s.trailer.get("XRefStm").(float64); ok {
 			x := f.sections[int(hybrid)]
-			if x == nil || !x.stream || s.stream {
-				return nil, fmt.Errorf("%w: XRefStm does not point to a cross-reference stream", errSyntax)
+			if x == nil || !x.stream || s.stream || seen[int(hybrid)] {
+				return nil, fmt.Errorf("%w: XRefStm does not point to a cross-reference stream of its own", errSyntax)
 			}
-			take(x, func(entry) bool { return true })
+			seen[int(hybrid)] = true
+			take(x.entries(), func(entry) bool { return true })
 		}
-		take(s, func(e entry) bool { return e.kind == free })
+		take(own, func(e entry) bool { return e.kind == free })
 		prev, ok := s.trailer.get("Prev").(float64)
 		if s.trailer.get("Prev") != nil && !ok {
 			return nil, fmt.Errorf("%w: Prev is not a number", errSyntax)
