@@ -187,8 +187,9 @@ func (s *Service) disclosed(ctx context.Context, q index.Query, sizes map[string
 // open tells whether a resident may see an entry about them now: from the day
 // it says; never, if it says so; else after the delay, in which who handles the
 // case may still say so.
-func (s *Service) open(o audit.Open) bool {
-	now := s.Now()
+func (s *Service) open(o audit.Open) bool { return s.openAt(o, s.Now()) }
+
+func (s *Service) openAt(o audit.Open, now time.Time) bool {
 	switch o.Disclose {
 	case audit.DiscloseNow:
 		return true

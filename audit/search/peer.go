@@ -86,14 +86,21 @@ func (n Node) forPeer(ctx context.Context, q index.Query, known map[string]uint6
 	if a.Rows, err = n.rows(f.hits, true); err != nil {
 		return PeerAnswer{}, err
 	}
-	for _, sh := range f.shards { // after the rows, whose receipts these heads cover
-		bound, err := n.bound(sh, known[sh.Origin])
-		if err != nil {
-			return PeerAnswer{}, unavailable(err)
+	a.Shards, err = n.boundAll(f.shards, known)
+	return a, err
+}
+
+// boundAll are shards with their checkpoints, made after the rows, whose receipts
+// these heads cover.
+func (n Node) boundAll(shards []Shard, known map[string]uint64) ([]PeerShard, error) {
+	list := make([]PeerShard, len(shards))
+	for i, sh := range shards {
+		var err error
+		if list[i], err = n.bound(sh, known[sh.Origin]); err != nil {
+			return nil, unavailable(err)
 		}
-		a.Shards = append(a.Shards, bound)
 	}
-	return a, nil
+	return list, nil
 }
 
 // bound is a shard with its checkpoint.
@@ -150,22 +157,20 @@ func (s *Service) askOne(ctx context.Context, l Listed, c question) said {
 	case err != nil:
 		return said{log: l.answer(stateOf(err))}
 	}
-	var shards []Shard
-	for _, sh := range a.Shards {
-		shards = append(shards, sh.Shard)
-	}
-	log := l.answered(shards)
-	log.More, log.Told = a.More, true
-	return said{log.explained(), a.Rows}
+	log := l.answered(a.Shards)
+	log.More = a.More
+	return said{log, a.Rows}
 }
 
 // answered is a log whose answer verifies.
-func (l Listed) answered(shards []Shard) Log {
+func (l Listed) answered(shards []PeerShard) Log {
 	log := l.answer(Answered)
-	log.Shards = shards
-	if slices.ContainsFunc(shards, func(s Shard) bool { return !s.whole() }) {
-		log.State = Behind
-		log = log.explained()
+	log.Told = true
+	for _, sh := range shards {
+		log.Shards = append(log.Shards, sh.Shard)
+		if !sh.whole() {
+			log.State = Behind
+		}
 	}
-	return log
+	return log.explained()
 }

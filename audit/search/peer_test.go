@@ -129,6 +129,6 @@ func FuzzPeerAnswer(f *testing.F) {
 		if err == nil && len(a.Rows) > 0 {
 			t.Error("rows without a key were taken")
 		}
-		_, _ = c.bind(a.Shards) // must end
+		_, _ = c.bind(a.Shards, a.More) // must end
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -115,14 +116,19 @@ func (h *holding) row(r Row) error {
 	if err := r.Verify(h.base, h.keys...); err != nil {
 		return err
 	}
-	place := fmt.Sprint(r.Origin, ":", r.Index)
-	if h.taken[place] || !h.query.Matches(r.Entry) {
+	return h.take(r.Origin, r.Index, r.Receipt, r.Entry)
+}
+
+// take counts an entry whose proof holds.
+func (h *holding) take(origin string, index uint64, receipt string, e audit.Entry) error {
+	place := fmt.Sprint(origin, ":", index)
+	if h.taken[place] || !h.query.Matches(e) {
 		return fmt.Errorf("entry %s stands twice, or was not asked for", place)
 	}
 	h.taken[place] = true
-	receipt, err := audit.ParseReceipt([]byte(r.Receipt))
-	if err == nil && receipt.Head.Size > h.newest[r.Origin].Size {
-		h.newest[r.Origin] = receipt.Head.Head
+	parsed, err := audit.ParseReceipt([]byte(receipt))
+	if err == nil && parsed.Head.Size > h.newest[origin].Size {
+		h.newest[origin] = parsed.Head.Head
 	}
 	return err
 }
@@ -141,13 +147,8 @@ type question struct {
 // do asks, and returns the answer with the heads of its shards. Errors wrap
 // errRefused, errUnanswered, errDoubtful or errRewound.
 func (c *question) do(ctx context.Context, by *http.Client) (PeerAnswer, map[string]audit.SignedHead, error) {
-	var err error
-	if c.holding, err = c.of.holds(c.ask.Filter); err != nil {
-		return PeerAnswer{}, nil, fmt.Errorf("%w: %w", errDoubtful, err)
-	}
-	c.ask.Known = map[string]uint64{}
-	for origin, head := range c.known {
-		c.ask.Known[origin] = head.Size
+	if err := c.prepare(); err != nil {
+		return PeerAnswer{}, nil, err
 	}
 	body, err := post(ctx, by, c.of, c.path(), c.body())
 	if err != nil {
@@ -158,8 +159,20 @@ func (c *question) do(ctx context.Context, by *http.Client) (PeerAnswer, map[str
 	if err != nil {
 		return PeerAnswer{}, nil, err
 	}
-	heads, err := c.bind(a.Shards)
+	heads, err := c.bind(a.Shards, a.More)
 	return a, heads, err
+}
+
+// prepare has ready what the answer is held against, and says what is known.
+func (c *question) prepare() (err error) {
+	if c.holding, err = c.of.holds(c.ask.Filter); err != nil {
+		return fmt.Errorf("%w: %w", errDoubtful, err)
+	}
+	c.ask.Known = map[string]uint64{}
+	for origin, head := range c.known {
+		c.ask.Known[origin] = head.Size
+	}
+	return nil
 }
 
 func (c *question) path() string {
@@ -254,8 +267,8 @@ func (c *question) rows(d *json.Decoder) ([]Row, error) {
 }
 
 // bind holds the shards' checkpoints against the log's keys, the rows, the time of
-// the question and what the log has shown before.
-func (c *question) bind(shards []PeerShard) (map[string]audit.SignedHead, error) {
+// the question and what the log has shown before. More: older shards may be left out.
+func (c *question) bind(shards []PeerShard, more bool) (map[string]audit.SignedHead, error) {
 	heads := map[string]audit.SignedHead{}
 	latest := "" // of those that are not lost
 	for i, sh := range shards {
@@ -275,6 +288,9 @@ func (c *question) bind(shards []PeerShard) (map[string]audit.SignedHead, error)
 	if len(shards) == 0 {
 		return nil, fmt.Errorf("%w: no shard", errDoubtful)
 	}
+	if lacks := c.passedOver(shards, more); lacks != "" {
+		return nil, fmt.Errorf("%w: it has shown %s before and says nothing of it now", errRewound, lacks)
+	}
 	// The other side has recorded the question, so that its log is as young as that.
 	if at := time.UnixMicro(heads[latest].Time); latest != "" && at.Before(c.at.Add(-staleAfter)) {
 		return nil, fmt.Errorf("%w: its newest checkpoint is of %s", errRewound, at.UTC().Format(time.RFC3339))
@@ -285,6 +301,33 @@ func (c *question) bind(shards []PeerShard) (map[string]audit.SignedHead, error)
 		}
 	}
 	return heads, nil
+}
+
+// passedOver is a shard that the log has shown before and is silent about now, ""
+// if there is none. Every one has to be named that the period touches, newest
+// first, down to where an answer with more to come ends.
+func (c *question) passedOver(shards []PeerShard, more bool) string {
+	oldest := ""
+	for _, sh := range shards {
+		if name := path.Base(sh.Origin); oldest == "" || name < oldest {
+			oldest = name
+		}
+	}
+	for origin := range c.known {
+		name := path.Base(origin)
+		named := slices.ContainsFunc(shards, func(sh PeerShard) bool { return sh.Origin == origin })
+		if !named && !(more && name < oldest) && touches(name, c.query.From, c.query.To) {
+			return origin
+		}
+	}
+	return ""
+}
+
+// touches tells whether a shard's quarter has a part of a period; of a zero bound
+// it goes on for ever.
+func touches(shard string, from, to time.Time) bool {
+	start, ok := quarterStart(shard)
+	return !ok || (to.IsZero() || start.Before(to)) && start.AddDate(0, 3, 0).After(from)
 }
 
 // head verifies one shard's checkpoint.

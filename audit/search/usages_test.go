@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +125,133 @@ func TestFindUsage_NamesAGatewayThatDoesNotAnswerAsItMust(t *testing.T) {
 				t.Errorf("shown: %v", got)
 			}
 		})
+	}
+}
+
+// finds is what came of the second gateway when the resident asks for one page.
+func (o *office) finds(p Period) (u Usages, second Log) {
+	o.t.Helper()
+	u, err := o.FindUsage(o.t.Context(), as("clerk-01"), person(o.t, liYu), "token", p)
+	must(o.t, err)
+	return u, u.Logs[1]
+}
+
+func TestFindUsage_BelievesAnotherGatewayNoMoreThanItsLogShows(t *testing.T) {
+	o, answer := newOffice(t), func(*PeerUsages) {}
+	b := o.another(func(a *PeerUsages) { answer(a) })
+	b.add(b.about(liYu, "B-1", audit.DiscloseNow))
+	past := o.now.Add(time.Hour) // pages of one entry, of a log that does not hold 500
+	one := Period{Limit: 1, End: past}
+	for name, test := range map[string]struct {
+		lie  func(*PeerUsages)
+		want Answering
+	}{
+		"the truth":              {func(*PeerUsages) {}, Answered},
+		"nothing, of a made-up":  {func(a *PeerUsages) { *a = PeerUsages{Shards: []PeerShard{{Shard: Shard{Origin: "x"}}}} }, Doubtful},
+		"nothing, of its own":    {func(a *PeerUsages) { *a = PeerUsages{Shards: []PeerShard{{Shard: a.Shards[0].Shard}}} }, Doubtful},
+		"a shard of another":     {func(a *PeerUsages) { a.Shards[0].Origin = base + "/2026q4" }, Doubtful},
+		"a shard twice":          {func(a *PeerUsages) { a.Shards = append(a.Shards, a.Shards[0]) }, Doubtful},
+		"rows of no shard":       {func(a *PeerUsages) { a.Shards[0].Lost = true }, Doubtful},
+		"no growth":              {func(a *PeerUsages) { a.Shards[0].Growth = nil }, Rewound},
+		"more than the log has":  {func(a *PeerUsages) { a.Total = 500 }, Doubtful},
+		"more than anybody asks": {func(a *PeerUsages) { a.Total = 4_000_000 }, Doubtful},
+		"fewer than none":        {func(a *PeerUsages) { a.Total, a.Usages = -1, nil }, Doubtful},
+	} {
+		answer = func(*PeerUsages) {}
+		o.finds(one) // what is known of the log
+		answer = test.lie
+		u, second := o.finds(one)
+		if second.State != test.want || u.Complete != (test.want == Answered) || second.Told != (test.want == Answered) {
+			t.Errorf("%s: complete %v, %+v", name, u.Complete, second)
+		}
+		if second.Told && !strings.Contains(second.Chinese, "对方声明") {
+			t.Errorf("%s: shown as more than a statement: %+v", name, second)
+		}
+		if own := len(o.entries(audit.OpCitizenView)) - 1; test.want != Answered && u.Total != own {
+			t.Errorf("%s: %d in all, %d of this gateway", name, u.Total, own)
+		}
+	}
+}
+
+func TestFindUsage_NoticesALogThatWasBegunAnew(t *testing.T) {
+	o := newOffice(t)
+	b := o.another(func(*PeerUsages) {})
+	anew := newNode(t, otherBase)
+	o.Roster.Logs[1].Keys = append(o.Roster.Logs[1].Keys, listKey(t, anew.key))
+	old := b.Service.Node
+	for i, test := range []struct {
+		of   Node
+		want Answering
+	}{{old, Answered}, {anew.Node, Rewound}, {old, Answered}} {
+		b.Service.Node = test.of
+		if u, second := o.finds(Period{}); second.State != test.want || u.Complete != (test.want == Answered) {
+			t.Errorf("question %d: complete %v, %+v", i, u.Complete, second)
+		}
+	}
+}
+
+func TestFindUsage_ShowsNothingThatAnotherGatewayShouldHaveWithheld(t *testing.T) {
+	for name, test := range map[string]struct {
+		disclose string
+		change   func(b *office)
+	}{
+		"until a day":     {"2099-01-01", func(b *office) { b.now = time.Date(2099, 1, 2, 0, 0, 0, 0, beijing) }},
+		"until the delay": {"", func(b *office) { b.Delay = -time.Hour }},
+	} {
+		o := newOffice(t)
+		b := o.another(func(*PeerUsages) {})
+		b.add(b.about(liYu, "B-1", test.disclose))
+		test.change(b)
+		u, second := o.finds(Period{})
+		if second.State != Doubtful || slices.Contains(items(u), "B-1") {
+			t.Errorf("%s: %v, %+v", name, items(u), second)
+		}
+	}
+}
+
+func TestALogThatPassesOverAQuarterItHasShownIsRewound(t *testing.T) {
+	o := newOffice(t)
+	b := o.another(func(*PeerUsages) {})
+	start, ok := quarterStart(path.Base(b.node.Log.Origin()))
+	if !ok {
+		t.Fatal(b.node.Log.Origin())
+	}
+	earlier := audit.ShardOrigin(otherBase, start.Add(-time.Hour))
+	o.Heads.heads[earlier] = audit.SignedHead{} // shown before
+	s := b.node.serve(honest)
+	for name, test := range map[string]struct {
+		from, to time.Time
+		want     Answering
+	}{
+		"all there is":             {time.Time{}, time.Time{}, Rewound},
+		"from that quarter":        {start.Add(-time.Hour), time.Time{}, Rewound},
+		"from the one after":       {start, time.Time{}, Answered},
+		"until before the two":     {time.Time{}, start.AddDate(0, -3, 0), Answered},
+		"until that quarter began": {time.Time{}, start.AddDate(0, -3, 0).Add(time.Second), Rewound},
+	} {
+		if u, second := o.finds(Period{Start: test.from, End: test.to}); second.State != test.want || u.Complete != (test.want == Answered) {
+			t.Errorf("%s, a resident: complete %v, %+v", name, u.Complete, second)
+		}
+		residents := o.Roster.Logs[1].URL
+		o.Roster.Logs[1].URL = s.URL
+		a, err := o.Search(t.Context(), as("auditor-1"), Ask{Filter: Filter{From: test.from, To: test.to}, Everywhere: true})
+		must(t, err)
+		o.Roster.Logs[1].URL = residents
+		if a.Logs[1].State != test.want {
+			t.Errorf("%s, an auditor: %+v", name, a.Logs[1])
+		}
+	}
+}
+
+func TestAnAnswerWithMoreToComeNamesTheShardsDownToItsLast(t *testing.T) {
+	shards := []PeerShard{{Shard: Shard{Origin: otherBase + "/2026q4"}}, {Shard: Shard{Origin: otherBase + "/2026q2"}}}
+	for known, want := range map[string]string{"2026q1": "", "2026q2": "", "2026q3": otherBase + "/2026q3", "2027q1": otherBase + "/2027q1"} {
+		h, err := Listed{Origin: otherBase}.holds(Filter{})
+		must(t, err)
+		c := question{holding: h, known: map[string]audit.Head{otherBase + "/" + known: {}}}
+		if got := c.passedOver(shards, true); got != want {
+			t.Errorf("%s: %q", known, got)
+		}
 	}
 }
 

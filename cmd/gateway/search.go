@@ -34,7 +34,7 @@ type SearchConfig struct {
 	// Peers are the nodes that may ask this one for an auditor of theirs.
 	Peers []PeerConfig `yaml:"peers"`
 	// DisclosureDelay is how long after it an entry is shown to the resident it is
-	// about, unless it says otherwise itself. Default: 24h.
+	// about, unless it says otherwise itself; the same at all gateways. Default: 24h.
 	DisclosureDelay time.Duration `yaml:"disclosure_delay"`
 }
 
