@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,14 @@ func TestAGatewayNoticesAnOlderRosterAfterARestart(t *testing.T) {
 	}
 	if err := use(2); !errors.Is(err, search.ErrRosterOlder) {
 		t.Errorf("an older roster: %v", err)
+	}
+	without := SearchConfig{RosterSeen: c.RosterSeen}
+	if _, err := without.roster(origin, register); err == nil || !strings.Contains(err.Error(), "Put search.roster back") {
+		t.Errorf("the roster was taken away: %v", err)
+	}
+	alone := SearchConfig{RosterSeen: filepath.Join(dir, "never")}
+	if r, err := alone.roster(origin, register); r != nil || err != nil {
+		t.Errorf("never a roster: %v, %v", r, err)
 	}
 	if err := os.WriteFile(c.RosterSeen, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)

@@ -101,7 +101,7 @@ func (g *gateway) openSearch(persons *staff.Register, pseudonyms search.Pseudony
 
 func (c *SearchConfig) roster(origin string, persons *staff.Register) (*search.Roster, error) {
 	if c.Roster == "" {
-		return nil, nil
+		return nil, c.rosterTaken()
 	}
 	data, err := os.ReadFile(c.Roster)
 	if err != nil {
@@ -122,6 +122,17 @@ func (c *SearchConfig) roster(origin string, persons *staff.Register) (*search.R
 		return nil, fmt.Errorf("search.roster: %s: 名册中没有本网关的日志 %s / does not list this gateway's own log", c.Roster, origin)
 	}
 	return &r, nil
+}
+
+// rosterTaken refuses to do without a roster where one was used: no other log would
+// be asked any more, and answers would still be whole.
+func (c *SearchConfig) rosterTaken() error {
+	seen, err := rosterSeen(c.RosterSeen)
+	if err != nil || seen.Number == 0 {
+		return err
+	}
+	return fmt.Errorf("search.roster: 未配置名册，而本网关用过编号 %d 的名册（%s）；没有名册就不再询问其他日志。请恢复 search.roster；确要停用名册的，经安全管理员核对后删除 %s 与 %s-heads / there is none, but this gateway has used number %d (%s), and without it no other log is asked. Put search.roster back; to do without one, have the security administrators agree, then delete %s and %s-heads",
+		seen.Number, c.RosterSeen, c.RosterSeen, c.RosterSeen, seen.Number, c.RosterSeen, c.RosterSeen, c.RosterSeen)
 }
 
 // client asks the other logs: with this gateway's certificate, without redirects or proxies.
