@@ -82,6 +82,9 @@ func (s *Service) FindUsage(ctx context.Context, who Who, person identity.Person
 	if p.Limit == 0 {
 		p.Limit = defaultLimit
 	}
+	if p.Offset > maxUsages-p.Limit { // and no sum of the two overflows
+		return Usages{}, invalid("offset", "起始位置过大，请缩短期间", "the offset is too large; make the period shorter")
+	}
 	var u Usages
 	record, err := s.viewed(ctx, who, person, func(known audit.Known) (int, bool, error) {
 		var err error

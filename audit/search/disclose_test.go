@@ -2,6 +2,8 @@ package search
 
 import (
 	"encoding/base64"
+	"errors"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -53,6 +55,16 @@ func TestFindUsage_ShowsWhatMayBeShownNow(t *testing.T) {
 	}
 	if o.holds(liYu) {
 		t.Error("the log holds the number")
+	}
+}
+
+func TestFindUsage_RefusesAnOffsetBeyondWhatItReads(t *testing.T) {
+	o := newOffice(t)
+	for _, offset := range []int{maxUsages, math.MaxInt} {
+		var r *Refusal
+		if _, err := o.FindUsage(t.Context(), as("clerk-01"), person(t, liYu), "", Period{Offset: offset}); !errors.As(err, &r) || r.Where != "offset" {
+			t.Errorf("offset %d: %v", offset, err)
+		}
 	}
 }
 
