@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"yizheng/seal"
@@ -49,6 +50,9 @@ func bundle(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer fs.Close()
+	if *state == "" {
+		legible(fs, cover.Tables[0].Rows)
+	}
 	r, err := pdf.NewRenderer(fs)
 	if err != nil {
 		return err
@@ -90,6 +94,18 @@ func printOrder(ctx context.Context, paths []string, trust *seal.Trust, matter, 
 	}
 	d.Tables = []pdf.Table{t}
 	return d, seals, nil
+}
+
+// legible puts ? for what no font has in the rows of a list: titles and signers are a
+// stranger's words, and one of them must not stop the whole list.
+func legible(fs *pdf.Fonts, rows [][]string) {
+	for _, row := range rows {
+		for i, cell := range row {
+			for _, r := range fs.Missing(cell) {
+				row[i] = strings.ReplaceAll(row[i], string(r), "?")
+			}
+		}
+	}
 }
 
 // sealFound is what a list says of the seal of one file.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,12 @@ func TestBundle_SaysWhatCameOfVerifyingEach(t *testing.T) {
 	of(0, "good.pdf")
 	d.copy("list.pdf", "plain.pdf") // it has no seal itself
 	of(0, "good.pdf", "plain.pdf")
+	odd := regexp.MustCompile(`(?i)<feff8bc1`).ReplaceAll(d.read("plain.pdf"), []byte("<feffe000")) // U+E000, which nothing draws
+	if about, err := pdf.ReadAbout(odd); err != nil || !strings.HasPrefix(about.Title, "\ue000") {
+		t.Fatalf("a title that cannot be printed: %+v, %v", about, err)
+	}
+	d.ok(os.WriteFile(d.path("odd.pdf"), odd, 0o600))
+	of(0, "good.pdf", "odd.pdf")
 	said := of(1, "good.pdf", "changed.pdf", "appended.pdf", "plain.pdf")
 	for file, want := range map[string]string{"good.pdf": "核验通过 ok", "changed.pdf": "核验不通过 FAIL", "appended.pdf": "核验不通过 FAIL", "plain.pdf": "无 absent"} {
 		if !strings.Contains(said, file+"：电子印章 / seal: "+want) {

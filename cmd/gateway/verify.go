@@ -33,7 +33,7 @@ func (v verified) good() bool { return v.Overall && (v.Online == nil || !v.Onlin
 // verify runs the eight checks of GB/T 39047 5.2.3.3 e) on files. It uses no network
 // unless addresses are given, and sends no document anywhere.
 func verify(ctx context.Context, args []string, out io.Writer) error {
-	f := flags("verify", "FILE.pdf… [-json] [-lang en] [-trust DIR] [-ocsp named|URL] [-online URL [-ca FILE] [-log-key FILE]]", "gateway verify -trust var/demo/trust out/SI-01.pdf")
+	f := flags("verify", "FILE.pdf… [-json] [-lang en] [-trust DIR] [-crl URL] [-ocsp named|URL] [-online URL [-ca FILE] [-log-key FILE [-receipt FILE]]]", "gateway verify -trust var/demo/trust out/SI-01.pdf")
 	trustDir := f.String("trust", "var/demo/trust", "信任目录（roots/*.crt、makers/*.crt、seals-status.json）/ directory of roots, seal makers and status lists")
 	asJSON := f.Bool("json", false, "输出 JSON，每个文件一行 / print JSON, a line for each file")
 	lang := f.String("lang", "zh", "zh 或 en / language of the report")
@@ -48,8 +48,26 @@ func verify(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if len(files) == 0 || *gateway == "" && *logKey != "" || *kept != "" && (*logKey == "" || len(files) > 1) || *lang != "zh" && *lang != "en" {
+	rule := ""
+	switch {
+	case len(files) == 0:
 		f.Usage()
+		return errUsage
+	case *crl != "" && !callable(*crl):
+		rule = fmt.Sprintf("-crl %q 不是 http 或 https 地址 / is not an http or https address", *crl)
+	case ocsp.wrong != "":
+		rule = fmt.Sprintf("-ocsp %q 既不是 named，也不是 http 或 https 地址 / is neither named nor an http or https address", ocsp.wrong)
+	case *gateway == "" && *logKey != "":
+		rule = "-log-key 须与 -online 一起给 / -log-key needs -online beside it"
+	case *kept != "" && *logKey == "":
+		rule = "-receipt 须与 -log-key 一起给 / -receipt needs -log-key beside it"
+	case *kept != "" && len(files) > 1:
+		rule = "-receipt 是一份文件的回执，请只给这一份文件 / -receipt is of one document, give that file alone"
+	case *lang != "zh" && *lang != "en":
+		rule = "-lang 只能是 zh 或 en / -lang is zh or en"
+	}
+	if rule != "" {
+		fmt.Fprintf(f.Output(), "gateway verify: %s（-h）\n", rule)
 		return errUsage
 	}
 	trust, err := openTrust(*trustDir, *crl, ocsp)
@@ -84,7 +102,8 @@ func verify(ctx context.Context, args []string, out io.Writer) error {
 // responders of -ocsp.
 type responders struct {
 	addresses []revocation.Responder
-	named     bool // those that certificates name
+	named     bool   // those that certificates name
+	wrong     string // what was given and is no address
 }
 
 func (r *responders) String() string { return "" }
@@ -94,8 +113,17 @@ func (r *responders) Set(s string) error {
 		r.named = true
 		return nil
 	}
+	if !callable(s) {
+		r.wrong = s
+	}
 	r.addresses = append(r.addresses, revocation.Responder{URL: s})
 	return nil
+}
+
+// callable reports whether revocation can be asked about at an address.
+func callable(address string) bool {
+	_, err := revocation.New(revocation.Config{CRLs: []string{address}})
+	return err == nil
 }
 
 // openTrust opens a trust directory for use offline, but for the list at crl if that is
