@@ -46,17 +46,20 @@ func main() {
 	os.Exit(code)
 }
 
-func run(ctx context.Context, args []string, out, errOut io.Writer) int {
-	commands := map[string]func(context.Context, []string, io.Writer) error{
+func commands() map[string]func(context.Context, []string, io.Writer) error {
+	return map[string]func(context.Context, []string, io.Writer) error{
 		"agent": runAgent, "relay": runRelay, "check": runCheck, "init": runInit}
-	if len(args) == 0 || commands[args[0]] == nil {
+}
+
+func run(ctx context.Context, args []string, out, errOut io.Writer) int {
+	if len(args) == 0 || commands()[args[0]] == nil {
 		fmt.Fprint(errOut, usage)
 		if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
 			return 0
 		}
 		return 2
 	}
-	err := commands[args[0]](ctx, args[1:], out)
+	err := commands()[args[0]](ctx, args[1:], out)
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 		return 0

@@ -159,20 +159,26 @@ func (r *simulatedReader) take() (chip, bool) {
 	}
 }
 
+// commands are what the reader can be told; each takes the rest of its line.
+func (r *simulatedReader) commands() map[string]func(card string) error {
+	return map[string]func(string) error{
+		"put":    r.put,
+		"remove": func(string) error { r.remove(); return nil },
+	}
+}
+
 // obey carries out commands, one a line, until the input ends.
-func (r *simulatedReader) obey(commands io.Reader, tell func(event)) {
-	lines := bufio.NewScanner(commands)
+func (r *simulatedReader) obey(typed io.Reader, tell func(event)) {
+	commands := r.commands()
+	lines := bufio.NewScanner(typed)
 	for lines.Scan() {
 		verb, id, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
-		var err error
-		switch verb {
-		case "":
-		case "put":
-			err = r.put(strings.TrimSpace(id))
-		case "remove":
-			r.remove()
-		default:
-			err = errors.New(`unknown command, want "put CARD" or "remove" / 未知命令`)
+		if verb == "" {
+			continue
+		}
+		err := errors.New(`unknown command, want "put CARD" or "remove" / 未知命令`)
+		if do := commands[verb]; do != nil {
+			err = do(strings.TrimSpace(id))
 		}
 		if err != nil {
 			tell(event{Event: "error", Message: err.Error()})
