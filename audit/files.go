@@ -137,6 +137,16 @@ func (f osFile) StillNamed(name string) error {
 	return nil
 }
 
+// ReplaceFile puts a small file, its owner's only, in the place of any before it:
+// after a crash it is the old one or the new one, and when it returns the new one
+// is on disk.
+func ReplaceFile(name string, content []byte) error {
+	if err := writeWhole(osFiles{}, name, content); err != nil {
+		return err
+	}
+	return osFiles{}.SyncDir(filepath.Dir(name))
+}
+
 // writeWhole replaces a small file: written beside it, synced, renamed.
 func writeWhole(fsys files, name string, content []byte) error {
 	tmp := name + ".tmp"

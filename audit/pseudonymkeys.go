@@ -249,10 +249,7 @@ func (p *Pseudonyms) write(n keyName, k []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := writeWhole(osFiles{}, p.path(n), text); err != nil {
-		return err
-	}
-	return osFiles{}.SyncDir(p.dir)
+	return ReplaceFile(p.path(n), text)
 }
 
 // locked does something to the directory that no other process does meanwhile.

@@ -289,10 +289,10 @@ func (p *Pseudonyms) writeStep(s KeyStep) error {
 	if err != nil {
 		return fmt.Errorf("audit: pseudonym keys: %w", err)
 	}
-	if err := writeWhole(osFiles{}, filepath.Join(p.dir, s.mark()), append(text, '\n')); err != nil {
+	if err := ReplaceFile(filepath.Join(p.dir, s.mark()), append(text, '\n')); err != nil {
 		return fmt.Errorf("audit: pseudonym keys: %w", err)
 	}
-	return osFiles{}.SyncDir(p.dir)
+	return nil
 }
 
 // digests are those of all keys, and of all but a quarter's.

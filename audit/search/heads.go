@@ -101,10 +101,7 @@ func (s *Heads) keep(heads map[string]audit.SignedHead) error {
 	}
 	raw, err := json.Marshal(notes)
 	if err == nil {
-		err = os.WriteFile(s.path+".new", raw, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(s.path+".new", s.path)
+		err = audit.ReplaceFile(s.path, raw)
 	}
 	if err != nil {
 		return fmt.Errorf("%w, since it could not be remembered: %w", errDoubtful, err)

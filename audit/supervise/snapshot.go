@@ -140,23 +140,7 @@ func (e *Engine) save() error {
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	return writeFile(filepath.Join(e.cfg.Dir, snapshotName), append([]byte(line+"\n"), text...))
-}
-
-// writeFile replaces a file so that it is either the old or the new one.
-func writeFile(name string, content []byte) error {
-	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(name+".tmp", name)
-	}
-	if err != nil {
+	if err := audit.ReplaceFile(filepath.Join(e.cfg.Dir, snapshotName), append([]byte(line+"\n"), text...)); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
 	return nil

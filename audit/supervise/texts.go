@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/emmansun/gmsm/sm3"
+
+	"yizheng/audit"
 )
 
 // maxText is how many characters the text of an order or an answer may have.
@@ -37,7 +39,7 @@ func openTexts(dir string) (texts, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		key = make([]byte, 32)
 		rand.Read(key) // never fails
-		err = writeFile(name, key)
+		err = audit.ReplaceFile(name, key)
 	}
 	if err == nil && len(key) != 32 {
 		err = errors.New("key of texts: not 32 bytes")
@@ -65,7 +67,7 @@ func (t texts) keep(text string) (string, error) {
 	m := hmac.New(sm3.New, t.key)
 	m.Write([]byte(text))
 	sum := m.Sum(nil)
-	if err := writeFile(filepath.Join(t.dir, hex.EncodeToString(sum)), []byte(text)); err != nil {
+	if err := audit.ReplaceFile(filepath.Join(t.dir, hex.EncodeToString(sum)), []byte(text)); err != nil {
 		return "", err
 	}
 	return base64.StdEncoding.EncodeToString(sum), nil

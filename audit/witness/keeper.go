@@ -266,7 +266,7 @@ func (k *Keeper) show(ctx context.Context, log *audit.Log, head audit.SignedHead
 	if k.File != "" {
 		note, err := head.MarshalText()
 		if err == nil {
-			err = replaceFile(k.File, note)
+			err = audit.ReplaceFile(k.File, note)
 		}
 		if err != nil {
 			return fmt.Errorf("keeping %s: %w", filepath.Base(k.File), err)

@@ -199,33 +199,10 @@ func (w *Witness) load(origin string) (state, error) {
 func (w *Witness) save(s state) error {
 	b, err := json.Marshal(s)
 	if err == nil {
-		err = replaceFile(w.file(s.Origin), b)
+		err = audit.ReplaceFile(w.file(s.Origin), b)
 	}
 	if err != nil {
 		return fmt.Errorf("witness: state of %s: %w", s.Origin, err)
 	}
 	return nil
-}
-
-// replaceFile is durable when it returns.
-func replaceFile(name string, content []byte) error {
-	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(name+".tmp", name); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
