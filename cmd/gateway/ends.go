@@ -118,11 +118,11 @@ func firstEnd(path string) (first time.Time, err error) {
 
 // ends is all that ends by its date, the soonest first.
 func (g *gateway) ends(now time.Time) []health.End {
-	list := slices.Concat(g.certificateEnds, sealEnds(g.custody.Seals(), now), []health.End{{What: "catalogue", Until: g.release.Expires}})
+	list := append(slices.Clone(g.certificateEnds), health.End{What: "catalogue", Until: g.release.Expires})
 	for i := range list {
 		list[i].Days, list[i].Within, _ = seal.Left(list[i].Until, now)
 	}
-	list = append(list, trustEnds(g.trust, now)...)
+	list = slices.Concat(list, sealEnds(g.custody.Seals(), now), trustEnds(g.trust, now))
 	slices.SortFunc(list, func(a, b health.End) int { return a.Until.Compare(b.Until) })
 	return list
 }
