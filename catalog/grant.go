@@ -3,9 +3,7 @@ package catalog
 import (
 	"bytes"
 	"crypto/ecdsa"
-	"encoding/json"
 	"fmt"
-	"io"
 
 	"yizheng/identity/jose"
 )
@@ -84,12 +82,10 @@ func openGrant(c *Catalogue, token string, keys map[string]*ecdsa.PublicKey) (Gr
 		return Grant{}, fmt.Errorf("%w: %w", ErrGrantSignature, err)
 	}
 	var p grantPayload
-	d := json.NewDecoder(bytes.NewReader(payload))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
+	if err := jose.Unmarshal(payload, &p); err != nil {
 		return Grant{}, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	if _, err := d.Token(); err != io.EOF || p.V != grantVersion {
+	if p.V != grantVersion {
 		return Grant{}, fmt.Errorf("%w: grant of version %d", ErrFormat, p.V)
 	}
 	owner, pub := ownerKey(c, p.Grant.Proof)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -221,13 +220,8 @@ func (t Trust) signers(signed *jose.MultiSigned) ([]string, error) {
 
 func parsePayload(payload []byte) (releasePayload, error) {
 	var p releasePayload
-	d := json.NewDecoder(bytes.NewReader(payload))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
+	if err := jose.Unmarshal(payload, &p); err != nil {
 		return p, fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return p, fmt.Errorf("%w: data after the payload", ErrFormat)
 	}
 	if p.V != releaseVersion {
 		return p, fmt.Errorf("%w: version %d, this program knows %d", ErrFormat, p.V, releaseVersion)

@@ -1,17 +1,12 @@
 package exchange
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
-
-	"github.com/emmansun/gmsm/sm3"
 
 	"yizheng/audit"
 	"yizheng/identity/jose"
@@ -103,17 +98,15 @@ func (s *Service) Withdraw(ctx context.Context, persons *staff.Register, by, num
 	if err := s.ownDocument(ctx, number, p); err != nil {
 		return w, err
 	}
-	return s.recordWithdrawal(ctx, w, st, p, digestOf(statement), who)
+	return s.recordWithdrawal(ctx, w, st, p, jose.Digest(statement), who)
 }
 
 func openWithdrawal(persons *staff.Register, statement string) (st WithdrawalStatement, p staff.Person, err error) {
 	_, p, err = persons.Verify(statement, TypeWithdrawal, func(payload []byte) (time.Time, error) {
-		d := json.NewDecoder(bytes.NewReader(payload))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&st); err != nil {
+		if err := jose.Unmarshal(payload, &st); err != nil {
 			return time.Time{}, err
 		}
-		if _, err := d.Token(); !errors.Is(err, io.EOF) || st.V != 1 {
+		if st.V != 1 {
 			return time.Time{}, errors.New("not a statement about a withdrawal")
 		}
 		return st.At, nil
@@ -189,11 +182,6 @@ func (s *Service) recordWithdrawal(ctx context.Context, w Withdrawal, st Withdra
 	}
 	s.documents.decided(stored.Entry) // with the log's own time, as it will be read again
 	return s.documents.withdrawal(w.Number), nil
-}
-
-func digestOf(statement string) string {
-	sum := sm3.Sum([]byte(statement))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // decided takes up a record of a withdrawal.

@@ -178,7 +178,7 @@ func parseAttestation(token string, p AttestationPolicy) (VerifiedRead, error) {
 		return VerifiedRead{}, fmt.Errorf("%w: %w", ErrAttestation, err)
 	}
 	var a Attestation
-	if err := decodeStrict(raw, &a); err != nil {
+	if err := jose.Unmarshal(raw, &a); err != nil {
 		return VerifiedRead{}, fmt.Errorf("%w: payload", ErrAttestation)
 	}
 	if err := a.check(); err != nil {

@@ -72,7 +72,7 @@ func OpenCard(gateway *jose.Key, token string) (CardRead, error) {
 	}
 	defer clear(raw)
 	var w cardReadJSON
-	if err := decodeStrict(raw, &w); err != nil || w.V != protocolVersion {
+	if err := jose.Unmarshal(raw, &w); err != nil || w.V != protocolVersion {
 		return CardRead{}, fmt.Errorf("%w: payload", ErrCardRead)
 	}
 	text, errText := b64.DecodeString(w.Text)

@@ -1,14 +1,12 @@
 package identity
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"yizheng/identity/jose"
@@ -107,7 +105,7 @@ func VerifyChallenge(token string, key func(kid string) *ecdsa.PublicKey) (Chall
 		return Challenge{}, fmt.Errorf("%w: %w", ErrChallenge, err)
 	}
 	var c Challenge
-	if err := decodeStrict(raw, &c); err != nil {
+	if err := jose.Unmarshal(raw, &c); err != nil {
 		return Challenge{}, fmt.Errorf("%w: payload", ErrChallenge)
 	}
 	if err := c.check(); err != nil {
@@ -121,20 +119,6 @@ func VerifyChallenge(token string, key func(kid string) *ecdsa.PublicKey) (Chall
 func (c Challenge) Fresh(now time.Time, skew time.Duration) error {
 	if now.Before(time.UnixMilli(c.IssuedAt).Add(-skew)) || now.After(time.UnixMilli(c.Expires).Add(skew)) {
 		return ErrStale
-	}
-	return nil
-}
-
-// decodeStrict decodes exactly one JSON value without unknown members. Its
-// error may quote the input: do not pass it on.
-func decodeStrict(raw []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("data after the value")
 	}
 	return nil
 }

@@ -125,7 +125,7 @@ func OpenSubject(keys func(kid string) []byte, token string, now time.Time) (Sub
 	}
 	defer clear(raw)
 	var w subjectJSON
-	if err := decodeStrict(raw, &w); err != nil || w.V != protocolVersion {
+	if err := jose.Unmarshal(raw, &w); err != nil || w.V != protocolVersion {
 		return SubjectClaims{}, fmt.Errorf("%w: payload", ErrToken)
 	}
 	c, err := w.claims()

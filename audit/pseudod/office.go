@@ -1,7 +1,6 @@
 package pseudod
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,8 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	"github.com/emmansun/gmsm/sm3"
 
 	"yizheng/audit"
 	"yizheng/identity/jose"
@@ -50,7 +47,7 @@ type Step struct {
 	Action  Action    `json:"action"`
 	Quarter string    `json:"quarter"`          // 2023q1; of a rotation the one that runs
 	Reason  string    `json:"reason,omitempty"` // asking, rotating: a code
-	Of      string    `json:"of,omitempty"`     // approving, rejecting: Digest of who asked
+	Of      string    `json:"of,omitempty"`     // approving, rejecting: jose.Digest of the request
 	At      time.Time `json:"at"`
 }
 
@@ -70,12 +67,6 @@ func EarlyReasons() []string { return []string{"AUTHORITY_ORDER", "COMPROMISED"}
 
 // RotationReasons are those for an emergency rotation.
 func RotationReasons() []string { return []string{"COMPROMISED", "SUSPECTED", "LOST"} }
-
-// Digest names a statement: b64url of its SM3.
-func Digest(statement string) string {
-	sum := sm3.Sum([]byte(statement))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
 
 // Sign is the step as a person's statement.
 func (s Step) Sign(k *jose.Key) (string, error) {
@@ -160,11 +151,7 @@ func (o Office) ask(s Step, pending *Pending, statement string) error {
 	if err := allowed(s, o.Now()); err != nil {
 		return err
 	}
-	temporary := o.asked(s.Quarter) + ".tmp"
-	if err := os.WriteFile(temporary, []byte(statement), 0o600); err != nil {
-		return fmt.Errorf("pseudonym keys: %w", err)
-	}
-	if err := os.Rename(temporary, o.asked(s.Quarter)); err != nil {
+	if err := audit.ReplaceFile(o.asked(s.Quarter), []byte(statement)); err != nil {
 		return fmt.Errorf("pseudonym keys: %w", err)
 	}
 	return nil
@@ -189,7 +176,7 @@ func allowed(s Step, now time.Time) error {
 
 func (o Office) decide(s Step, p staff.Person, pending *Pending, statement string) (*audit.KeyStep, error) {
 	switch {
-	case pending == nil || s.Of != Digest(pending.Statement):
+	case pending == nil || s.Of != jose.Digest(pending.Statement):
 		return nil, no("没有待批准的这项申请 / no such request is pending")
 	case s.Action == Approve && p.Name == pending.By:
 		return nil, no("申请人不得批准自己的申请，须由另一人办理 / nobody approves their own request; somebody else must")

@@ -63,7 +63,7 @@ func (k *keepers) of(quarter string) string {
 	if p == nil {
 		return "nothing"
 	}
-	return Digest(p.Statement)
+	return jose.Digest(p.Statement)
 }
 
 func TestAQuartersKeysAreDestroyedByTwoPersons(t *testing.T) {
@@ -79,7 +79,7 @@ func TestAQuartersKeysAreDestroyedByTwoPersons(t *testing.T) {
 	}{
 		"who asked":           {"security-1", approve},
 		"an auditor":          {"auditor-1", approve},
-		"of something else":   {"security-2", Step{Action: Approve, Quarter: "2022q4", Of: Digest("x")}},
+		"of something else":   {"security-2", Step{Action: Approve, Quarter: "2022q4", Of: jose.Digest("x")}},
 		"for another quarter": {"security-2", Step{Action: Approve, Quarter: "2025q4", Of: approve.Of}},
 		"asking again":        {"security-2", ask},
 		"signed long ago":     {"security-2", Step{Action: Approve, Quarter: "2022q4", Of: approve.Of, At: now.Add(-time.Hour)}},
@@ -116,7 +116,7 @@ func TestOnlyAStepThatTwoPersonsSignedIsProven(t *testing.T) {
 	at := now.Truncate(time.Second)
 	ask := Step{Action: Ask, Quarter: "2022q4", Reason: ReasonRetention, At: at}
 	asked := sign("security-1", ask)
-	approve := Step{Action: Approve, Quarter: "2022q4", Of: Digest(asked), At: at}
+	approve := Step{Action: Approve, Quarter: "2022q4", Of: jose.Digest(asked), At: at}
 	two := []string{"security-1", "security-2"}
 	step := func(change func(*audit.KeyStep)) audit.KeyStep {
 		s := audit.KeyStep{Action: audit.KeyDestroy, Epoch: "2022q4", Reason: ReasonRetention, By: two, Statements: []string{asked, sign("security-2", approve)}, At: at}
@@ -144,7 +144,7 @@ func TestOnlyAStepThatTwoPersonsSignedIsProven(t *testing.T) {
 		"another reason":     step(func(s *audit.KeyStep) { s.Reason = "COMPROMISED" }),
 		"another action":     step(func(s *audit.KeyStep) { s.Action = audit.KeyRotate }),
 		"of another request": step(func(s *audit.KeyStep) {
-			s.Statements[1] = sign("security-2", of(approve, func(s *Step) { s.Of = Digest("x") }))
+			s.Statements[1] = sign("security-2", of(approve, func(s *Step) { s.Of = jose.Digest("x") }))
 		}),
 		"a rejection": step(func(s *audit.KeyStep) {
 			s.Statements[1] = sign("security-2", of(approve, func(s *Step) { s.Action = Reject }))
@@ -156,7 +156,7 @@ func TestOnlyAStepThatTwoPersonsSignedIsProven(t *testing.T) {
 			s.Statements[1] = sign("security-2", of(approve, func(a *Step) { a.At = s.At }))
 		}),
 		"before its time": step(func(s *audit.KeyStep) {
-			s.Epoch, s.Statements = "2025q4", []string{earlyAsked, sign("security-2", of(approve, func(s *Step) { s.Quarter, s.Of = "2025q4", Digest(earlyAsked) }))}
+			s.Epoch, s.Statements = "2025q4", []string{earlyAsked, sign("security-2", of(approve, func(s *Step) { s.Quarter, s.Of = "2025q4", jose.Digest(earlyAsked) }))}
 		}),
 		"a rotation of another quarter": {Action: audit.KeyRotate, Epoch: "2026q3-2", Compromised: "2026q3", Reason: "COMPROMISED", By: two[:1], At: at,
 			Statements: []string{sign("security-1", Step{Action: Rotate, Quarter: "2026q4", Reason: "COMPROMISED", At: at})}},

@@ -1,15 +1,13 @@
 package pseudod
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
 	"yizheng/audit"
+	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 )
 
@@ -51,7 +49,7 @@ func destruction(s audit.KeyStep, ask, approval Step) error {
 		return no("须由另一人批准 / somebody else must approve")
 	case ask.Action != Ask || ask.Quarter != s.Epoch || ask.Reason != s.Reason:
 		return no("申请的不是这一步 / something else was asked for")
-	case approval.Action != Approve || approval.Quarter != s.Epoch || approval.Of != Digest(s.Statements[0]):
+	case approval.Action != Approve || approval.Quarter != s.Epoch || approval.Of != jose.Digest(s.Statements[0]):
 		return no("批准的不是这项申请 / something else was approved")
 	case waited < -stepLife || waited > askLife+stepLife:
 		return no("批准已过期 / approved too late")
@@ -69,12 +67,10 @@ func rotation(s audit.KeyStep, rotate Step) error {
 // read verifies a statement of a security administrator.
 func read(persons *staff.Register, statement string) (s Step, p staff.Person, err error) {
 	_, p, err = persons.Verify(statement, TypeStep, func(payload []byte) (time.Time, error) {
-		d := json.NewDecoder(bytes.NewReader(payload))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&s); err != nil {
+		if err := jose.Unmarshal(payload, &s); err != nil {
 			return time.Time{}, err
 		}
-		if _, err := d.Token(); !errors.Is(err, io.EOF) || s.V != 1 {
+		if s.V != 1 {
 			return time.Time{}, errors.New("not a step about pseudonym keys")
 		}
 		return s.At, nil

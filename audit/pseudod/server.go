@@ -1,7 +1,6 @@
 package pseudod
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +14,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/search"
+	"yizheng/identity/jose"
 )
 
 // Server answers calls. Its fields are set once, before Serve.
@@ -118,8 +118,8 @@ func answer[In, Out any](s Server, do func(context.Context, In) (Out, error)) ht
 		body := make([]byte, max(0, min(r.ContentLength, maxBody)))
 		defer clear(body)
 		_, err := io.ReadFull(r.Body, body)
-		in, readable := parse[In](body)
-		if err != nil || !readable || r.ContentLength != int64(len(body)) {
+		var in In
+		if err != nil || jose.Unmarshal(body, &in) != nil || r.ContentLength != int64(len(body)) {
 			tell(w, refuse(http.StatusBadRequest, codeRequest, "", "请求读不懂或过大", "the call cannot be read, or is too large"))
 			return
 		}
@@ -135,17 +135,6 @@ func answer[In, Out any](s Server, do func(context.Context, In) (Out, error)) ht
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(out) // whoever asked may be gone
 	}
-}
-
-// parse decodes one call: known fields only, nothing behind it.
-func parse[In any](body []byte) (in In, ok bool) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if d.Decode(&in) != nil {
-		return in, false
-	}
-	_, err := d.Token()
-	return in, errors.Is(err, io.EOF)
 }
 
 func refuse(status int, code, where, zh, en string) *search.Refusal {

@@ -307,7 +307,7 @@ func TestAGatewayGivesAnotherNothingWithoutTicketAndTwoApprovals(t *testing.T) {
 		{"a longer period", nil, func(k *Ticket) { k.From = k.From.AddDate(-1, 0, 0) }, []string{one, two}, "TICKET"},
 		{"more entries", nil, func(k *Ticket) { k.Max = 1000 }, []string{one, two}, "TICKET"},
 		{"another applicant", nil, func(k *Ticket) { k.Applicant = "auditor-2" }, []string{one, two}, "TICKET"},
-		{"an application it does not hold", nil, func(k *Ticket) { k.Application = digest("none") }, []string{one, two}, "NO_SUCH_APPLICATION"},
+		{"an application it does not hold", nil, func(k *Ticket) { k.Application = jose.Digest("none") }, []string{one, two}, "NO_SUCH_APPLICATION"},
 		{"good", nil, nil, []string{one, two}, ""},
 		{"good once more", nil, nil, []string{one, two}, ""},
 		{"a second ticket", nil, func(k *Ticket) { k.Ticket = "T2" }, []string{one, two}, "TICKET"},

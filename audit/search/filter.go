@@ -12,6 +12,7 @@ import (
 	"yizheng/audit/index"
 	"yizheng/catalog"
 	"yizheng/identity"
+	"yizheng/identity/jose"
 )
 
 // Filter is what an auditor looks for, by codes; what is empty does not filter.
@@ -148,7 +149,7 @@ func FilterDigest(salt []byte, f Filter) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("audit search: %w", err)
 	}
-	return digest("yizheng-audit-filter-v1\n" + string(salt) + string(text)), nil
+	return jose.Digest("yizheng-audit-filter-v1\n" + string(salt) + string(text)), nil
 }
 
 func newSalt() []byte {

@@ -122,7 +122,7 @@ func ParseRoster(data []byte) (Roster, *jose.MultiSigned, error) {
 		return Roster{}, nil, fmt.Errorf("roster: %w", err)
 	}
 	var r Roster
-	if err := read(m.Payload(), &r); err != nil {
+	if err := jose.Unmarshal(m.Payload(), &r); err != nil {
 		return Roster{}, nil, fmt.Errorf("roster: %w", err)
 	}
 	return r, m, r.Check()

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"yizheng/identity/jose"
 )
 
 // ErrRosterOlder is returned for a roster that was put back.
@@ -21,7 +23,7 @@ func (r Roster) Seen() (Seen, error) {
 	if err != nil {
 		return Seen{}, fmt.Errorf("roster: %w", err)
 	}
-	return Seen{r.Number, digest(string(text))}, nil
+	return Seen{r.Number, jose.Digest(string(text))}, nil
 }
 
 // Allows holds a roster against the newest that was used: a lower number, from

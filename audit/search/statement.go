@@ -1,12 +1,10 @@
 package search
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -121,23 +119,10 @@ func sign(k *jose.Key, typ string, v any) (string, error) {
 	return jose.Sign(k, typ, payload)
 }
 
-// read decodes a payload strictly.
-func read(payload []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(payload))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("data after the statement")
-	}
-	return nil
-}
-
 // openApplication verifies who signed an application.
 func openApplication(persons *staff.Register, statement string) (a Application, p staff.Person, err error) {
 	_, p, err = persons.Verify(statement, TypeApplication, func(payload []byte) (time.Time, error) {
-		err := errors.Join(read(payload, &a), version(a.V))
+		err := errors.Join(jose.Unmarshal(payload, &a), version(a.V))
 		return a.At, err
 	})
 	return a, p, err
@@ -146,7 +131,7 @@ func openApplication(persons *staff.Register, statement string) (a Application, 
 // OpenDecision verifies who signed a decision.
 func OpenDecision(persons *staff.Register, statement string) (d Decision, p staff.Person, err error) {
 	_, p, err = persons.Verify(statement, TypeDecision, func(payload []byte) (time.Time, error) {
-		err := errors.Join(read(payload, &d), version(d.V))
+		err := errors.Join(jose.Unmarshal(payload, &d), version(d.V))
 		return d.At, err
 	})
 	return d, p, err
@@ -186,15 +171,10 @@ func ListDigest(subjects []audit.SubjectRef) string {
 		lines[i] = s.Type + " " + s.Epoch + " " + s.P + "\n"
 	}
 	slices.Sort(lines)
-	return digest("yizheng-audit-list-v1\n" + strings.Join(lines, ""))
+	return jose.Digest("yizheng-audit-list-v1\n" + strings.Join(lines, ""))
 }
 
 var b64 = base64.RawURLEncoding.Strict()
-
-func digest(text string) string {
-	sum := sm3.Sum([]byte(text))
-	return b64.EncodeToString(sum[:])
-}
 
 // fault says what is wrong with an application, "" if nothing is.
 func (a Application) fault(now time.Time, numbers []string, salt []byte) (where, zh, en string) {
@@ -222,4 +202,4 @@ func (a Application) fault(now time.Time, numbers []string, salt []byte) (where,
 }
 
 // ID names an application by its signed statement; decisions name it so.
-func ID(statement string) string { return digest(statement) }
+func ID(statement string) string { return jose.Digest(statement) }

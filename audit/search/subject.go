@@ -286,7 +286,7 @@ func (s *Service) decide(ctx context.Context, who Who, id, statement string) (Vi
 		next.decisions = append(slices.Clone(a.decisions), statement)
 	}
 	e := next.entry(string(d.Action))
-	e.Closed.Digests["statement"] = digest(statement)
+	e.Closed.Digests["statement"] = jose.Digest(statement)
 	if d.Action == Reject {
 		e.Open.Phase = audit.PhaseDenied
 	}
@@ -356,7 +356,7 @@ func (s *Service) issue(ctx context.Context, who Who, id string) (string, error)
 		return "", err
 	}
 	e := a.entry("ticket")
-	e.Closed.Digests["ticket"] = digest(signed)
+	e.Closed.Digests["ticket"] = jose.Digest(signed)
 	if err := s.note(ctx, who, e); err != nil {
 		return "", err
 	}
@@ -399,7 +399,7 @@ func badTicket() error {
 // claim holds a ticket to who brings it, and sets aside what it may still show.
 func (s *Service) claim(who Who, token string, wanted int) (a *application, t Ticket, rows int, err error) {
 	payload, err := s.opened(token)
-	if err != nil || read(payload, &t) != nil {
+	if err != nil || jose.Unmarshal(payload, &t) != nil {
 		return nil, t, 0, badTicket()
 	}
 	s.mu.Lock()
@@ -436,7 +436,7 @@ func (s *Service) byTicket(ctx context.Context, who Who, ask Ask) (Answer, error
 	}
 	q.From, q.To, q.Subjects, q.Limit = t.From, earlier(t.To, ask.Filter.To), a.subjects, rows
 	e := a.entry("search")
-	e.Closed.Digests["ticket"] = digest(ask.Ticket)
+	e.Closed.Digests["ticket"] = jose.Digest(ask.Ticket)
 	rec, err := s.begin(ctx, who, e)
 	if err != nil {
 		s.settle(a, rows, 0)

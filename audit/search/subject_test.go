@@ -66,7 +66,7 @@ func TestATicketShowsThePersonsItWasAppliedFor(t *testing.T) {
 		t.Fatalf("%d rows about the person, complete %v", len(queries), a.Complete)
 	}
 	done := o.last(audit.OpAuditSearch)
-	if *done.Closed.Rows != len(a.Rows) || !slices.Equal(done.Closed.Approvals, []string{"approver-1", "auditor-2"}) || done.Closed.Digests["ticket"] != digest(ticket) ||
+	if *done.Closed.Rows != len(a.Rows) || !slices.Equal(done.Closed.Approvals, []string{"approver-1", "auditor-2"}) || done.Closed.Digests["ticket"] != jose.Digest(ticket) ||
 		len(done.Open.Subjects) != 1 || done.Open.Subjects[0].P != o.ref(liYu).P || done.Open.Case != "XF-2026-17" || done.Open.Disclose != audit.DiscloseNever {
 		t.Errorf("record %+v", done)
 	}

@@ -73,7 +73,7 @@ func (s *Service) answerPersons(ctx context.Context, who Who, in PeerPersonsAsk)
 		return answer, t.Application, err
 	}
 	e := v.entry("search")
-	e.Closed.Digests["ticket"] = digest(in.Ticket)
+	e.Closed.Digests["ticket"] = jose.Digest(in.Ticket)
 	rec, err := s.begin(ctx, who.on(&v.application), e)
 	if err != nil {
 		return answer, t.Application, err
@@ -94,7 +94,7 @@ func (s *Service) answerPersons(ctx context.Context, who Who, in PeerPersonsAsk)
 func (s *Service) foreign(token string) (Ticket, error) {
 	var t Ticket
 	payload, err := jose.Unverified(token)
-	if err != nil || read(payload, &t) != nil {
+	if err != nil || jose.Unmarshal(payload, &t) != nil {
 		return Ticket{}, badTicket()
 	}
 	gateways := s.gateways()

@@ -117,7 +117,7 @@ func destroyStep(o pseudod.Office, quarter, reason string, reject bool) (pseudod
 	case !reject && pending.Reason != reason:
 		return s, fmt.Errorf("%s 申请的原因是 %s：核对后以同一 -reason 批准，或以 -reject 驳回 / the pending request gives that reason: approve it with the same -reason, or -reject it", pending.By, pending.Reason)
 	}
-	s = pseudod.Step{Action: pseudod.Approve, Quarter: quarter, Of: pseudod.Digest(pending.Statement)}
+	s = pseudod.Step{Action: pseudod.Approve, Quarter: quarter, Of: jose.Digest(pending.Statement)}
 	if reject {
 		s.Action = pseudod.Reject
 	}

@@ -21,12 +21,10 @@
 package jose
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 )
 
@@ -83,13 +81,8 @@ func parseHeader(s, alg, enc, typ string) (header, error) {
 		return header{}, fmt.Errorf("%w: header is not base64url", ErrToken)
 	}
 	var h header
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&h); err != nil {
+	if err := Unmarshal(raw, &h); err != nil {
 		return header{}, fmt.Errorf("%w: header", ErrToken)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return header{}, fmt.Errorf("%w: data after header", ErrToken)
 	}
 	if h.Alg != alg || h.Enc != enc || h.Typ != typ || typ == "" {
 		return header{}, fmt.Errorf("%w: want alg %q enc %q typ %q", ErrToken, alg, enc, typ)

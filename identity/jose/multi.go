@@ -1,11 +1,9 @@
 package jose
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"encoding/json"
 	"fmt"
-	"io"
 )
 
 // maxSigners bounds the signatures of one document.
@@ -40,13 +38,8 @@ func ParseMultiSigned(raw []byte) (*MultiSigned, error) {
 		return nil, fmt.Errorf("%w: larger than %d bytes", ErrToken, MaxToken)
 	}
 	var w multiJSON
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&w); err != nil {
+	if err := Unmarshal(raw, &w); err != nil {
 		return nil, fmt.Errorf("%w: not a signed document", ErrToken)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, fmt.Errorf("%w: data after the document", ErrToken)
 	}
 	if len(w.Signatures) > maxSigners {
 		return nil, fmt.Errorf("%w: more than %d signatures", ErrToken, maxSigners)

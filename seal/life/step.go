@@ -1,15 +1,10 @@
 package life
 
 import (
-	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
-
-	"github.com/emmansun/gmsm/sm3"
 
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
@@ -95,8 +90,7 @@ func (s Step) Sign(k *jose.Key) (string, error) {
 
 // Digest names a line: base64url of SM3 over its bytes without the line end.
 func Digest(line string) string {
-	sum := sm3.Sum([]byte(line))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	return jose.Digest(line)
 }
 
 // Read verifies a statement and returns the step and who signed it. Whether the
@@ -111,13 +105,8 @@ func Read(line string, persons *staff.Register) (Step, staff.Person, error) {
 }
 
 func strictStep(payload []byte, s *Step) error {
-	d := json.NewDecoder(bytes.NewReader(payload))
-	d.DisallowUnknownFields()
-	if err := d.Decode(s); err != nil {
+	if err := jose.Unmarshal(payload, s); err != nil {
 		return fmt.Errorf("not a step: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("not a step: something follows")
 	}
 	if s.V != 1 || s.Number == 0 || s.At.IsZero() || s.Seal == "" || s.Action == "" {
 		return errors.New("not a step: version, number, time, seal and action expected")

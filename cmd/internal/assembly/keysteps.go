@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,10 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/emmansun/gmsm/sm3"
-
 	"yizheng/audit"
 	"yizheng/audit/search"
+	"yizheng/identity/jose"
 )
 
 // KeySteps takes up what security administrators have done to a node's pseudonym
@@ -92,8 +90,7 @@ func (k *KeySteps) look(ctx context.Context, t *Turner) {
 // record enters the steps that are not in the log yet.
 func (k *KeySteps) record(ctx context.Context, log *audit.Log, steps []audit.KeyStep) error {
 	for _, s := range steps {
-		sum := sm3.Sum([]byte(strings.Join(s.Statements, "\n")))
-		id := base64.RawURLEncoding.EncodeToString(sum[:])
+		id := jose.Digest(strings.Join(s.Statements, "\n"))
 		if k.recorded[id] {
 			continue
 		}
