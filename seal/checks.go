@@ -158,7 +158,7 @@ func (v *verification) checkSeal() {
 func (v *verification) sealStamp(s *ses.Seal) (Result, Text) {
 	token, err := tsp.Parse(s.TimeStamp)
 	if err != nil {
-		return Fail, say("不合规范（%v）", "it breaks its standard (%v)", err)
+		return Fail, Unreadable(err)
 	}
 	when := token.GenTime
 	result, reason, rev := v.trust.checkToken(v.ctx, token, s.Signature, when, v.now)
@@ -273,6 +273,20 @@ func (v *verification) checkStamp() {
 	}
 }
 
+// chainFaults are the rules of RFC 5280 that a certificate, or one above it, may break.
+var chainFaults = map[smx509.InvalidReason]Text{
+	smx509.Expired:                       {"证书（或其上级证书）当时不在有效期内", "the certificate (or one above it) was not within its validity"},
+	smx509.NotAuthorizedToSign:           {"上级证书无权签发证书", "a certificate above it may not issue certificates"},
+	smx509.CANotAuthorizedForThisName:    {"上级证书不得签发此名称的证书", "a certificate above it may not issue for this name"},
+	smx509.TooManyIntermediates:          {"证书链的层数超出上级证书的限制", "the chain is longer than a certificate above it allows"},
+	smx509.IncompatibleUsage:             {"证书的用途不符", "the certificate is for another usage"},
+	smx509.NameMismatch:                  {"证书的签发者与上级证书的名称不一致", "the issuer named by the certificate is not the one above it"},
+	smx509.UnconstrainedName:             {"证书含有上级证书未许可的名称种类", "the certificate has a kind of name that one above it does not permit"},
+	smx509.TooManyConstraints:            {"证书的名称限制过多，不予判断", "the certificate has too many name constraints to be judged"},
+	smx509.NoValidChains:                 {"没有一条证书链成立", "no chain of certificates holds"},
+	smx509.CANotAuthorizedForExtKeyUsage: {"上级证书不得签发此种用途的证书", "a certificate above it may not issue for this usage"},
+}
+
 // chainFault puts a chain's error into words.
 func chainFault(err error) (zh, en string) {
 	var invalid smx509.CertificateInvalidError
@@ -287,10 +301,10 @@ func chainFault(err error) (zh, en string) {
 		return "证书不是由受信任的机构签发", "the certificate was not issued by a trusted authority"
 	case errors.As(err, &critical):
 		return "证书含有不认识的关键扩展", "the certificate has a critical extension not known here"
-	case errors.As(err, &invalid) && invalid.Reason == smx509.Expired:
-		return "证书（或其上级证书）当时不在有效期内", "the certificate (or one above it) was not within its validity"
+	case errors.As(err, &invalid) && chainFaults[invalid.Reason].ZH != "":
+		return chainFaults[invalid.Reason].In("zh"), chainFaults[invalid.Reason].In("en")
 	}
-	return "证书链不成立（" + err.Error() + "）", "the certificate chain does not hold (" + err.Error() + ")"
+	return "证书链不成立；请向签章单位核实其证书", "the certificate chain does not hold; ask the signer about its certificate"
 }
 
 func day(t time.Time) string    { return t.In(beijing).Format("2006-01-02") }

@@ -3,7 +3,6 @@ package seal
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -38,6 +37,13 @@ type container struct {
 var (
 	errAlgorithm = errors.New("algorithm is not SM2 with SM3")
 	errValue     = errors.New("signature value is wrong")
+)
+
+// What is wrong with a CMS message beside its own form.
+var (
+	errBehind     = errors.New("bytes other than zero behind the message")
+	errOwnContent = errors.New("the message holds a content of its own")
+	errAnnounced  = errors.New("the SubFilter does not announce a CMS message")
 )
 
 // openSES reads a SES_Signature and the zeros behind it.
@@ -78,7 +84,7 @@ func openCMS(field pdf.Signature, file []byte) (*container, error) {
 	rest := cryptobyte.String(field.Contents)
 	var raw cryptobyte.String
 	if !rest.ReadASN1Element(&raw, asn1.SEQUENCE) || len(bytes.Trim(rest, "\x00")) > 0 {
-		return nil, errors.New("bytes other than zero behind the message")
+		return nil, errBehind
 	}
 	m, err := cms.Parse(raw)
 	if err != nil {
@@ -93,9 +99,9 @@ func openCMS(field pdf.Signature, file []byte) (*container, error) {
 	}
 	switch {
 	case m.Content != nil:
-		c.fault = errors.New("the message holds a content of its own")
+		c.fault = errOwnContent
 	case !slices.Contains(cmsContainers, field.SubFilter):
-		c.fault = fmt.Errorf("SubFilter %q does not announce a CMS message", field.SubFilter)
+		c.fault = errAnnounced
 	}
 	if field.Seal != nil {
 		if c.seal, err = ses.ParseSeal(field.Seal); err == nil {

@@ -75,7 +75,7 @@ func (t *Trust) judgeStamp(ctx context.Context, token, signature []byte, at, now
 	}
 	parsed, err := tsp.Parse(token)
 	if err != nil {
-		return Fail, say("时间戳数据不合规范（%v）", "the time stamp breaks its standard (%v)", err), when, rev
+		return Fail, Unreadable(err), when, rev
 	}
 	if result, reason, rev = t.checkToken(ctx, parsed, signature, at, now); result == OK {
 		when = parsed.GenTime
@@ -117,13 +117,15 @@ func judgeToken(token *tsp.Token, rev revocation.Status, at, now time.Time) (Res
 
 // stampFault puts an error of tsp.Token.Verify into words.
 func stampFault(err error) Text {
-	switch {
-	case errors.Is(err, tsp.ErrImprint):
-		return say("时间戳不是这个签名的", "the time stamp is of another signature")
-	case errors.Is(err, tsp.ErrUsage):
-		return say("时间戳不是由时间戳专用证书签发的", "the time stamp's certificate is not one for time stamps")
-	case errors.Is(err, cms.ErrDigest), errors.Is(err, cms.ErrSignature), errors.Is(err, cms.ErrCertificate), errors.Is(err, cms.ErrFormat), errors.Is(err, tsp.ErrFormat):
-		return say("时间戳的签名不正确（%v）", "the time stamp's signature is wrong (%v)", err)
+	for _, class := range []error{tsp.ErrImprint, tsp.ErrUsage, tsp.ErrFormat} {
+		if errors.Is(err, class) {
+			return Unreadable(err)
+		}
+	}
+	for _, class := range []error{cms.ErrDigest, cms.ErrSignature, cms.ErrCertificate, cms.ErrFormat} {
+		if errors.Is(err, class) {
+			return say("时间戳的签名不正确：", "the time stamp's signature is wrong: ").and(Unreadable(err))
+		}
 	}
 	zh, en := chainFault(err)
 	return Text{"时间戳机构的证书：" + zh, "the time stamp authority's certificate: " + en}

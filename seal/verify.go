@@ -86,20 +86,14 @@ func (v *verification) read() bool {
 	}
 	// With these there is a signature, but not over this whole file.
 	incomplete := errors.Is(err, pdf.ErrByteRange) || errors.Is(err, pdf.ErrRevision)
+	v.r.Unsealed = errors.Is(err, pdf.ErrNoSignature)
 	switch {
-	case errors.Is(err, pdf.ErrNoSignature):
-		v.r.Unsealed = true
-		v.r.set(CheckFormat, Fail, say("文件中没有电子签章", "the file has no signature"))
-	case errors.Is(err, pdf.ErrManySignatures):
-		v.r.set(CheckFormat, Fail, say("文件中有多个签章，本核验只支持一个", "the file has more than one signature, which is not supported"))
-	case v.ctx.Err() != nil && errors.Is(err, v.ctx.Err()):
-		v.r.set(CheckFormat, Unknown, say("核验到时或被中止，文件没有读完；请稍后再试", "the verification was stopped before the file was read; try again later"))
-	case errors.Is(err, pdf.ErrEncrypted):
-		v.r.set(CheckFormat, Unknown, say("文件已加密，无法核验；请提供未加密的原件", "the file is encrypted and cannot be judged; give the original without encryption"))
+	case v.ctx.Err() != nil && errors.Is(err, v.ctx.Err()), errors.Is(err, pdf.ErrEncrypted):
+		v.r.set(CheckFormat, Unknown, Unreadable(err))
 	case incomplete && len(v.field.Contents) == 0:
-		v.r.set(CheckFormat, Fail, say("签章是空的", "the signature is empty"))
+		v.r.set(CheckFormat, Fail, say("签章是空的；请联系出具单位重新签章", "the signature is empty; ask the issuer to seal it again"))
 	case err != nil && !incomplete:
-		v.r.set(CheckFormat, Fail, say("签章无法读取（%v）", "the signature cannot be read (%v)", err))
+		v.r.set(CheckFormat, Fail, unreadable(err, contents(v.field.ByteRange)))
 	}
 	if err != nil && !incomplete || len(v.field.Contents) == 0 {
 		return false
@@ -110,12 +104,12 @@ func (v *verification) read() bool {
 		v.container, err = v.trust.openSES(v.field.Contents)
 	}
 	if err != nil {
-		v.r.set(CheckFormat, Fail, say("%s 容器中不是电子签章数据（%v）", "the %s container holds no electronic seal signature (%v)", v.field.SubFilter, err))
+		v.r.set(CheckFormat, Fail, say("签名域中不是电子签章数据：", "the field holds no electronic seal signature: ").and(unreadable(err, contents(v.field.ByteRange))))
 		return false
 	}
 	v.describe()
 	if v.fault != nil {
-		v.r.set(CheckFormat, Fail, say("签章数据不合规范（%v）", "the seal data breaks its standard (%v)", v.fault))
+		v.r.set(CheckFormat, Fail, unreadable(v.fault, contents(v.field.ByteRange)))
 	} else {
 		v.r.set(CheckFormat, OK, say("符合 %s", "conforms to %s", v.standard))
 	}
@@ -131,16 +125,18 @@ func (v *verification) checkDigest(incomplete bool) {
 	if v.digest == nil { // then the signature value itself is over the document
 		same = err == nil && v.signer != nil && v.signedBy(v.signer) == nil
 	}
-	later := v.field.Later
+	later, beyond := v.field.Later, v.field.ByteRange[2]+v.field.ByteRange[3]-len(v.file)
 	switch {
 	case incomplete && same && later.Revisions > 0:
 		set(Fail, say("签章只覆盖较早的版本，签章后文件被追加：版本 %d 个、%d 字节、替换对象 %d 个、新增对象 %d 个；被签的版本本身未被改动",
 			"the file was changed later: the signature covers an earlier revision; behind it are %d more, %d bytes, with %d objects replaced and %d added; the signed revision itself is unchanged",
 			later.Revisions, later.Bytes, later.Replaced, later.Added).and(v.certified()))
+	case incomplete && beyond > 0:
+		set(Fail, say("文件比签章所覆盖的少 %d 字节，可能没有下载完整；请重新下载，或向出具单位索取原件", "the file is %d bytes shorter than what was signed and may not be whole; download it again, or ask the issuer for the original", beyond))
 	case incomplete:
-		set(Fail, say("签章没有覆盖整个文件（ByteRange %v，文件 %d 字节）", "the signature does not cover the whole file (ByteRange %v, %d bytes)", v.field.ByteRange, len(v.file)))
+		set(Fail, say("签章没有覆盖整个文件（ByteRange %v，文件 %d 字节）；", "the signature does not cover the whole file (ByteRange %v, %d bytes); ", v.field.ByteRange, len(v.file)).and(askIssuer))
 	case err != nil:
-		set(Fail, say("无法计算原文杂凑（%v）", "the document's digest cannot be computed (%v)", err))
+		set(Fail, say("无法计算原文杂凑：", "the document's digest cannot be computed: ").and(Unreadable(err)))
 	case !same:
 		set(Fail, say("原文杂凑与签章中的不一致，文件被改动", "the document's SM3 digest is not the signed one: the file was changed"))
 	case !v.coversRange():

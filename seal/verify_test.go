@@ -68,7 +68,8 @@ func TestVerify_NamesTheFailedCheck(t *testing.T) {
 		want  Result
 		says  string
 	}{
-		{"not a PDF", []byte("%PDF-1.7 no"), CheckFormat, Fail, "cannot be read"},
+		{"not a PDF", []byte("no"), CheckFormat, Fail, "no PDF"},
+		{"no more of a PDF than its header", []byte("%PDF-1.7 no"), CheckFormat, Fail, "its end is missing"},
 		{"unknown critical extension", c.forge(forgery{seal: c.criticalSeal()}), CheckFormat, Fail, "critical extension"},
 		{"no seal data in the container", c.garbage(), CheckFormat, Fail, "no electronic seal"},
 		{"signed bytes changed", c.forge(forgery{tbsEdit: func(b []byte) { b[len(b)-3] ^= 1 }}), CheckSignature, Fail, "signer's signature"},

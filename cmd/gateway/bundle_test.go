@@ -47,6 +47,10 @@ func TestBundle_SaysWhatCameOfVerifyingEach(t *testing.T) {
 			t.Errorf("%s is not said to be %s:\n%s", file, want, said)
 		}
 	}
+	d.ok(os.WriteFile(d.path("none.pdf"), []byte("secret"), 0o600))
+	if said := of(1, "good.pdf", "none.pdf"); !strings.Contains(said, "none.pdf: 文件不是 PDF") || !strings.Contains(said, " / the file is no PDF") || strings.Contains(said, "secret") {
+		t.Errorf("a file that is no PDF: %s", said)
+	}
 	trust, err := seal.LoadTrust(d.path("trust"))
 	d.ok(err)
 	cover, _, err := printOrder(t.Context(), []string{d.path("good.pdf"), d.path("changed.pdf"), d.path("plain.pdf")}, trust, "—", "窗口", time.Now())

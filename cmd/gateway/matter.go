@@ -113,7 +113,8 @@ func readPaper(ctx context.Context, path string, trust *seal.Trust) (paper, erro
 	}
 	about, err := pdf.ReadAbout(file)
 	if err != nil {
-		return paper{}, fmt.Errorf("%s: %w", path, err)
+		why := seal.Unreadable(err)
+		return paper{}, fmt.Errorf("%s: %s / %s", path, why.ZH, why.EN)
 	}
 	return paper{about, sealIn(v.Report), path, file}, nil
 }

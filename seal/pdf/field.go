@@ -55,7 +55,7 @@ func (f *File) damage() error {
 	if f.Encrypted() {
 		return ErrEncrypted
 	}
-	return fmt.Errorf("%w: %w", ErrStructure, f.broken)
+	return f.broken
 }
 
 // checkField insists that the dictionary is the value of the only signature field
@@ -73,12 +73,12 @@ func (f *File) checkField(signature dict) error {
 	case len(w.values) > 1:
 		return fmt.Errorf("%w: %d signature fields", ErrManySignatures, len(w.values))
 	case len(w.values) == 0:
-		return fmt.Errorf("%w: no field of the form holds the signature", ErrStructure)
+		return damaged(ErrField, "no field of the form holds the signature")
 	}
 	value, _ := w.values[0].get("Contents").(str)
 	ours, _ := signature.get("Contents").(str)
 	if value.from != ours.from || value.to != ours.to || ours.to <= 0 {
-		return fmt.Errorf("%w: the signature field holds another dictionary", ErrStructure)
+		return damaged(ErrField, "the signature field holds another dictionary")
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func (w *fieldWalk) list(v any) (array, error) {
 	list, ok := w.f.resolve(v).(array)
 	if r, isRef := v.(ref); ok && isRef {
 		if w.seen[r] {
-			return nil, fmt.Errorf("%w: object %d is the list of two fields of the form", ErrStructure, r)
+			return nil, damagedObject(ErrField, int(r), "object %d is the list of two fields of the form", r)
 		}
 		w.seen[r] = true
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -52,10 +53,10 @@ type File struct {
 // methods.
 func Open(ctx context.Context, pdf []byte) (*File, error) {
 	if !bytes.HasPrefix(pdf, []byte("%PDF-")) {
-		return nil, fmt.Errorf("%w: no PDF header", ErrStructure)
+		return nil, damaged(ErrHeader, "it does not begin with %%PDF-")
 	}
 	if len(pdf) > maxFile {
-		return nil, fmt.Errorf("%w: larger than %d bytes", ErrStructure, maxFile)
+		return nil, damaged(ErrBounds, "larger than %d bytes", maxFile)
 	}
 	f := &File{b: pdf, ctx: ctx, sections: map[int]*section{}, mem: memory{left: maxValues}, inflate: maxInflate, rows: maxRows}
 	f.cut = f.scan()
@@ -138,7 +139,7 @@ func (f *File) object(p *parser) error {
 		return p.errorf("endobj expected")
 	}
 	if len(f.physical) >= maxObjects {
-		return p.errorf("more than %d objects", maxObjects)
+		return p.beyond("more than %d objects", maxObjects)
 	}
 	f.physical = append(f.physical, o)
 	if o.dict().get("Type") == name("XRef") && o.from < o.to {
@@ -175,13 +176,16 @@ func (f *File) skipStream(p *parser, o *object) error {
 	}
 	o.from = p.at
 	if length, ok := d.get("Length").(float64); ok {
-		if length < 0 || length > float64(len(p.b)-p.at) || length != float64(int(length)) {
+		switch {
+		case length < 0 || length != math.Trunc(length):
 			return p.errorf("stream length")
+		case length > float64(len(p.b)-p.at):
+			return p.cut("stream is shorter than its length")
 		}
 		p.at += int(length)
 		o.to = p.at
 	} else if o.to, ok = streamEnd(p); !ok {
-		return p.errorf("stream has no end")
+		return p.cut("stream has no end")
 	}
 	if p.skipWhite(); !p.keyword("endstream") {
 		return p.errorf("endstream expected")

@@ -2,16 +2,11 @@ package pdf
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 )
-
-// errSyntax is what the object parser returns; readers wrap it in ErrStructure.
-var errSyntax = errors.New("syntax error")
 
 const maxDepth = 40
 
@@ -97,10 +92,6 @@ func closed[T any](open, free *[]T, from int) []T {
 	return out
 }
 
-func (p *parser) errorf(format string, args ...any) error {
-	return fmt.Errorf("%w at byte %d: %s", errSyntax, p.at, fmt.Sprintf(format, args...))
-}
-
 // The classes of ISO 32000-1 7.2.2.
 var (
 	white = classOf("\x00\t\n\f\r ")
@@ -180,10 +171,10 @@ func (p *parser) integer() (int, bool) {
 
 func (p *parser) value(depth int) (any, error) {
 	if depth > maxDepth {
-		return nil, p.errorf("nested too deeply")
+		return nil, p.beyond("nested too deeply")
 	}
 	if p.mem.left--; p.mem.left < 0 {
-		return nil, p.errorf("more than %d values", maxValues)
+		return nil, p.beyond("more than %d values", maxValues)
 	}
 	p.skip()
 	if p.at >= len(p.b) {
@@ -315,7 +306,7 @@ func (p *parser) checked(d dict) (dict, error) {
 		}
 	}
 	if twice {
-		return nil, p.errorf("key stands twice in a dictionary")
+		return nil, &Damage{Class: ErrSyntax, Byte: p.at, what: "key stands twice in a dictionary"} // at the end of the file, too
 	}
 	return d, nil
 }

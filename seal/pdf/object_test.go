@@ -35,7 +35,7 @@ func TestDictionariesOfAnySizeAreSearchedAlike(t *testing.T) {
 		if n == 0 {
 			continue
 		}
-		if _, err := parsed("<<" + text.String() + "/#4B0 1>>"); !errors.Is(err, errSyntax) { // K0
+		if _, err := parsed("<<" + text.String() + "/#4B0 1>>"); !errors.Is(err, ErrSyntax) { // K0
 			t.Errorf("%d entries: key that stands twice: %v", n, err)
 		}
 	}

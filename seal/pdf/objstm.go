@@ -3,7 +3,6 @@ package pdf
 import (
 	"bytes"
 	"compress/zlib"
-	"fmt"
 	"io"
 )
 
@@ -19,7 +18,7 @@ func (f *File) unpack(entries map[int]entry) error {
 			holder := entries[e.where]
 			stream := f.standing(e.where, holder.where)
 			if holder.kind != plain || stream == nil {
-				return fmt.Errorf("%w: object %d lies in object stream %d, which is not there", errSyntax, n, e.where)
+				return damagedObject(ErrTables, n, "object %d lies in object stream %d, which is not there", n, e.where)
 			}
 			var err error
 			if objects, err = f.packedObjects(*stream); err != nil {
@@ -28,7 +27,7 @@ func (f *File) unpack(entries map[int]entry) error {
 			streams[e.where] = objects
 		}
 		if e.index >= len(objects) || objects[e.index].number != n {
-			return fmt.Errorf("%w: object %d is not where object stream %d should hold it", errSyntax, n, e.where)
+			return damagedObject(ErrTables, n, "object %d is not where object stream %d should hold it", n, e.where)
 		}
 		f.view[n] = objects[e.index].value
 		f.packed = append(f.packed, n)
@@ -53,7 +52,7 @@ func (f *File) packedObjects(o object) ([]packedObject, error) {
 		return nil, err
 	}
 	if !ok1 || !ok2 || d.get("Type") != name("ObjStm") || count < 0 || count > maxObjects || first < 0 || first > float64(len(data)) {
-		return nil, fmt.Errorf("%w: object stream %d", errSyntax, o.number)
+		return nil, damagedObject(ErrStream, o.number, "object stream %d", o.number)
 	}
 	head, body := &parser{b: data[:int(first)]}, data[int(first):]
 	out := make([]packedObject, 0, min(int(count), 1024))
@@ -61,7 +60,7 @@ func (f *File) packedObjects(o object) ([]packedObject, error) {
 		n, ok1 := head.integer()
 		at, ok2 := head.integer()
 		if !ok1 || !ok2 || at > len(body) || len(out) > 0 && at <= out[len(out)-1].at {
-			return nil, fmt.Errorf("%w: index of object stream %d", errSyntax, o.number)
+			return nil, damagedObject(ErrStream, o.number, "index of object stream %d", o.number)
 		}
 		out = append(out, packedObject{number: n, at: at})
 	}
@@ -76,7 +75,7 @@ func (f *File) packedObjects(o object) ([]packedObject, error) {
 		p := &parser{b: body[:end], at: out[i].at, mem: &f.mem}
 		v, err := p.value(0)
 		if err != nil {
-			return nil, fmt.Errorf("object stream %d: %w", o.number, err)
+			return nil, inside(err, o.number)
 		}
 		out[i].value = unplaced(v)
 	}
@@ -113,21 +112,21 @@ func (f *File) decode(o object) ([]byte, error) {
 		return raw, nil
 	case name("FlateDecode"), name("Fl"):
 	default:
-		return nil, fmt.Errorf("%w: stream of object %d has a filter that is not read here", errSyntax, o.number)
+		return nil, damagedObject(ErrStream, o.number, "a filter that is not read here")
 	}
 	z, err := zlib.NewReader(bytes.NewReader(raw))
 	if err != nil {
-		return nil, fmt.Errorf("%w: stream of object %d: %w", errSyntax, o.number, err)
+		return nil, damagedObject(ErrStream, o.number, "%v", err)
 	}
 	out, err := io.ReadAll(io.LimitReader(z, int64(f.inflate)+1))
 	if err != nil {
-		return nil, fmt.Errorf("%w: stream of object %d: %w", errSyntax, o.number, err)
+		return nil, damagedObject(ErrStream, o.number, "%v", err)
 	}
 	if f.inflate -= len(out); f.inflate < 0 {
-		return nil, fmt.Errorf("%w: compressed streams hold more than %d bytes", errSyntax, maxInflate)
+		return nil, damagedObject(ErrBounds, o.number, "compressed streams hold more than %d bytes", maxInflate)
 	}
 	p, _ := params.(dict)
-	return unpredict(out, p)
+	return unpredict(out, p, o.number)
 }
 
 // single takes the only element of an array of one, as filters may be written.
@@ -140,7 +139,7 @@ func single(v any) any {
 
 // unpredict undoes the PNG predictors None, Sub and Up (7.4.4.4), the ones that
 // cross-reference streams use.
-func unpredict(b []byte, params dict) ([]byte, error) {
+func unpredict(b []byte, params dict, object int) ([]byte, error) {
 	kind, _ := params.get("Predictor").(float64)
 	if kind <= 1 {
 		return b, nil
@@ -151,11 +150,11 @@ func unpredict(b []byte, params dict) ([]byte, error) {
 	}
 	one := func(key name, value float64) bool { n, ok := params.get(key).(float64); return !ok || n == value }
 	if kind < 10 || columns < 1 || columns > 1024 || !one("Colors", 1) || !one("BitsPerComponent", 8) {
-		return nil, fmt.Errorf("%w: predictor that is not read here", errSyntax)
+		return nil, damagedObject(ErrStream, object, "predictor that is not read here")
 	}
 	row := int(columns)
 	if len(b)%(row+1) != 0 {
-		return nil, fmt.Errorf("%w: rows of a predictor", errSyntax)
+		return nil, damagedObject(ErrStream, object, "rows of a predictor")
 	}
 	out := make([]byte, 0, len(b))
 	above := make([]byte, row)
@@ -171,7 +170,7 @@ func unpredict(b []byte, params dict) ([]byte, error) {
 			case 2:
 				line[i] += above[i]
 			default:
-				return nil, fmt.Errorf("%w: predictor that is not read here", errSyntax)
+				return nil, damagedObject(ErrStream, object, "predictor that is not read here")
 			}
 		}
 		out = append(out, line...)

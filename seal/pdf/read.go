@@ -170,7 +170,7 @@ func (f *File) later(offset int) Later {
 // checkEnd wants the file to end with its last revision.
 func (f *File) checkEnd() error {
 	if len(f.ends) == 0 {
-		return fmt.Errorf("%w: no %%%%EOF", ErrStructure)
+		return damaged(ErrCut, "no %%%%EOF")
 	}
 	if !f.endsAt(len(f.b)) {
 		return fmt.Errorf("%w: bytes behind the end of file", ErrRevision)

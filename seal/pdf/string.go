@@ -3,7 +3,7 @@ package pdf
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
+	"errors"
 )
 
 // str is a string token (ISO 32000-1 7.3.4) with its place in the file, delimiters
@@ -54,7 +54,7 @@ func (p *parser) hexString() (str, error) {
 	s := str{hex: true, from: p.at}
 	end := bytes.IndexByte(p.b[p.at:], '>')
 	if end < 0 {
-		return s, p.errorf("hexadecimal string has no end")
+		return s, p.cut("hexadecimal string has no end")
 	}
 	s.to = p.at + end + 1
 	text := p.b[p.at+1 : p.at+end]
@@ -108,6 +108,8 @@ func lowerPairs(out, text []byte) (n int) {
 	return n
 }
 
+var errNoDigit = errors.New("what is no digit in a hexadecimal string")
+
 // decode decodes any other string (7.3.4.3): white space is passed over, and the
 // second digit of a last pair may be missing.
 func (s *str) decode(text []byte) error {
@@ -117,7 +119,7 @@ func (s *str) decode(text []byte) error {
 		v := unhex(c)
 		if v < 0 {
 			if s.spaced = true; !white[c] {
-				return fmt.Errorf("byte %#x in a hexadecimal string", c)
+				return errNoDigit
 			}
 			continue
 		}
@@ -152,14 +154,14 @@ func (p *parser) literalString() (str, error) {
 			}
 		case '\\':
 			if p.at++; p.at >= len(p.b) {
-				return s, p.errorf("string has no end")
+				return s, p.cut("string has no end")
 			}
 			s.bytes = p.escape(s.bytes)
 			continue
 		}
 		s.bytes = append(s.bytes, c)
 	}
-	return s, p.errorf("string has no end")
+	return s, p.cut("string has no end")
 }
 
 // escape appends the character behind a backslash; p.at is left on its last byte.

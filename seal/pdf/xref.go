@@ -2,7 +2,6 @@ package pdf
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 )
 
@@ -53,7 +52,7 @@ const (
 // add keeps the section that begins at an offset.
 func (f *File) add(at int, s *section) error {
 	if len(f.sections) >= maxSections {
-		return fmt.Errorf("%w: more than %d cross-reference sections", errSyntax, maxSections)
+		return damaged(ErrBounds, "more than %d cross-reference sections", maxSections)
 	}
 	f.sections[at] = s
 	return nil
@@ -101,7 +100,9 @@ func (f *File) table(p *parser) error {
 
 // xrefStream reads a cross-reference stream (7.5.8).
 func (f *File) xrefStream(o object) error {
-	fault := func(what string) error { return fmt.Errorf("%w: cross-reference stream: %s", errSyntax, what) }
+	fault := func(what string) error {
+		return damagedObject(ErrTables, o.number, "cross-reference stream: %s", what)
+	}
 	data, err := f.decode(o)
 	if err != nil {
 		return err
@@ -173,7 +174,7 @@ func whole(v any) ([]int, bool) {
 // follow goes along the chain of sections as a viewer does, and fills the view.
 func (f *File) follow() error {
 	if len(f.starts) == 0 {
-		return fmt.Errorf("%w: no startxref", errSyntax)
+		return damaged(ErrCut, "no startxref")
 	}
 	entries, err := f.chain(f.starts[len(f.starts)-1])
 	if err != nil {
@@ -189,7 +190,7 @@ func (f *File) follow() error {
 		}
 		o := f.standing(n, e.where)
 		if o == nil {
-			return fmt.Errorf("%w: cross-reference entry of object %d does not point to it", errSyntax, n)
+			return damagedObject(ErrTables, n, "cross-reference entry of object %d does not point to it", n)
 		}
 		f.view[n] = o.value
 	}
@@ -220,7 +221,7 @@ func (f *File) chain(start int) (map[int]entry, error) {
 	for at, more := start, true; more; {
 		s := f.sections[at]
 		if s == nil || seen[at] {
-			return nil, fmt.Errorf("%w: startxref, Prev or XRefStm does not point to a cross-reference section of its own", errSyntax)
+			return nil, damaged(ErrTables, "startxref, Prev or XRefStm does not point to a cross-reference section of its own")
 		}
 		seen[at] = true
 		if f.trailer == nil {
@@ -232,7 +233,7 @@ func (f *File) chain(start int) (map[int]entry, error) {
 		if hybrid, ok := s.trailer.get("XRefStm").(float64); ok {
 			x := f.sections[int(hybrid)]
 			if x == nil || !x.stream || s.stream || seen[int(hybrid)] {
-				return nil, fmt.Errorf("%w: XRefStm does not point to a cross-reference stream of its own", errSyntax)
+				return nil, damaged(ErrTables, "XRefStm does not point to a cross-reference stream of its own")
 			}
 			seen[int(hybrid)] = true
 			take(x.entries(), func(entry) bool { return true })
@@ -240,7 +241,7 @@ func (f *File) chain(start int) (map[int]entry, error) {
 		take(own, func(e entry) bool { return e.kind == free })
 		prev, ok := s.trailer.get("Prev").(float64)
 		if s.trailer.get("Prev") != nil && !ok {
-			return nil, fmt.Errorf("%w: Prev is not a number", errSyntax)
+			return nil, damaged(ErrTables, "Prev is not a number")
 		}
 		at, more = int(prev), ok
 	}
@@ -262,13 +263,13 @@ func (f *File) checkTwice(entries map[int]entry) error {
 		seen = append(seen, place{o.number, revision})
 		e, named := entries[o.number]
 		if single && o.dict().get("Type") != name("XRef") && (!named || e.kind == packed) {
-			return fmt.Errorf("%w: object %d stands in no cross-reference table", errSyntax, o.number)
+			return damagedObject(ErrTables, o.number, "object %d stands in no cross-reference table", o.number)
 		}
 	}
 	slices.SortFunc(seen, func(a, b place) int { return cmp.Or(a.number-b.number, a.revision-b.revision) })
 	for i := 1; i < len(seen); i++ {
 		if seen[i] == seen[i-1] {
-			return fmt.Errorf("%w: object %d stands twice", errSyntax, seen[i].number)
+			return damagedObject(ErrTables, seen[i].number, "object %d stands twice", seen[i].number)
 		}
 	}
 	return nil
@@ -284,7 +285,7 @@ func (f *File) checkLengths() error {
 		length, ok := f.resolve(r).(float64)
 		end := o.from + int(length)
 		if !ok || length < 0 || length > float64(o.to-o.from) || len(trimWhite(f.b[end:o.to])) > 0 {
-			return fmt.Errorf("%w: length of the stream of object %d", errSyntax, o.number)
+			return damagedObject(ErrTables, o.number, "length of the stream of object %d", o.number)
 		}
 	}
 	return nil

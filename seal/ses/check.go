@@ -2,7 +2,6 @@ package ses
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 )
 
@@ -13,27 +12,27 @@ func (s *Seal) CheckFormat() error {
 	p := &i.Property
 	switch {
 	case i.Header.ID != "ES":
-		return fmt.Errorf("%w: seal header ID is not \"ES\"", ErrFormat)
+		return fault(ErrValue, "eSealInfo.header.ID", "seal header ID is not \"ES\"")
 	case i.Header.Version != int(s.Version):
-		return fmt.Errorf("%w: seal header says version %d, the structure is of version %d", ErrFormat, i.Header.Version, s.Version)
+		return fault(ErrVersions, "eSealInfo.header.version", "seal header says version %d, the structure is of version %d", i.Header.Version, s.Version)
 	case i.ESID == "":
-		return fmt.Errorf("%w: seal without identifier (esID)", ErrFormat)
+		return fault(ErrValue, "eSealInfo.esID", "seal without identifier (esID)")
 	case p.Kind != Unit && p.Kind != Person:
-		return fmt.Errorf("%w: seal type %d, expected 1 (unit) or 2 (person)", ErrFormat, p.Kind)
+		return fault(ErrValue, "eSealInfo.property.type", "seal type %d, expected 1 (unit) or 2 (person)", p.Kind)
 	case p.ListType != Certificates && p.ListType != Digests:
-		return fmt.Errorf("%w: certListType %d, expected 1 (certificates) or 2 (digests)", ErrFormat, p.ListType)
+		return fault(ErrValue, "eSealInfo.property.certListType", "certListType %d, expected 1 (certificates) or 2 (digests)", p.ListType)
 	case len(p.Certs)+len(p.Digests) == 0:
-		return fmt.Errorf("%w: the seal's certificate list is empty", ErrFormat)
+		return fault(ErrValue, "eSealInfo.property.certList", "the seal's certificate list is empty")
 	case p.ValidEnd.Before(p.ValidStart):
-		return fmt.Errorf("%w: seal validity ends before it starts", ErrFormat)
+		return fault(ErrValue, "eSealInfo.property.validEnd", "seal validity ends before it starts")
 	case !slices.Contains(pictureTypes(s.Version), i.Picture.Type):
-		return fmt.Errorf("%w: picture type is not one of version %d", ErrFormat, s.Version)
+		return fault(ErrPicture, "eSealInfo.picture.type", "picture type is not one of version %d", s.Version)
 	case len(i.Picture.Data) == 0 || i.Picture.Width == 0 || i.Picture.Height == 0:
-		return fmt.Errorf("%w: the seal's picture is empty or without size", ErrFormat)
+		return fault(ErrPicture, "eSealInfo.picture", "the seal's picture is empty or without size")
 	case !bytes.HasPrefix(i.Picture.Data, pictureMarks[i.Picture.Type]):
-		return fmt.Errorf("%w: the seal's picture is not of the type it names", ErrFormat)
+		return fault(ErrPicture, "eSealInfo.picture.data", "the seal's picture is not of the type it names")
 	}
-	return checkCritical(i.Extensions)
+	return checkCritical("eSealInfo.extDatas", i.Extensions)
 }
 
 // CheckFormat names what is wrong with a signature that parsed, its seal included.
@@ -44,17 +43,17 @@ func (s *Signature) CheckFormat() error {
 	}
 	switch {
 	case s.TBS.Version != s.Seal.Info.Header.Version:
-		return fmt.Errorf("%w: signature version %d, seal version %d", ErrFormat, s.TBS.Version, s.Seal.Info.Header.Version)
+		return fault(ErrVersions, "toSign.version", "signature version %d, seal version %d", s.TBS.Version, s.Seal.Info.Header.Version)
 	case len(s.TBS.DataHash) != 32:
-		return fmt.Errorf("%w: dataHash has %d octets, SM3 has 32", ErrFormat, len(s.TBS.DataHash))
+		return fault(ErrValue, "toSign.dataHash", "dataHash has %d octets, SM3 has 32", len(s.TBS.DataHash))
 	}
-	return checkCritical(s.TBS.Extensions)
+	return checkCritical("toSign.extDatas", s.TBS.Extensions)
 }
 
-func checkCritical(list []Extension) error {
+func checkCritical(field string, list []Extension) error {
 	for _, e := range list {
 		if e.Critical {
-			return fmt.Errorf("%w: unknown critical extension %s", ErrFormat, e.ID)
+			return fault(ErrCritical, field, "an extension that must be understood")
 		}
 	}
 	return nil

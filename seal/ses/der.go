@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/asn1"
 	"encoding/binary"
-	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -29,20 +28,20 @@ func newReader(der []byte) *reader {
 
 func (r *reader) ok() bool { return *r.err == nil }
 
-func (r *reader) fail(field, what string) {
+func (r *reader) fail(class error, field, what string) {
 	if *r.err != nil {
 		return
 	}
 	for at := r; at != nil && at.name != ""; at = at.in {
 		field = at.name + "." + field
 	}
-	*r.err = fmt.Errorf("%w: %s: %s", ErrFormat, field, what)
+	*r.err = &Fault{class, field, what}
 }
 
 // end reports elements left over.
 func (r *reader) end() {
 	if r.ok() && !r.s.Empty() {
-		r.fail("end", "unexpected further elements")
+		r.fail(ErrElements, "end", "unexpected further elements")
 	}
 }
 
@@ -54,13 +53,13 @@ func (r *reader) element(field string, tag cbasn1.Tag) (content, whole []byte) {
 	rest := r.s
 	var el cryptobyte.String
 	if !r.s.ReadASN1Element(&el, tag) {
-		r.fail(field, "missing, or not DER of the expected type")
+		r.fail(ErrEncoding, field, "missing, or not DER of the expected type")
 		return nil, nil
 	}
 	whole = rest[:len(el):len(el)]
 	var c cryptobyte.String
 	if !el.ReadASN1(&c, tag) {
-		r.fail(field, "not DER")
+		r.fail(ErrEncoding, field, "not DER")
 		return nil, nil
 	}
 	return c, whole
@@ -84,7 +83,7 @@ func (r *reader) count() int {
 		var el cryptobyte.String
 		var tag cbasn1.Tag
 		if !s.ReadAnyASN1Element(&el, &tag) {
-			r.fail("element", "not DER")
+			r.fail(ErrEncoding, "element", "not DER")
 			return 0
 		}
 		n++
@@ -106,7 +105,7 @@ func (r *reader) bits(field string) []byte {
 		return nil
 	}
 	if len(c) == 0 || c[0] != 0 {
-		r.fail(field, "BIT STRING is not of whole octets")
+		r.fail(ErrEncoding, field, "BIT STRING is not of whole octets")
 		return nil
 	}
 	return c[1:]
@@ -121,7 +120,7 @@ func (r *reader) integer(field string) int {
 	var n int64
 	s := cryptobyte.String(whole)
 	if !s.ReadASN1Integer(&n) || n < 0 || n > 1<<31-1 {
-		r.fail(field, "INTEGER is not minimal or out of range")
+		r.fail(ErrEncoding, field, "INTEGER is not minimal or out of range")
 		return 0
 	}
 	return int(n)
@@ -133,7 +132,7 @@ func (r *reader) boolean(field string) bool {
 		return false
 	}
 	if len(c) != 1 || c[0] != 0 && c[0] != 0xff {
-		r.fail(field, "BOOLEAN is not 00 or FF")
+		r.fail(ErrEncoding, field, "BOOLEAN is not 00 or FF")
 		return false
 	}
 	return c[0] == 0xff
@@ -147,7 +146,7 @@ func (r *reader) oid(field string) asn1.ObjectIdentifier {
 	var id asn1.ObjectIdentifier
 	s := cryptobyte.String(whole)
 	if !s.ReadASN1ObjectIdentifier(&id) {
-		r.fail(field, "not an OBJECT IDENTIFIER")
+		r.fail(ErrEncoding, field, "not an OBJECT IDENTIFIER")
 	}
 	return id
 }
@@ -155,7 +154,7 @@ func (r *reader) oid(field string) asn1.ObjectIdentifier {
 func (r *reader) ia5(field string) string {
 	c, _ := r.element(field, cbasn1.IA5String)
 	if !isASCII(c) {
-		r.fail(field, "IA5String with a byte above 7F")
+		r.fail(ErrEncoding, field, "IA5String with a byte above 7F")
 		return ""
 	}
 	return string(c)
@@ -164,7 +163,7 @@ func (r *reader) ia5(field string) string {
 func (r *reader) printable(field string) string {
 	c, _ := r.element(field, cbasn1.PrintableString)
 	if !isPrintable(c) {
-		r.fail(field, "PrintableString with another character")
+		r.fail(ErrEncoding, field, "PrintableString with another character")
 		return ""
 	}
 	return string(c)
@@ -173,7 +172,7 @@ func (r *reader) printable(field string) string {
 func (r *reader) utf8(field string) string {
 	c, _ := r.element(field, cbasn1.UTF8String)
 	if !utf8.Valid(c) {
-		r.fail(field, "UTF8String is not UTF-8")
+		r.fail(ErrEncoding, field, "UTF8String is not UTF-8")
 		return ""
 	}
 	return string(c)
@@ -206,7 +205,7 @@ func (r *reader) time(field, text, layout string) time.Time {
 	t, err := time.Parse(layout, whole)
 	badFraction := dotted && (len(layout) == 12 || fraction == "" || strings.HasSuffix(fraction, "0") || strings.Trim(fraction, "0123456789") != "")
 	if !found || err != nil || t.Format(layout) != whole || badFraction {
-		r.fail(field, "not a DER time in UTC")
+		r.fail(ErrEncoding, field, "not a DER time in UTC")
 		return time.Time{}
 	}
 	return t.UTC()
@@ -237,11 +236,11 @@ func cutPadding(b []byte) ([]byte, error) {
 	s := cryptobyte.String(b)
 	var el cryptobyte.String
 	if !s.ReadASN1Element(&el, cbasn1.SEQUENCE) {
-		return nil, fmt.Errorf("%w: not a DER SEQUENCE", ErrFormat)
+		return nil, fault(ErrEncoding, "SES_Signature", "not a DER SEQUENCE")
 	}
 	for _, c := range s {
 		if c != 0 {
-			return nil, fmt.Errorf("%w: bytes other than zero after the DER", ErrFormat)
+			return nil, fault(ErrPadding, "SES_Signature", "bytes other than zero after the DER")
 		}
 	}
 	return el, nil

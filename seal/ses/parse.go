@@ -27,7 +27,7 @@ func ParseSeal(der []byte) (*Seal, error) {
 func ParseSignature(padded []byte) (*Signature, error) {
 	raw, err := cutPadding(bytes.Clone(padded))
 	if err != nil {
-		return nil, fmt.Errorf("SES_Signature: %w", err)
+		return nil, err
 	}
 	r := newReader(raw)
 	s, _ := r.sequence("SES_Signature")
@@ -39,7 +39,7 @@ func ParseSignature(padded []byte) (*Signature, error) {
 	case n == 4 || n == 5:
 		s.signatureV4(sig)
 	default:
-		s.fail("elements", fmt.Sprintf("%d elements, expected 2, 4 or 5", n))
+		s.fail(ErrElements, "elements", fmt.Sprintf("%d elements, expected 2, 4 or 5", n))
 	}
 	s.end()
 	r.end()
@@ -63,7 +63,7 @@ func (r *reader) signatureV1(sig *Signature) {
 	sig.Signature = r.bits("signature")
 	sig.Version = V1
 	if r.ok() && sig.Seal.Version != V1 {
-		r.fail("toSign.eseal", "a V1 signature around a seal of another version")
+		r.fail(ErrVersions, "toSign.eseal", "a V1 signature around a seal of another version")
 	}
 }
 
@@ -91,7 +91,7 @@ func (r *reader) signatureV4(sig *Signature) {
 	}
 	sig.Version = sig.Seal.Version
 	if sig.Version == V1 {
-		r.fail("toSign.eseal", "a V1 seal inside a signature of GB/T 38540 shape")
+		r.fail(ErrVersions, "toSign.eseal", "a V1 seal inside a signature of GB/T 38540 shape")
 	}
 }
 
@@ -117,7 +117,7 @@ func (r *reader) seal(field string) *Seal {
 	case n == 4 || n == 5:
 		s.sealV4(out, n)
 	default:
-		s.fail("elements", fmt.Sprintf("%d elements, expected 2, 4 or 5", n))
+		s.fail(ErrElements, "elements", fmt.Sprintf("%d elements, expected 2, 4 or 5", n))
 	}
 	s.end()
 	return out
@@ -165,7 +165,7 @@ func sealVersion(rawSeal []byte) (Version, error) {
 	case n == 5 || s.headerVersion() == int(V5):
 		v = V5
 	case r.ok() && n != 4:
-		s.fail("elements", fmt.Sprintf("%d elements, expected 2, 4 or 5", n))
+		s.fail(ErrElements, "elements", fmt.Sprintf("%d elements, expected 2, 4 or 5", n))
 	}
 	return v, *r.err
 }

@@ -26,12 +26,8 @@ package ses
 
 import (
 	"encoding/asn1"
-	"errors"
 	"time"
 )
-
-// ErrFormat is wrapped by every error of this package that blames the input.
-var ErrFormat = errors.New("ses: malformed structure")
 
 // OIDSM2WithSM3 is the algorithm that signs seals and documents (GB/T 33560).
 var OIDSM2WithSM3 = asn1.ObjectIdentifier{1, 2, 156, 10197, 1, 501}

@@ -323,7 +323,7 @@ func TestCheckFormat_NamesTheFault(t *testing.T) {
 		name, want string
 		info       []byte
 	}{
-		{"unknown critical extension", "critical extension 1.2.3", infoV(t, 4, propV4(), "GIF", critical)},
+		{"unknown critical extension", "eSealInfo.extDatas: unknown critical extension", infoV(t, 4, propV4(), "GIF", critical)},
 		{"mark is not ES", `"ES"`, other},
 		{"header of another version", "version 3", infoV(t, 3, propV4(), "GIF", nil)},
 		{"unknown kind", "seal type 3", infoV(t, 4, kind3, "GIF", nil)},
