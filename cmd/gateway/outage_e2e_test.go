@@ -172,13 +172,26 @@ func lay(t *testing.T, to string) *wire {
 
 func (w *wire) addr() string { return w.l.Addr().String() }
 
+func (w *wire) end() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to
+}
+
+// lead has new connections end elsewhere.
+func (w *wire) lead(to string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.to = to
+}
+
 func (w *wire) serve() {
 	for {
 		near, err := w.l.Accept()
 		if err != nil {
 			return
 		}
-		far, err := net.Dial("tcp", w.to)
+		far, err := net.Dial("tcp", w.end())
 		if err != nil || !w.join(near, far) {
 			_ = near.Close()
 			if err == nil {
