@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
 	"yizheng/seal"
+	"yizheng/seal/reach"
 )
 
 // online is what the issuing gateway says of a document; docs/protocol/seal.md has the members.
@@ -132,8 +134,12 @@ func (o *online) unproved() *logProof {
 func (o *online) text() seal.Text {
 	switch {
 	case o.State == stateUnreachable:
-		return seal.Text{ZH: fmt.Sprintf("在线：未能查询，是否已撤回未知，不算通过；请稍后再问，或不带 -online 只作离线核验（%v）", o.failure),
-			EN: fmt.Sprintf("online: could not ask, whether it was withdrawn is unknown, so this does not pass; ask again later, or verify offline without -online (%v)", o.failure)}
+		zh, en := o.failure.Error(), o.failure.Error()
+		if call := (*reach.Fault)(nil); errors.As(o.failure, &call) {
+			zh, en = call.Text()
+		}
+		return seal.Text{ZH: "在线：未能查询，是否已撤回未知，不算通过；请稍后再问，或不带 -online 只作离线核验（" + zh + "）",
+			EN: "online: could not ask, whether it was withdrawn is unknown, so this does not pass; ask again later, or verify offline without -online (" + en + ")"}
 	case o.State == stateNone:
 		return seal.Text{ZH: "在线：文件没有证明编号，无从查询，是否已撤回未知，不算通过；不带 -online 可只作离线核验",
 			EN: "online: no certificate number to ask for, whether it was withdrawn is unknown, so this does not pass; without -online it is verified offline"}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"yizheng/cmd/internal/assembly"
+	"yizheng/seal/reach"
 )
 
 // remoteWait is how long a gateway may take to answer a command.
@@ -84,18 +85,28 @@ func (r *remote) fetch(ctx context.Context, method, path string, body any) ([]by
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("连不上网关 / cannot reach the gateway: %w", err)
+		return nil, unreached{reach.Of(err)}
 	}
 	defer resp.Body.Close() // only read
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("网关的回答不完整 / the gateway's answer broke off: %w", err)
+		return nil, unreached{reach.Of(err)}
 	}
 	if resp.StatusCode != http.StatusOK {
 		return nil, refusal(resp.StatusCode, answer)
 	}
 	return answer, nil
 }
+
+// unreached says why there is no answer of the gateway.
+type unreached struct{ *reach.Fault }
+
+func (u unreached) Error() string {
+	zh, en := u.Text()
+	return "连不上网关：" + zh + " / cannot reach the gateway: " + en
+}
+
+func (u unreached) Unwrap() error { return u.Fault }
 
 // refusal is what an answer other than 200 says.
 func refusal(status int, answer []byte) error {

@@ -11,6 +11,7 @@ import (
 	"yizheng/seal"
 	"yizheng/seal/life"
 	"yizheng/seal/pdf"
+	"yizheng/seal/tsp"
 )
 
 // testWithin bounds the calls of a test, to the time stamp authority and for revocation.
@@ -60,7 +61,8 @@ func sealTest(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	if use.StampFault != nil {
-		fmt.Fprintf(out, "! 没有时间戳 / no time stamp: %v\n", use.StampFault)
+		zh, en := tsp.Text(use.StampFault)
+		fmt.Fprintln(out, "!", seal.Text{ZH: zh, EN: en}.In(*lang))
 	}
 	report := seal.VerifyContext(ctx, sealed, options.Trust, time.Now())
 	if err := report.WriteText(out, *lang); err != nil {

@@ -225,7 +225,7 @@ func TestVerifyOnline_SaysWhatTheIssuerSays(t *testing.T) {
 		t.Errorf("a document without a number: %+v, sent %s", got, o.asked)
 	}
 	o.Close()
-	if got := gateway.look(t.Context(), someNumber, nil); got.State != stateUnreachable || !got.bad() || !strings.Contains(got.text().EN, "cannot reach") {
+	if got := gateway.look(t.Context(), someNumber, nil); got.State != stateUnreachable || !got.bad() || !strings.Contains(got.text().EN, "connection was refused") {
 		t.Errorf("gateway down: %+v", got)
 	}
 }

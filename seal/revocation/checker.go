@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/emmansun/gmsm/smx509"
+
+	"yizheng/seal/reach"
 )
 
 // Responder is an OCSP responder.
@@ -261,18 +262,18 @@ func (k *Checker) call(ctx context.Context, method, address string, body []byte,
 	}
 	res, err := k.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, reach.Of(err))
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("revocation: %s answered %d", address, res.StatusCode)
+		return nil, fmt.Errorf("revocation: %w", reach.OfStatus(res.StatusCode))
 	}
 	raw, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, reach.Of(err))
 	case int64(len(raw)) > limit:
-		return nil, errors.New("revocation: the answer is too long")
+		return nil, fmt.Errorf("%w: longer than %d bytes", ErrFormat, limit)
 	}
 	return raw, nil
 }

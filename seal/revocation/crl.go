@@ -36,7 +36,7 @@ func ParseList(raw []byte, from string) (*List, error) {
 	}
 	crl, err := smx509.ParseRevocationList(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%w: revocation list: %w", ErrFormat, err)
+		return nil, fmt.Errorf("%w: %w", ErrNotList, err)
 	}
 	if id := critical(crl.Extensions); id != nil {
 		return nil, fmt.Errorf("%w: revocation list has the critical extension %s, so it is not a whole list", ErrFormat, id)

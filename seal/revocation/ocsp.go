@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/asn1"
-	"fmt"
 	"math/big"
 	"slices"
 	"time"
@@ -131,10 +130,10 @@ func unwrapOCSP(raw []byte) ([]byte, error) {
 	var response, explicit, bytesSeq, basic cryptobyte.String
 	var status int
 	if !s.ReadASN1(&response, tag.SEQUENCE) || !s.Empty() || !response.ReadASN1Enum(&status) {
-		return nil, malformed("OCSP response")
+		return nil, ErrNotOCSP
 	}
 	if status != 0 {
-		return nil, fmt.Errorf("revocation: the OCSP responder answered with status %d (RFC 6960, 4.2.1)", status)
+		return nil, &Refusal{status}
 	}
 	if !response.ReadASN1(&explicit, der.Explicit0) || !response.Empty() ||
 		!explicit.ReadASN1(&bytesSeq, tag.SEQUENCE) || !explicit.Empty() ||

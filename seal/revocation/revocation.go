@@ -19,11 +19,27 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"yizheng/seal/reach"
 )
 
 // ErrFormat is wrapped by errors about lists and answers that are not of the
 // standard's form, or have critical extensions not known here.
 var ErrFormat = errors.New("revocation: malformed")
+
+// ErrNotOCSP and ErrNotList are returned for what is not even of the outer form of an
+// answer or a list: whatever is at that address, it is something else.
+var (
+	ErrNotOCSP = fmt.Errorf("%w: not an OCSP response", ErrFormat)
+	ErrNotList = fmt.Errorf("%w: not a revocation list", ErrFormat)
+)
+
+// Refusal is an OCSP answer that is a refusal (RFC 6960, 4.2.1).
+type Refusal struct{ Status int }
+
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("revocation: the OCSP responder refused with status %d", r.Status)
+}
 
 // ErrUntrusted is returned for a list or an answer that is not signed by the issuer
 // or by a responder it appointed.
@@ -103,15 +119,37 @@ func (s Status) Text() (zh, en string) {
 
 // faultText puts a Fault into words; addresses are for Status.From.
 func faultText(err error) (zh, en string) {
+	var call *reach.Fault
+	var refused *Refusal
 	switch {
+	case errors.As(err, &call):
+		zh, en = call.Text()
+		return "未能查吊销，吊销服务：" + zh, "revocation could not be looked up: " + en
+	case errors.As(err, &refused):
+		why := refusals[refused.Status]
+		return fmt.Sprintf("未能查吊销：吊销服务（OCSP）不予答复，状态 %d%s；请向其运营单位核实", refused.Status, why[0]),
+			fmt.Sprintf("revocation could not be looked up: the OCSP responder refused with status %d%s; ask who runs it", refused.Status, why[1])
+	case errors.Is(err, ErrNotOCSP):
+		return "未能查吊销：该地址的答复不是 OCSP 答复；请核对吊销服务的地址", "revocation could not be looked up: what answers there is no OCSP responder; check its address"
+	case errors.Is(err, ErrNotList):
+		return "未能查吊销：该地址给出的不是吊销列表；请核对吊销列表的地址", "revocation could not be looked up: what is at that address is no revocation list; check the address"
 	case errors.Is(err, ErrUnreachable):
-		return "吊销服务在时限内没有完整答复，未能查吊销", "the revocation service gave no whole answer in time: revocation could not be looked up"
+		return "未能查吊销：吊销服务没有完整答复；请稍后再试", "revocation could not be looked up: the revocation service gave no whole answer; try again later"
 	case errors.Is(err, ErrUntrusted):
-		return "吊销服务的答复不是签发者或其指定者签名的，不予采信", "the answer about revocation is not signed by the issuer or a responder of it, and not believed"
+		return "吊销服务的答复不是签发者或其指定者签名的，不予采信；请核对其地址，并向签发机构核实", "the answer about revocation is not signed by the issuer or a responder of it, and not believed; check the address, and ask the authority"
 	case errors.Is(err, ErrNotNamed):
-		return "没有可问的吊销服务（证书未写明地址，或未配置），未能查吊销", "no responder to ask (the certificate names none, or none is configured): revocation could not be looked up"
+		return "未能查吊销：没有可问的吊销服务，证书未写明地址，也未配置；请配置签发机构的吊销服务地址", "revocation could not be looked up: no responder to ask, the certificate names none and none is configured; configure the authority's"
 	}
-	return "吊销服务的答复有误，不予采信，未能查吊销", "the answer about revocation is faulty and not believed: revocation could not be looked up"
+	return "未能查吊销：吊销服务的答复有误，不予采信；请向其运营单位核实", "revocation could not be looked up: the answer about revocation is faulty and not believed; ask who runs the service"
+}
+
+// refusals are the statuses of RFC 6960, 4.2.1.
+var refusals = map[int][2]string{
+	1: {"（认为请求有误）", " (it calls the question malformed)"},
+	2: {"（其内部故障）", " (a fault of its own)"},
+	3: {"（请稍后再试）", " (try later)"},
+	5: {"（要求请求签名）", " (it wants questions signed)"},
+	6: {"（未授权查询此机构的证书）", " (it does not answer for this authority, or not to you)"},
 }
 
 func (s Status) freshness() (zh, en string) {

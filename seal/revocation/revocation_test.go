@@ -19,6 +19,7 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 	"github.com/emmansun/gmsm/smx509"
 
+	"yizheng/seal/reach/reachtest"
 	"yizheng/seal/revocation"
 )
 
@@ -315,4 +316,51 @@ func FuzzParseList(f *testing.F) {
 	f.Add(p.list(nil))
 	f.Add(p.list(p.revokes(signed)))
 	f.Fuzz(func(t *testing.T, raw []byte) { _, _ = revocation.ParseList(raw, "f") })
+}
+
+// TestFaults_AreToldApart asks services that fail, each in its own way.
+func TestFaults_AreToldApart(t *testing.T) {
+	p := newPKI(t)
+	type fault struct{ url, zh, en string }
+	faults := map[string]fault{}
+	for _, s := range reachtest.Services(t) {
+		faults[s.Name] = fault{s.URL, "未能查吊销，吊销服务：", s.Says}
+	}
+	answering := func(status int, body []byte) string {
+		url, _ := server(t, func([]byte) (int, []byte) { return status, body })
+		return url
+	}
+	faults["out of order"] = fault{answering(503, nil), "对方答复 HTTP 503，其自身有故障", "HTTP 503, a fault of its own"}
+	faults["nothing there"] = fault{answering(404, nil), "HTTP 404，不受理", "HTTP 404, it refuses"}
+	for name, f := range faults {
+		ask := p.checker(revocation.Config{Responders: []revocation.Responder{{URL: f.url}}, Timeout: patience(name)})
+		list := p.checker(revocation.Config{CRLs: []string{f.url}, Timeout: patience(name)})
+		for _, k := range []*revocation.Checker{ask, list} {
+			if zh, en := p.check(k).Text(); !strings.Contains(zh, f.zh) || !strings.Contains(en, f.en) {
+				t.Errorf("%s: %q, %q", name, zh, en)
+			}
+		}
+	}
+	page, refusal := answering(200, []byte("<html>")), answering(200, []byte{0x30, 3, 0x0a, 1, 6})
+	for _, tt := range []struct {
+		name   string
+		config revocation.Config
+		zh, en string
+	}{
+		{"a page instead of OCSP", revocation.Config{Responders: []revocation.Responder{{URL: page}}}, "不是 OCSP 答复", "no OCSP responder"},
+		{"a page instead of a list", revocation.Config{CRLs: []string{page}}, "不是吊销列表", "no revocation list"},
+		{"not authorized", revocation.Config{Responders: []revocation.Responder{{URL: refusal}}}, "状态 6（未授权", "status 6 (it does not answer"},
+	} {
+		if zh, en := p.check(p.checker(tt.config)).Text(); !strings.Contains(zh, tt.zh) || !strings.Contains(en, tt.en) {
+			t.Errorf("%s: %q, %q", tt.name, zh, en)
+		}
+	}
+}
+
+// patience is long where something answers.
+func patience(name string) time.Duration {
+	if name == "silence" {
+		return reachtest.Patience
+	}
+	return 20 * time.Second
 }

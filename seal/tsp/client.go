@@ -21,6 +21,7 @@ import (
 	tag "golang.org/x/crypto/cryptobyte/asn1"
 
 	"yizheng/seal/cms/der"
+	"yizheng/seal/reach"
 )
 
 // ErrUnavailable is wrapped when the authority gives no token: it cannot be reached in
@@ -157,19 +158,19 @@ func (c *Client) post(ctx context.Context, request []byte) ([]byte, error) {
 	req.Header.Set("Content-Type", "application/timestamp-query")
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+		return nil, fmt.Errorf("%w: %w", errUnreachable, reach.Of(err))
 	}
 	defer res.Body.Close()
 	switch {
 	case res.StatusCode >= http.StatusInternalServerError:
-		return nil, fmt.Errorf("%w: the authority answered with HTTP %d", errUnreachable, res.StatusCode)
+		return nil, fmt.Errorf("%w: %w", errUnreachable, reach.OfStatus(res.StatusCode))
 	case res.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("the authority answered with HTTP %d", res.StatusCode)
+		return nil, reach.OfStatus(res.StatusCode)
 	}
 	raw, err := io.ReadAll(io.LimitReader(res.Body, maxResponse+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+		return nil, fmt.Errorf("%w: %w", errUnreachable, reach.Of(err))
 	case len(raw) > maxResponse:
 		return nil, malformed("response too long")
 	}
@@ -183,10 +184,10 @@ func readResponse(raw []byte) ([]byte, error) {
 	var status int64
 	if !s.ReadASN1(&response, tag.SEQUENCE) || !s.Empty() ||
 		!response.ReadASN1(&info, tag.SEQUENCE) || !info.ReadASN1Integer(&status) {
-		return nil, malformed("response")
+		return nil, errNotResponse
 	}
 	if status != 0 && status != 1 { // granted, granted with modifications
-		return nil, fmt.Errorf("the authority refused with status %d (RFC 3161, 2.4.2)", status)
+		return nil, &refusal{status}
 	}
 	if !response.ReadASN1Element(&token, tag.SEQUENCE) || !response.Empty() {
 		return nil, malformed("response without a token")
