@@ -157,13 +157,17 @@ type Log struct {
 // A caller that must not lose the record when its own client hangs up passes
 // context.WithoutCancel; Append bounds itself by Config.AppendTimeout.
 func (l *Log) Append(ctx context.Context, entries ...Entry) ([]Receipt, error) {
+	return l.append(ctx, l.cfg.AppendTimeout, entries)
+}
+
+func (l *Log) append(ctx context.Context, within time.Duration, entries []Entry) ([]Receipt, error) {
 	if t := l.turning(); t != nil {
-		return l.appendNext(ctx, t, l.cfg.AppendTimeout, entries)
+		return l.appendNext(ctx, t, within, entries)
 	}
 	began := time.Now()
-	receipts, err := l.appendHere(ctx, entries)
+	receipts, err := l.appendHere(ctx, within, entries)
 	if t := l.turning(); t != nil && errors.Is(err, ErrSealed) { // it was not queued
-		return l.appendNext(ctx, t, l.cfg.AppendTimeout-time.Since(began), entries)
+		return l.appendNext(ctx, t, within-time.Since(began), entries)
 	}
 	if err == nil && l.cfg.Appended != nil {
 		l.cfg.Appended(time.Since(began))
@@ -171,12 +175,12 @@ func (l *Log) Append(ctx context.Context, entries ...Entry) ([]Receipt, error) {
 	return receipts, err
 }
 
-func (l *Log) appendHere(ctx context.Context, entries []Entry) ([]Receipt, error) {
+func (l *Log) appendHere(ctx context.Context, within time.Duration, entries []Entry) ([]Receipt, error) {
 	r, err := l.newRequest(entries)
 	if err != nil {
 		return nil, err
 	}
-	timeout := r.expectResult(l.cfg.AppendTimeout)
+	timeout := r.expectResult(within)
 	if err := l.enqueue(ctx, r, timeout); err != nil {
 		return nil, err
 	}
@@ -194,7 +198,7 @@ func (l *Log) appendHere(ctx context.Context, entries []Entry) ([]Receipt, error
 		return res.batch.receipts(res.first, len(entries))
 	case <-timeout:
 		r.state.CompareAndSwap(waiting, givenUp)
-		return nil, fmt.Errorf("%w: not durable after %v", ErrOverloaded, l.cfg.AppendTimeout)
+		return nil, fmt.Errorf("%w: not durable after %v", ErrOverloaded, within)
 	case <-ctx.Done():
 		r.state.CompareAndSwap(waiting, givenUp)
 		return nil, fmt.Errorf("audit: append: %w", ctx.Err())

@@ -71,7 +71,7 @@ func (l *Log) start(ctx context.Context) error {
 	}
 	go l.commits()
 	l.wg.Go(func() { l.wal.spares(l.quit, l.spareFailed) })
-	_, err = l.Append(ctx, first...)
+	_, err = l.append(ctx, max(slowDisk, l.cfg.AppendTimeout), first)
 	if err == nil {
 		err = l.publish(l.Head(), true)
 	}

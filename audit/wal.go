@@ -6,10 +6,16 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const spareName = "next"
+
+// slowDisk is how long the log itself waits for its disk, where no caller does:
+// for its first entry and for the spare segment. A disk or a virtual machine that
+// stands still for some seconds must not stop a log.
+const slowDisk = 30 * time.Second
 
 func segmentName(first uint64) string { return fmt.Sprintf("%012d.seg", first) }
 
@@ -27,7 +33,8 @@ type wal struct {
 	off  int64 // where the next frame goes; committer only
 
 	want  chan struct{} // a spare is to be made
-	ready chan struct{} // a spare is there
+	ready chan struct{} // a spare is there; closed when there will be none any more
+	full  atomic.Bool   // the disk had no room for it
 
 	unmade error // why there is none at the end; set by spares
 }
@@ -84,13 +91,11 @@ func (w *wal) write(b []byte) error {
 	return w.seg.StillNamed(filepath.Join(w.dir, w.name))
 }
 
-// rotate makes the spare the live segment. It waits for the spare at most
-// the given time.
+// rotate makes the spare the live segment. It waits for the spare at most the
+// given time when the disk has no room for it, and slowDisk while it is being made.
 func (w *wal) rotate(first uint64, wait time.Duration) error {
-	select {
-	case <-w.ready:
-	case <-time.After(wait):
-		return fmt.Errorf("audit: no spare segment after %v", wait)
+	if err := w.awaitSpare(wait); err != nil {
+		return err
 	}
 	name := segmentName(first)
 	if err := w.fs.Rename(filepath.Join(w.dir, spareName), filepath.Join(w.dir, name)); err != nil {
@@ -111,6 +116,26 @@ func (w *wal) rotate(first uint64, wait time.Duration) error {
 	return old.Close()
 }
 
+func (w *wal) awaitSpare(wait time.Duration) error {
+	began := time.Now()
+	enough, tooLong := time.After(wait), time.After(max(wait, slowDisk))
+	for {
+		select {
+		case _, made := <-w.ready:
+			if made {
+				return nil
+			}
+			return errors.New("audit: no spare segment can be made")
+		case <-enough:
+			if !w.full.Load() {
+				continue
+			}
+		case <-tooLong:
+		}
+		return fmt.Errorf("audit: no spare segment after %v", time.Since(began).Round(time.Millisecond))
+	}
+}
+
 // check is the watch's look at the live segment.
 func (w *wal) check() error {
 	w.mu.Lock()
@@ -126,11 +151,13 @@ func (w *wal) spares(quit <-chan struct{}, failed func(error) (again bool)) {
 	for range w.want {
 		for {
 			err := w.create(spareName)
+			w.full.Store(err != nil)
 			if err == nil {
 				w.ready <- struct{}{}
 				break
 			}
 			if !failed(err) {
+				close(w.ready)
 				return
 			}
 			select {
