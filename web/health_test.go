@@ -18,7 +18,7 @@ import (
 // nothing; and a monitor's questions do not fill the log.
 func TestHealthIsForThoseWhoLookAfterTheGateway(t *testing.T) {
 	g := start(t, nil)
-	g.condition.Index = &health.Index{Lag: index.Lag{Lost: []string{}}}
+	g.condition.Index = &health.Index{Lag: index.Lag{Lost: []string{}, Changed: []index.Change{{Origin: "gw00.690100.example/audit/2026q4", File: "live.db", Next: 9, What: "缺行 / a row is missing", At: time.Now().UTC().Truncate(time.Second)}}}}
 	g.condition.Witness = &health.Witness{Status: witness.Status{Need: 1, Of: 1, Size: 3, At: time.Now()}}
 	g.condition.Stamps, g.condition.Authority = &health.Stamps{}, &health.Authority{}
 	g.condition.Copies = []health.Copy{{Status: ship.Status{Name: "siem", Error: "refused"}}}
@@ -34,7 +34,7 @@ func TestHealthIsForThoseWhoLookAfterTheGateway(t *testing.T) {
 	}
 	var r health.Report
 	g.as("clerk-02").call(http.MethodGet, "/v1/admin/health", nil).into(t, &r) // clerk-02 stands for a monitor here
-	if !r.Ready || len(r.Findings) != 3 || r.Findings[0].Level != health.Alarm || r.Log.Origin != g.audit.Origin() {
+	if !r.Ready || len(r.Findings) != 4 || r.Findings[0].Level != health.Alarm || r.Log.Origin != g.audit.Origin() {
 		t.Errorf("report %+v", r)
 	}
 	if a := g.as("").call(http.MethodGet, "/v1/health", nil); string(a.body) != `{"ready":true}` {

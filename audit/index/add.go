@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/emmansun/gmsm/sm3"
+	"modernc.org/sqlite"
+	sqlitelib "modernc.org/sqlite/lib"
 
 	"yizheng/audit"
 )
@@ -61,6 +63,10 @@ func (x *Index) insert(ctx context.Context, p *part, entries []audit.Stored) err
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
 	if err := x.insertAll(ctx, tx, p.next, entries); err != nil {
+		var e *sqlite.Error
+		if errors.As(err, &e) && e.Code()&0xff == sqlitelib.SQLITE_CONSTRAINT { // nobody else inserts
+			return &changeError{Change{File: p.name, First: p.first, Next: p.next, What: "有别人插入的行 / it has rows that somebody else inserted"}}
+		}
 		return err
 	}
 	if err := tx.Commit(); err != nil {
@@ -162,13 +168,13 @@ func (x *Index) fill(ctx context.Context) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if _, err := p.db.ExecContext(ctx, "PRAGMA journal_mode = DELETE"); err != nil {
-		return fmt.Errorf("audit index: %w", err)
-	}
-	if err := p.close(); err != nil {
+	if err := p.close(); err != nil { // connections of searches, too, would keep the mode as it is
 		return err
 	}
-	name := fmt.Sprintf("s%012d.db", p.first)
+	if err := noWAL(ctx, x.cfg.Dir, p.name); err != nil {
+		return err
+	}
+	name := fullName(p.first)
 	if err := os.Rename(filepath.Join(x.cfg.Dir, liveName), filepath.Join(x.cfg.Dir, name)); err != nil {
 		return fmt.Errorf("audit index: %w", err)
 	}
@@ -176,12 +182,38 @@ func (x *Index) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	full.standing.Store(p.standing.Load())
 	x.parts[len(x.parts)-1] = full
+	x.look() // it has no seal yet
+	x.turned()
+	return x.begin(ctx, full.next)
+}
+
+// noWAL makes one file of a database that nobody has open and what SQLite keeps beside it.
+func noWAL(ctx context.Context, dir, name string) error {
+	db, err := connect(dir, name)
+	if err != nil {
+		return err
+	}
+	var mode string
+	err = db.QueryRowContext(ctx, "PRAGMA journal_mode = DELETE").Scan(&mode)
+	if err == nil && mode != "delete" {
+		err = fmt.Errorf("its journal mode stays %s", mode)
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		return fmt.Errorf("audit index: %s: %w", name, err)
+	}
+	return nil
+}
+
+func fullName(first uint64) string { return fmt.Sprintf("s%012d.db", first) }
+
+// turned says that there may be enough full files to merge.
+func (x *Index) turned() {
 	select {
 	case x.turn <- struct{}{}:
 	default: // the last one has not been seen yet
 	}
-	return x.begin(ctx, full.next)
 }
 
 const tmpPrefix = "tmp-"
@@ -189,10 +221,15 @@ const tmpPrefix = "tmp-"
 // merge makes one file of the oldest Config.Merge full ones, if there are as
 // many, and reports whether it did. Searches go on meanwhile.
 func (x *Index) merge(ctx context.Context) (bool, error) {
+	x.shaping.Lock()
+	defer x.shaping.Unlock()
 	x.mu.RLock()
 	var from []*part
 	for _, p := range x.parts {
 		if p.name[0] == 's' && len(from) < x.cfg.Merge {
+			if p.standing.Load() == changed { // it is made again first
+				break
+			}
 			from = append(from, p)
 		}
 	}
@@ -200,7 +237,7 @@ func (x *Index) merge(ctx context.Context) (bool, error) {
 	if len(from) < x.cfg.Merge {
 		return false, nil
 	}
-	name := fmt.Sprintf("l%012d.db", from[0].first)
+	name := "l" + fullName(from[0].first)[1:]
 	if err := x.write(ctx, tmpPrefix+name, from); err != nil {
 		return false, err
 	}
@@ -211,6 +248,8 @@ func (x *Index) merge(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	last := from[len(from)-1]
+	merged.next, merged.from, merged.to = last.next, from[0].from, last.to // whatever is in them
 	return true, x.replace(from, merged)
 }
 
@@ -229,7 +268,11 @@ func (x *Index) replace(old []*part, merged *part) error {
 			}
 		}
 	}
+	for _, p := range old { // what was seen of them meanwhile
+		merged.standing.Store(max(merged.standing.Load(), p.standing.Load()))
+	}
 	x.parts = parts
+	x.look()
 	var err error
 	for _, p := range old {
 		err = errors.Join(err, p.close(), removeFile(x.cfg.Dir, p.name))
@@ -266,6 +309,57 @@ func (x *Index) write(ctx context.Context, name string, from []*part) (err error
 		if _, err := db.ExecContext(ctx, s); err != nil {
 			return fmt.Errorf("audit index: merging: %w", err)
 		}
+	}
+	return syncFile(filepath.Join(x.cfg.Dir, name))
+}
+
+// derive makes a file of entries first to next-1, which read hands out in order,
+// at most so many at once.
+func (x *Index) derive(ctx context.Context, name string, first, next uint64, read func(from uint64, most int) ([]audit.Stored, error)) (err error) {
+	if err := removeFile(x.cfg.Dir, name); err != nil {
+		return err
+	}
+	db, err := connect(x.cfg.Dir, name, "journal_mode(OFF)", "synchronous(OFF)", "cache_size(-65536)")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1) // a temporary table is of one connection
+	run := func(statements ...string) error {
+		for _, s := range statements {
+			if _, err := db.ExecContext(ctx, s); err != nil {
+				return fmt.Errorf("audit index: making %s: %w", name, err)
+			}
+		}
+		return nil
+	}
+	// The temporary table hides the other of its name while entries are added,
+	// so that its tree, too, is written from left to right.
+	if err := run(schema(), begins(first, x.words.name), "CREATE TEMP TABLE subject (hash INTEGER, idx INTEGER)"); err != nil {
+		return err
+	}
+	for first < next {
+		list, err := read(first, int(min(batch, next-first)))
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			return fmt.Errorf("audit index: %w: entry %d", audit.ErrRange, first)
+		}
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return fmt.Errorf("audit index: %w", err)
+		}
+		if err := x.insertAll(ctx, tx, first, list); err != nil {
+			return errors.Join(err, tx.Rollback())
+		}
+		if err := tx.Commit(); err != nil {
+			return fmt.Errorf("audit index: %w", err)
+		}
+		first += uint64(len(list))
+	}
+	if err := run("INSERT OR IGNORE INTO main.subject SELECT hash, idx FROM temp.subject ORDER BY hash, idx", "DROP TABLE temp.subject", indexes); err != nil {
+		return err
 	}
 	return syncFile(filepath.Join(x.cfg.Dir, name))
 }

@@ -238,3 +238,54 @@ func bytes(b *testing.B, dir string) (n int64) {
 	}
 	return n
 }
+
+// BenchmarkCheck holds a file of 100,000 entries to its log, without rests, and
+// to its seal.
+func BenchmarkCheck(b *testing.B) {
+	const size = 100_000
+	l, err := audit.OpenLog(b.Context(), audit.Config{Dir: b.TempDir(), Origin: "gw1.example.gov.cn/audit/2026q4", Signer: newKey(b), MinFree: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for l.Head().Size < size {
+		var list []audit.Entry
+		for _, s := range generated(l.Head().Size, 1000) {
+			list = append(list, s.Entry)
+		}
+		if _, err := l.Append(b.Context(), list...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	dir := b.TempDir()
+	r := l.NewReader(0)
+	err = Build(b.Context(), Config{Dir: dir}, func(fn func(audit.Stored) error) error {
+		_, err := r.Next(b.Context(), fn)
+		return errors.Join(err, r.Close())
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	x, err := Open(b.Context(), Config{Dir: dir})
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := x.live()
+	at, held, sealed := newPace(b.Context(), func() int { return 0 }), time.Duration(0), time.Duration(0)
+	for b.Loop() {
+		began := processorTime(b)
+		if what, err := x.hold(b.Context(), p, l, at); err != nil || what != "" {
+			b.Fatal(what, err)
+		}
+		between := processorTime(b)
+		if _, err := digest(filepath.Join(dir, liveName), at); err != nil {
+			b.Fatal(err)
+		}
+		held, sealed = held+between-began, sealed+processorTime(b)-between
+	}
+	n := float64(size * b.N)
+	b.ReportMetric(float64(held.Nanoseconds())/1000/n, "held-cpu-µs/entry")
+	b.ReportMetric(float64(sealed.Nanoseconds())/1000/n, "sealed-cpu-µs/entry")
+	if err := errors.Join(x.Close(), l.Close()); err != nil {
+		b.Fatal(err)
+	}
+}

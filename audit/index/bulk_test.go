@@ -70,45 +70,9 @@ func bulk(ctx context.Context, c Config, size uint64) (err error) {
 		default:
 			name, next = liveName, size
 		}
-		files.Go(func() error { return x.bulkFile(ctx, name, first, next) })
+		files.Go(func() error {
+			return x.derive(ctx, name, first, next, func(from uint64, most int) ([]audit.Stored, error) { return generated(from, most), nil })
+		})
 	}
 	return files.Wait()
-}
-
-// bulkFile makes one file.
-func (x *Index) bulkFile(ctx context.Context, name string, first, next uint64) (err error) {
-	db, err := connect(x.cfg.Dir, name, "journal_mode(OFF)", "synchronous(OFF)", "cache_size(-65536)")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	db.SetMaxOpenConns(1) // a temporary table is of one connection
-	run := func(statements ...string) error {
-		for _, s := range statements {
-			if _, err := db.ExecContext(ctx, s); err != nil {
-				return fmt.Errorf("bulk: %s: %w", name, err)
-			}
-		}
-		return nil
-	}
-	// The temporary table hides the other of its name while entries are added,
-	// so that this one, too, is written from left to right.
-	if err := run(schema(), begins(first, x.words.name), "CREATE TEMP TABLE subject (hash INTEGER, idx INTEGER)"); err != nil {
-		return err
-	}
-	for first < next {
-		list := generated(first, int(min(batch, next-first)))
-		tx, err := db.BeginTx(ctx, nil)
-		if err != nil {
-			return err
-		}
-		if err := x.insertAll(ctx, tx, first, list); err != nil {
-			return errors.Join(err, tx.Rollback())
-		}
-		if err := tx.Commit(); err != nil {
-			return err
-		}
-		first += uint64(len(list))
-	}
-	return run("INSERT INTO main.subject SELECT hash, idx FROM temp.subject ORDER BY hash, idx", "DROP TABLE temp.subject", indexes)
 }

@@ -96,8 +96,8 @@ type comparison struct {
 
 	parts    []*part // those to come; the first is walked through
 	rows     *sql.Rows
-	row      []sql.NullInt64 // the next one; nil: none left
-	subjects int64           // of the entries seen of this part
+	row      *row  // the next one; nil: none left
+	subjects int64 // of the entries seen of this part
 }
 
 func (c *comparison) open() error {
@@ -172,12 +172,8 @@ func (c *comparison) next() error {
 		c.row = nil
 		return c.failed(c.rows.Err())
 	}
-	c.row = make([]sql.NullInt64, 2+len(wordColumns)+len(hashColumns))
-	into := make([]any, len(c.row))
-	for i := range c.row {
-		into[i] = &c.row[i]
-	}
-	return c.failed(c.rows.Scan(into...))
+	c.row = newRow()
+	return c.failed(c.rows.Scan(c.row.into...))
 }
 
 func (c *comparison) failed(err error) error {
@@ -213,36 +209,55 @@ func (c *comparison) entry(s audit.Stored) error {
 			return err
 		}
 	}
-	for c.row != nil && uint64(c.row[0].Int64) < s.Index {
+	for c.row != nil && c.row.index() < s.Index {
 		if err := c.next(); err != nil {
 			return err
 		}
 	}
-	if c.row == nil || uint64(c.row[0].Int64) != s.Index {
+	if c.row == nil || c.row.index() != s.Index {
 		c.differ(Difference{s.Index, "没有索引行 / its row is missing"})
-	} else if odd := c.odd(s.Entry); len(odd) > 0 {
+	} else if odd := c.words.odd(c.row.values, s.Entry); len(odd) > 0 {
 		c.differ(Difference{s.Index, "索引行与日志不符 / its row is not what the log says: " + strings.Join(odd, ", ")})
 	}
 	return c.about(s)
 }
 
-// odd names the columns of the present row that are not the entry's.
-func (c *comparison) odd(e audit.Entry) (columns []string) {
-	if c.row[1].Int64 != e.Open.Time {
+// row is one of the table entry.
+type row struct {
+	values []any // int64 or nil
+	into   []any // for Scan: converting each would cost more than reading it
+}
+
+func (r *row) index() uint64 {
+	i, _ := r.values[0].(int64)
+	return uint64(i)
+}
+
+func newRow() *row {
+	r := &row{values: make([]any, 2+len(wordColumns)+len(hashColumns))}
+	for i := range r.values {
+		r.into = append(r.into, &r.values[i])
+	}
+	return r
+}
+
+// odd names the columns of a row that are not the entry's.
+func (w *words) odd(row []any, e audit.Entry) (columns []string) {
+	if row[1] != any(e.Open.Time) {
 		columns = append(columns, "ts")
 	}
-	have := c.row[2:]
+	have := row[2:]
 	for i, text := range wordsOf(e) {
-		id, known := c.words.find(text)
-		if want := (sql.NullInt64{Int64: id, Valid: text != ""}); have[i] != want || text != "" && !known {
+		id, known := w.find(text)
+		if text == "" && have[i] != nil || text != "" && (!known || have[i] != any(id)) {
 			columns = append(columns, wordColumns[i])
 		}
 	}
 	have = have[len(wordColumns):]
 	for i, text := range numbersOf(e) {
-		want := sql.NullInt64{}
+		var want any
 		if text != "" {
-			want = sql.NullInt64{Int64: hash(hashColumns[i], text), Valid: true}
+			want = hash(hashColumns[i], text)
 		}
 		if have[i] != want {
 			columns = append(columns, hashColumns[i])

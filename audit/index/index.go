@@ -20,12 +20,21 @@
 // A file that cannot be read, or that leaves a gap, is removed with everything
 // after it and made again. One process uses a directory at a time.
 //
+// Nobody else may change the files. So that a search does not call complete
+// what somebody took rows out of, each file is held to the log, row by row, and
+// a full one then sealed: SM3 of its bytes, signed by the log's key. This is
+// done when the index is opened, when a file is full, and again and again
+// (ShardsConfig.Check). A search that touches a file that was not looked at yet,
+// or does not hold (ErrChanged), is complete only up to it; such a file is made
+// again from the log, and told (Change).
+//
 // [Shards] is the index of a node's whole log, quarter by quarter, and what
 // searches are made with: it reads every entry it finds from the log.
 package index
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,6 +46,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite"
+
+	"yizheng/identity/jose"
 )
 
 // Config says where an index is and how its files grow.
@@ -44,6 +55,9 @@ type Config struct {
 	Dir   string
 	Live  int // entries of the newest file; default 250,000, beyond which SQLite's indexes slow down
 	Merge int // full files made into one; default 20
+
+	Origin string    // of the log, for seals
+	Key    *jose.Key // signs the seals of full files; nil: they are only remembered
 }
 
 func (c Config) withDefaults() Config {
@@ -63,6 +77,12 @@ type Index struct {
 	lock  *os.File
 	turn  chan struct{} // a full file has been added; Follow merges
 
+	schema    string        // of every file, as SQLite tells it
+	secret    [32]byte      // of fingerprints
+	unchecked chan struct{} // a file is to be looked at
+	shaping   sync.Mutex    // files are made into another one
+	dropped   []Change      // what Open removed and no crash explains
+
 	closed bool // log.close is indexed: nothing more will come
 
 	mu    sync.RWMutex // guards parts and their being open
@@ -80,8 +100,12 @@ func Open(ctx context.Context, c Config) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Index{cfg: c, lock: lock, turn: make(chan struct{}, 1)}
-	if err := x.load(ctx); err != nil {
+	x := &Index{cfg: c, lock: lock, turn: make(chan struct{}, 1), unchecked: make(chan struct{}, 1)}
+	_, _ = rand.Read(x.secret[:]) // never fails
+	if x.schema, err = madeSchema(ctx); err == nil {
+		err = x.load(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
 	return x, nil
@@ -140,6 +164,9 @@ func (x *Index) load(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("audit index: %w", ctx.Err())
 		}
+		if errors.Is(err, ErrChanged) {
+			x.dropped = append(x.dropped, Change{File: wordsName, What: err.Error()})
+		}
 		if err := removeAll(x.cfg.Dir); err != nil { // without its words no file can be read
 			return err
 		}
@@ -155,9 +182,12 @@ func (x *Index) load(ctx context.Context) error {
 	for _, name := range names {
 		p, err := openPart(ctx, x.cfg.Dir, name)
 		if err == nil && p.first == next && p.words == x.words.name {
+			p.standing.Store(unchecked)
+			p.readSeal(x.cfg, x.words)
 			x.parts, next = append(x.parts, p), p.next
 			continue
 		}
+		x.dropping(name, p, next)
 		if p != nil {
 			err = p.close()
 		}
@@ -172,6 +202,26 @@ func (x *Index) load(ctx context.Context) error {
 		return x.begin(ctx, next)
 	}
 	return nil
+}
+
+// dropping notes a file that is removed and made again, if neither a crash
+// explains that nor another one that was noted before.
+func (x *Index) dropping(name string, p *part, next uint64) {
+	c := Change{File: name, First: next, Next: next}
+	switch {
+	case len(x.dropped) > 0 || p == nil && name == liveName || p != nil && p.next <= next && name[1:] == fullName(p.first)[1:]:
+		return // a consequence; torn or not there; was made into another one
+	case p == nil:
+		c.What = "文件不可读 / it cannot be read"
+	case p.words != x.words.name:
+		c.File, c.What = wordsName, "词表已被换过 / it was replaced by another"
+	case p.first != next:
+		c.What = fmt.Sprintf("文件从第 %d 条开始，应从第 %d 条 / it begins with entry %d, not %d", p.first, next, p.first, next)
+	}
+	if p != nil {
+		c.Next = max(next, p.next)
+	}
+	x.dropped = append(x.dropped, c)
 }
 
 // files removes what a merge left unfinished, and lists the others.

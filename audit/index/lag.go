@@ -13,12 +13,13 @@ type Lag struct {
 	Since   time.Time `json:"since,omitzero"` // time of the oldest of them; zero: there is none
 	Lost    []string  `json:"lost"`           // shards that cannot be searched, until somebody sees to it
 	Opening int       `json:"opening"`        // shards that cannot be searched yet, which ends by itself
+	Changed []Change  `json:"changed"`        // files that did not hold, of the last day
 }
 
 // Lag reads one entry of every shard that is not wholly indexed. Of a shard
 // that is still being opened nothing is known yet.
 func (s *Shards) Lag(ctx context.Context) (Lag, error) {
-	lag := Lag{Lost: []string{}}
+	lag := Lag{Lost: []string{}, Changed: s.Changes()}
 	for _, sh := range s.shards() {
 		st := sh.state()
 		if errors.Is(st.Err, ErrOpening) {

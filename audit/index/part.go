@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+
+	"yizheng/identity/jose"
 )
 
 // part is one file: the entries from first up to, but not including, next.
@@ -21,6 +24,10 @@ type part struct {
 	words       string // which words.db its words are in
 	first, next uint64
 	from, to    int64 // times of the first and the last entry, microseconds
+
+	opened   os.FileInfo  // the file that db has open
+	seal     *seal        // of a full file whose rows were held to the log; for the goroutine that checks
+	standing atomic.Int32 // sound, unchecked or changed
 }
 
 // columns of the table entry behind idx and ts, in order: words, then hashes.
@@ -53,6 +60,23 @@ func schema() string {
 	return fmt.Sprintf(tables, strings.Join(cols, ", "))
 }
 
+// madeSchema is how SQLite tells the tables of a file that nobody changed.
+func madeSchema(ctx context.Context) (text string, err error) {
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return "", fmt.Errorf("audit index: %w", err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1) // each connection would have a memory of its own
+	if _, err := db.ExecContext(ctx, schema()+indexes); err != nil {
+		return "", fmt.Errorf("audit index: %w", err)
+	}
+	return text, db.QueryRowContext(ctx, tablesOf).Scan(&text)
+}
+
+// tablesOf asks a file for its tables and trees.
+const tablesOf = `SELECT group_concat(sql, ';') FROM (SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name)`
+
 // connect opens a file. What a power cut may do to it is made good from the log.
 func connect(dir, name string, pragmas ...string) (*sql.DB, error) {
 	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)"}, pragmas...)}
@@ -80,7 +104,11 @@ func makePart(ctx context.Context, dir, name, words string, first uint64) (*part
 			return nil, errors.Join(fmt.Errorf("audit index: making %s: %w", name, err), db.Close())
 		}
 	}
-	return &part{name: name, db: db, words: words, first: first, next: first}, nil
+	p := &part{name: name, db: db, words: words, first: first, next: first}
+	if p.opened, err = os.Stat(filepath.Join(dir, name)); err != nil {
+		return nil, errors.Join(fmt.Errorf("audit index: %w", err), db.Close())
+	}
+	return p, nil
 }
 
 func begins(first uint64, words string) string {
@@ -96,14 +124,15 @@ func openPart(ctx context.Context, dir, name string) (*part, error) {
 }
 
 func openPartWith(ctx context.Context, dir, name string, pragmas ...string) (*part, error) {
-	if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+	info, err := os.Stat(filepath.Join(dir, name))
+	if err != nil {
 		return nil, fmt.Errorf("audit index: %w", err)
 	}
 	db, err := connect(dir, name, pragmas...)
 	if err != nil {
 		return nil, err
 	}
-	p := &part{name: name, db: db}
+	p := &part{name: name, db: db, opened: info}
 	if err := p.measure(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -139,9 +168,9 @@ func (p *part) close() error {
 	return nil
 }
 
-// removeFile removes a file and what SQLite keeps beside it.
+// removeFile removes a file, its seal and what SQLite keeps beside it.
 func removeFile(dir, name string) error {
-	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+	for _, suffix := range []string{sealSuffix, "", "-wal", "-shm", "-journal"} {
 		if err := os.Remove(filepath.Join(dir, name+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("audit index: %w", err)
 		}
@@ -154,8 +183,9 @@ type words struct {
 	db   *sql.DB
 	name string // random: a file of entries says which words it was written with
 
-	mu sync.RWMutex
-	id map[string]int64
+	mu   sync.RWMutex
+	id   map[string]int64
+	text []string // by number, the first is 1
 }
 
 func (w *words) find(text string) (int64, bool) {
@@ -202,7 +232,7 @@ func (w *words) load(ctx context.Context) error {
 	if err := w.db.QueryRowContext(ctx, `SELECT name FROM name`).Scan(&w.name); err != nil {
 		return err
 	}
-	rows, err := w.db.QueryContext(ctx, `SELECT id, text FROM word`)
+	rows, err := w.db.QueryContext(ctx, `SELECT id, text FROM word ORDER BY id`)
 	if err != nil {
 		return err
 	}
@@ -214,8 +244,28 @@ func (w *words) load(ctx context.Context) error {
 			return err
 		}
 		w.id[text] = id
+		w.text = append(w.text, text)
+		if id != int64(len(w.text)) {
+			return fmt.Errorf("%w: word %d is missing", ErrChanged, len(w.text))
+		}
 	}
 	return rows.Err()
+}
+
+// digest of the first n words: b64url(SM3(each word ‖ 0x00)). "" if there are not so many.
+func (w *words) digest(n int) string {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if n < 0 || n > len(w.text) {
+		return ""
+	}
+	return jose.Digest(strings.Join(w.text[:n], "\x00") + "\x00")
+}
+
+func (w *words) count() int {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return len(w.text)
 }
 
 // number numbers a word for good, before any entry refers to it.
@@ -225,10 +275,10 @@ func (w *words) number(ctx context.Context, text string) (int64, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	id := int64(len(w.id) + 1)
+	id := int64(len(w.text) + 1)
 	if _, err := w.db.ExecContext(ctx, `INSERT INTO word VALUES (?, ?)`, id, text); err != nil {
 		return 0, fmt.Errorf("audit index: %s: %w", wordsName, err)
 	}
-	w.id[text] = id
+	w.id[text], w.text = id, append(w.text, text)
 	return id, nil
 }

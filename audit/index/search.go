@@ -32,7 +32,7 @@ type Query struct {
 // Found is what a search yields: positions of candidates, newest first.
 type Found struct {
 	Entries    []uint64
-	CompleteTo uint64 // entries from here on were not searched
+	CompleteTo uint64 // entries from here on were not searched, or in a file that may lack some
 	More       bool   // there are older ones: search again with Before the last of these
 }
 
@@ -92,16 +92,22 @@ func (x *Index) Search(ctx context.Context, q Query) (Found, error) {
 	defer x.mu.RUnlock()
 	f := Found{CompleteTo: x.live().next}
 	where, args, possible := x.where(q)
-	if !possible {
-		return f, nil
-	}
 	for _, p := range slices.Backward(x.parts) {
 		if p.next == p.first || q.Before > 0 && p.first >= q.Before ||
 			!q.From.IsZero() && p.to < q.From.UnixMicro() || !q.To.IsZero() && p.from >= q.To.UnixMicro() {
 			continue
 		}
-		if err := p.search(ctx, q, where, args, &f); err != nil {
-			return Found{}, err
+		if possible {
+			odd, err := p.search(ctx, q, where, args, &f)
+			if err != nil {
+				return Found{}, err
+			}
+			if odd {
+				x.doubt(p)
+			}
+		}
+		if p.standing.Load() != sound { // after it was searched
+			f.CompleteTo = p.first
 		}
 		if f.More {
 			break
@@ -141,8 +147,9 @@ func (x *Index) where(q Query) (text string, args []any, possible bool) {
 	return strings.Join(conds, " AND "), args, true
 }
 
-// search adds the file's candidates, one more than wanted to see whether there are more.
-func (p *part) search(ctx context.Context, q Query, where string, args []any, f *Found) error {
+// search adds the file's candidates, one more than wanted to see whether there
+// are more. odd: it has rows of entries that are not its own, which are left out.
+func (p *part) search(ctx context.Context, q Query, where string, args []any, f *Found) (odd bool, err error) {
 	text := "SELECT e.idx FROM entry e"
 	if len(q.Subjects) > 0 { // CROSS JOIN: the few entries of a person first
 		var hashes []any
@@ -160,13 +167,17 @@ func (p *part) search(ctx context.Context, q Query, where string, args []any, f 
 	want := q.Limit - len(f.Entries) + 1
 	rows, err := p.db.QueryContext(ctx, fmt.Sprintf("%s ORDER BY e.idx DESC LIMIT %d", text, want), args...)
 	if err != nil {
-		return fmt.Errorf("audit index: searching %s: %w", p.name, err)
+		return false, fmt.Errorf("audit index: searching %s: %w", p.name, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var idx int64
 		if err := rows.Scan(&idx); err != nil {
-			return fmt.Errorf("audit index: searching %s: %w", p.name, err)
+			return false, fmt.Errorf("audit index: searching %s: %w", p.name, err)
+		}
+		if uint64(idx) < p.first || uint64(idx) >= p.next {
+			odd = true
+			continue
 		}
 		if len(f.Entries) == q.Limit {
 			f.More = true
@@ -175,7 +186,7 @@ func (p *part) search(ctx context.Context, q Query, where string, args []any, f 
 		f.Entries = append(f.Entries, uint64(idx))
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("audit index: searching %s: %w", p.name, err)
+		return false, fmt.Errorf("audit index: searching %s: %w", p.name, err)
 	}
-	return nil
+	return odd, nil
 }

@@ -16,6 +16,7 @@ import (
 	sqlitelib "modernc.org/sqlite/lib"
 
 	"yizheng/audit"
+	"yizheng/identity/jose"
 )
 
 // Shard is what is indexed: an *audit.Log while it is written, an
@@ -32,7 +33,14 @@ type Shard interface {
 type ShardsConfig struct {
 	Dir    string        // one directory below it a shard, named by its quarter
 	Every  time.Duration // how often the log is looked at; default 200 ms
+	Check  time.Duration // how often all files are held to the log or their seals; default an hour
+	Key    *jose.Key     // the log's: signs the seals of full files; nil: they are held to the log at every start
 	Logger *slog.Logger  // default: discarded
+
+	Live, Merge int // how files grow, see Config
+
+	// Changed is told of every file that did not hold; nil: nobody is.
+	Changed func(Change)
 }
 
 // Shards is the index of a node's whole log: the shard that is written and
@@ -45,8 +53,11 @@ type Shards struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu   sync.RWMutex
-	list []*shard // newest first
+	checking chan struct{} // holds one while a file is looked at
+
+	mu      sync.RWMutex
+	list    []*shard // newest first
+	changes []Change // the last ones
 }
 
 // shard is one of them. x is nil while the index cannot be searched.
@@ -65,10 +76,13 @@ func NewShards(c ShardsConfig) *Shards {
 	if c.Every <= 0 {
 		c.Every = 200 * time.Millisecond
 	}
+	if c.Check <= 0 {
+		c.Check = time.Hour
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Shards{cfg: c}
+	s := &Shards{cfg: c, checking: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.wg.Go(s.watch)
 	return s
@@ -168,7 +182,13 @@ func (s *Shards) keep(sh *shard) {
 		}
 		anew := mustRebuild(err)
 		s.cfg.Logger.Error("audit index: does not follow its log; searches are incomplete until it does", "origin", sh.origin, "rebuild", anew, "err", err)
-		if anew {
+		var live *changeError
+		switch {
+		case errors.As(err, &live):
+			s.tell(sh, live.Change)
+			anew, err = true, dropLive(dir)
+		case anew:
+			s.tell(sh, Change{File: "*.db", Next: sh.Head().Size, What: err.Error()})
 			err = Rebuild(dir)
 		}
 		if time.Since(began) > most {
@@ -187,20 +207,38 @@ func (s *Shards) keep(sh *shard) {
 
 // mustRebuild tells what opening the index again would not mend.
 func mustRebuild(err error) bool {
+	return spoilt(err) || errors.Is(err, ErrAhead) || errors.Is(err, ErrForeign)
+}
+
+// spoilt: what SQLite read is no database any more.
+func spoilt(err error) bool {
 	var e *sqlite.Error
-	if errors.As(err, &e) {
-		code := e.Code() & 0xff
-		return code == sqlitelib.SQLITE_CORRUPT || code == sqlitelib.SQLITE_NOTADB
+	if !errors.As(err, &e) {
+		return false
 	}
-	return errors.Is(err, ErrAhead) || errors.Is(err, ErrForeign)
+	code := e.Code() & 0xff
+	return code == sqlitelib.SQLITE_CORRUPT || code == sqlitelib.SQLITE_NOTADB
+}
+
+// dropLive removes the live file of an index that nobody uses. It is made again
+// from where it began.
+func dropLive(dir string) error {
+	lock, err := take(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(removeFile(dir, liveName), lock.Close())
 }
 
 // follow opens a shard's index, lets it be searched and follows the log until
 // something fails, or the index is found not to fit. It always returns an error.
 func (s *Shards) follow(sh *shard, dir string) error {
-	x, err := Open(s.ctx, Config{Dir: dir})
+	x, err := Open(s.ctx, Config{Dir: dir, Live: s.cfg.Live, Merge: s.cfg.Merge, Origin: sh.origin, Key: s.cfg.Key})
 	if err != nil {
 		return sh.without(err)
+	}
+	for _, c := range x.dropped {
+		s.tell(sh, c)
 	}
 	if err := x.fits(s.ctx, sh); err != nil {
 		return sh.without(errors.Join(err, x.Close()))
@@ -217,6 +255,12 @@ func (s *Shards) follow(sh *shard, dir string) error {
 			cancel(err)
 		}
 	})
+	var checking sync.WaitGroup
+	checking.Go(func() {
+		if err := s.checks(ctx, sh, x); err != nil {
+			cancel(err)
+		}
+	})
 	err = x.goOn(ctx, sh, s.cfg.Every)
 	if err == nil && ctx.Err() == nil { // a sealed shard is done with
 		<-ctx.Done()
@@ -224,6 +268,8 @@ func (s *Shards) follow(sh *shard, dir string) error {
 	if err == nil {
 		err = context.Cause(ctx)
 	}
+	cancel(err)
+	checking.Wait()
 	return errors.Join(sh.without(err), x.Close())
 }
 
@@ -248,6 +294,7 @@ type State struct {
 	Size    uint64 `json:"size"`    // entries of the log; 0 if it could not be opened
 	Indexed uint64 `json:"indexed"` // of these, from the first on
 	Err     error  `json:"-"`       // why it cannot be searched now, or nil
+	Doubt   error  `json:"-"`       // of any file, not of a search: nil, ErrUnchecked or ErrChanged
 }
 
 // State tells how far every shard is indexed, newest first.
@@ -264,7 +311,7 @@ func (sh *shard) state() State {
 	defer sh.mu.RUnlock()
 	st := State{Origin: sh.origin, Err: sh.err}
 	if sh.x != nil {
-		st.Indexed = sh.x.Next()
+		st.Indexed, st.Doubt = sh.x.Next(), sh.x.standing()
 	}
 	if sh.Shard != nil {
 		st.Size = sh.Head().Size // after Next: the log is never the shorter of the two
@@ -352,7 +399,7 @@ func (s *Shards) search(ctx context.Context, sh *shard, q Query) (hits []Hit, st
 			state.Err = err
 			return hits, state, nil
 		}
-		state.Indexed = found.CompleteTo
+		state.Indexed = min(state.Indexed, found.CompleteTo)
 		checked, err := sh.check(ctx, q, found.Entries)
 		if err != nil {
 			return nil, state, fmt.Errorf("audit index: %s: %w", sh.origin, err)
@@ -360,6 +407,7 @@ func (s *Shards) search(ctx context.Context, sh *shard, q Query) (hits []Hit, st
 		hits = append(hits, checked...)
 		if odd := len(found.Entries) - len(checked); odd > 0 {
 			s.cfg.Logger.Warn("audit index: rows that do not match their entries; see gateway audit index -compare", "origin", sh.origin, "rows", odd)
+			state.Indexed = min(state.Indexed, sh.suspect(found.Entries, checked))
 		}
 		if !found.More {
 			break
@@ -383,6 +431,20 @@ func (sh *shard) candidates(ctx context.Context, q Query) (Found, error) {
 		}
 	}
 	return found, err
+}
+
+// suspect doubts the files of candidates that are no hits, and returns up to
+// where the index is not in doubt.
+func (sh *shard) suspect(candidates []uint64, hits []Hit) uint64 {
+	odd := slices.DeleteFunc(slices.Clone(candidates), func(i uint64) bool {
+		return slices.ContainsFunc(hits, func(h Hit) bool { return h.Index == i })
+	})
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	if sh.x == nil {
+		return 0
+	}
+	return sh.x.suspect(odd)
 }
 
 // check reads candidates from the log, newest first, and drops those that do

@@ -65,7 +65,7 @@ func await(t *testing.T, s *Shards) {
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		complete := true
 		for _, st := range s.State() {
-			complete = complete && st.Err == nil && st.Indexed == st.Size
+			complete = complete && st.Err == nil && st.Doubt == nil && st.Indexed == st.Size
 		}
 		if complete {
 			return

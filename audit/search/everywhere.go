@@ -48,7 +48,7 @@ func (l Log) whole() bool { return l.State == Answered }
 // explained says in words why an answer without this log is incomplete.
 func (l Log) explained() Log {
 	words := map[Answering][2]string{
-		Behind:      {"结果不完整：索引尚未追上日志", "incomplete: the index is behind its log"},
+		Behind:      {"结果不完整：索引尚未追上日志，或尚待与日志核对", "incomplete: the index is behind its log, or has to be held to it first"},
 		Unreachable: {"结果不完整：该日志未在时限内应答", "incomplete: the log did not answer in time"},
 		Refused:     {"结果不完整：该日志拒绝了本网关", "incomplete: the log refused this gateway"},
 		Doubtful:    {"结果不完整：该日志的应答未通过验证，未采用", "incomplete: what the log sent does not verify and is not shown"},

@@ -46,7 +46,8 @@ func (s Shard) whole() bool { return !s.Lost && s.CompleteTo >= s.Size }
 // were there when it came. An index follows its log within a second or two.
 const catchUp = 3 * time.Second
 
-// ready waits until the index has what the log has now, at most catchUp, and
+// ready waits until the index has what the log has now, and was held to it since
+// it was opened, at most catchUp, and
 // returns the sizes that the search is held against.
 func (n Node) ready(ctx context.Context) (map[string]uint64, error) {
 	sizes := make(map[string]uint64)
@@ -69,7 +70,7 @@ func (n Node) ready(ctx context.Context) (map[string]uint64, error) {
 
 func (n Node) caughtUp(sizes map[string]uint64) bool {
 	for _, st := range n.Logs.State() {
-		if st.Err == nil && st.Indexed < sizes[st.Origin] {
+		if st.Err == nil && (st.Indexed < sizes[st.Origin] || errors.Is(st.Doubt, index.ErrUnchecked)) {
 			return false
 		}
 	}

@@ -185,7 +185,7 @@ func (a *agent) openAudit(ctx context.Context) (audit.SubjectNamer, error) {
 		second.Earlier(archives, a.audit, a.log)
 		a.turner.Turned = append(a.turner.Turned, second.Turned)
 	}
-	if x := assembly.OpenIndex(c, archives, a.audit, a.log); x != nil {
+	if x := assembly.OpenIndex(c, archives, key, a.audit, a.log); x != nil {
 		a.OnClose(x.Close)
 		a.turner.Turned = append(a.turner.Turned, func(l *audit.Log) { x.Add(l) })
 	}

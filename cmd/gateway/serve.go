@@ -245,7 +245,7 @@ func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (searc
 		second.Earlier(archives, g.audit, g.log)
 		g.turner.Turned = append(g.turner.Turned, second.Turned)
 	}
-	if g.index = assembly.OpenIndex(c, archives, g.audit, g.log); g.index != nil {
+	if g.index = assembly.OpenIndex(c, archives, key, g.audit, g.log); g.index != nil {
 		g.OnClose(g.index.Close)
 		g.turner.Turned = append(g.turner.Turned, func(l *audit.Log) { g.index.Add(l) })
 	}

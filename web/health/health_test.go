@@ -36,15 +36,18 @@ func TestJudge_NamesWhatSomebodyHasToSeeTo(t *testing.T) {
 		code   string
 		level  Level
 	}{
-		"nothing":                   {func(*Report) {}, "", ""},
-		"poisoned":                  {func(r *Report) { r.Log.Failed = true }, "LOG_FAILED", Stop},
-		"held":                      {func(r *Report) { r.Log.Held = []string{"witness"} }, "LOG_HELD", Stop},
-		"disk low":                  {func(r *Report) { r.Log.Low = true }, "DISK_LOW", Stop},
-		"disk nearly low":           {func(r *Report) { r.Log.Free = 200 << 20 }, "DISK_SHRINKING", Alarm},
-		"disk unknown":              {func(r *Report) { r.Log.Free = -1 }, "", ""},
-		"replica":                   {func(r *Report) { r.Log.Replica.Follows = false }, "REPLICA_DOWN", Alarm},
-		"index late":                {func(r *Report) { r.Index.Lag = index.Lag{Entries: 9, Since: now.Add(-2 * time.Minute)} }, "INDEX_BEHIND", Warn},
-		"index lost":                {func(r *Report) { r.Index.Lost = []string{"gw00/2026q3"} }, "INDEX_LOST", Alarm},
+		"nothing":         {func(*Report) {}, "", ""},
+		"poisoned":        {func(r *Report) { r.Log.Failed = true }, "LOG_FAILED", Stop},
+		"held":            {func(r *Report) { r.Log.Held = []string{"witness"} }, "LOG_HELD", Stop},
+		"disk low":        {func(r *Report) { r.Log.Low = true }, "DISK_LOW", Stop},
+		"disk nearly low": {func(r *Report) { r.Log.Free = 200 << 20 }, "DISK_SHRINKING", Alarm},
+		"disk unknown":    {func(r *Report) { r.Log.Free = -1 }, "", ""},
+		"replica":         {func(r *Report) { r.Log.Replica.Follows = false }, "REPLICA_DOWN", Alarm},
+		"index late":      {func(r *Report) { r.Index.Lag = index.Lag{Entries: 9, Since: now.Add(-2 * time.Minute)} }, "INDEX_BEHIND", Warn},
+		"index lost":      {func(r *Report) { r.Index.Lost = []string{"gw00/2026q3"} }, "INDEX_LOST", Alarm},
+		"index changed": {func(r *Report) {
+			r.Index.Changed = []index.Change{{Origin: "gw00/2026q3", File: "live.db", First: 5, Next: 9}}
+		}, "INDEX_CHANGED", Alarm},
 		"half of the witness' time": {func(r *Report) { r.Witness.Since = now.Add(-121 * time.Minute) }, "UNWITNESSED", Alarm},
 		"forked":                    {func(r *Report) { r.Witness.Forked = true }, "LOG_FORKED", Alarm},
 		"no time stamps":            {func(r *Report) { r.Stamps.Since = now.Add(-3 * time.Hour) }, "UNSTAMPED", Alarm},

@@ -81,6 +81,10 @@ func (r *Report) judgeLog(now time.Time) {
 		for _, shard := range x.Lost {
 			r.find(Alarm, "INDEX_LOST", shard, "这个季度的日志不能检索；见运行日志，或停机后删除索引目录重建", "this quarter cannot be searched; see the messages, or delete its index with the gateway stopped: it is made anew")
 		}
+		for _, c := range x.Changed {
+			r.find(Alarm, "INDEX_CHANGED", c.Name(), fmt.Sprintf("检索索引的这个文件（第 %d 条起、%d 条前）不是网关所写：有人改动，或磁盘损坏。网关已据日志重建；请查明是谁、为何，并重做自上次核对以来的检索", c.First, c.Next),
+				fmt.Sprintf("this file of the search index (entries %d up to %d) is not what the gateway wrote: somebody changed it, or the disk is bad. It is made again from the log; find out who did it and why, and repeat the searches since it was last checked", c.First, c.Next))
+		}
 	}
 }
 
