@@ -47,7 +47,7 @@ func TestFoundProofLeavesSealedWithItsData(t *testing.T) {
 	if len(d.Records) != 1 || d.Records[0]["base"] != "5000.00" || d.Exchange != x.Number || d.Issuer != "示例市社会保险事业服务中心" {
 		t.Errorf("data %+v", d)
 	}
-	private, err := pdf.ReadPrivate(r.Document)
+	private, err := pdf.ReadPrivate(t.Context(), r.Document)
 	c.ok(err)
 	if private.Number != r.Number || !bytes.Equal(private.Seed, r.Seed) || private.Receipt != x.intent.String() {
 		t.Error("the document's private part is another")

@@ -28,9 +28,8 @@ type Print struct {
 // the slip with its sentence, and returns once that is durable. reason is one of
 // reprintReasons and is only given, and then must be, if it was printed before.
 func (s *Service) Print(ctx context.Context, who Principal, x *Exchange, partID, reason string) (Print, error) {
-	if reason != "" && !slices.Contains(reprintReasons, reason) {
-		return Print{}, s.recordRefusal(ctx, who, x.Request, refuse(ReasonInvalid, "reason", "没有这个重打原因；可用：PAPER_JAM 卡纸、DAMAGED 污损、RESIDENT_ASKS 群众要求、OTHER 其他",
-			"no such reason; use PAPER_JAM, DAMAGED, RESIDENT_ASKS or OTHER"))
+	if err := knownReason(reason); err != nil {
+		return Print{}, s.recordRefusal(ctx, who, x.Request, err)
 	}
 	pt, result, again, err := x.claimPrint(partID, reason)
 	if err != nil {
@@ -45,6 +44,15 @@ func (s *Service) Print(ctx context.Context, who Principal, x *Exchange, partID,
 		return Print{}, err
 	}
 	return Print{Op: e.Open.Op, Record: receipts[0].Pointer().String()}, nil
+}
+
+// knownReason refuses a reason that is none of reprintReasons.
+func knownReason(reason string) error {
+	if reason == "" || slices.Contains(reprintReasons, reason) {
+		return nil
+	}
+	return refuse(ReasonInvalid, "reason", "没有这个重打原因；可用：PAPER_JAM 卡纸、DAMAGED 污损、RESIDENT_ASKS 群众要求、OTHER 其他",
+		"no such reason; use PAPER_JAM, DAMAGED, RESIDENT_ASKS or OTHER")
 }
 
 // printed is the record. Of a sensitive proof only its closed half says what was

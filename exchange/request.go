@@ -65,6 +65,9 @@ const (
 	ReasonPickup         Reason = "PICKUP_REFUSED"
 	ReasonNotice         Reason = "NOTICE_OUTDATED"
 	ReasonReprint        Reason = "REPRINT_REASON"
+	ReasonForeign        Reason = "NOT_OF_EXCHANGE"
+	ReasonUnsealed       Reason = "SEAL_NOT_VERIFIED"
+	ReasonWithdrawn      Reason = "DOCUMENT_WITHDRAWN"
 	ReasonUnavailable    Reason = "UNAVAILABLE"
 )
 

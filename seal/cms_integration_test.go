@@ -123,7 +123,7 @@ func (k castle) strangersVerify(t *testing.T) {
 	}
 	c.alteredStamps(file, ModeCMS)
 	agreed(t, "Bouncy Castle", "time stamps with a changed imprint, time or signature", changedByUs+"refused under check 8", 3)
-	field, err := pdf.ReadSignature(file)
+	field, err := pdf.ReadSignature(t.Context(), file)
 	c.ok(err)
 	before, after, err := field.Covered(file)
 	c.ok(err)

@@ -21,7 +21,7 @@ func TestSign_ReturnsUseOfExactlyThisSignature(t *testing.T) {
 	r := c.registry(RegistryOptions{Trust: c.trust()})
 	sealed, use, err := r.Sign(context.Background(), "mz", c.draft(signed), signed.Add(700*time.Millisecond))
 	c.ok(err)
-	field, err := pdf.ReadSignature(sealed)
+	field, err := pdf.ReadSignature(t.Context(), sealed)
 	c.ok(err)
 	sig, err := ses.ParseSignature(field.Contents)
 	c.ok(err)

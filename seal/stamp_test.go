@@ -109,7 +109,7 @@ func TestVerify_JudgesTheTimeStampOfTheSealItself(t *testing.T) {
 // signatureIn returns signature value and time stamp of a file.
 func signatureIn(t *testing.T, file []byte, mode Mode) (value, token []byte) {
 	t.Helper()
-	field, err := pdf.ReadSignature(file)
+	field, err := pdf.ReadSignature(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -145,7 +145,7 @@ func (s *strangers) judgeOurs(t *testing.T, ours []string) {
 	t.Helper()
 	for _, name := range ours {
 		file := s.file(t, name+".pdf")
-		field, err := pdf.ReadSignature(file)
+		field, err := pdf.ReadSignature(t.Context(), file)
 		s.ok(err)
 		said := fmt.Sprintf("ok 1 %s %s [%s]", field.Filter, field.SubFilter, strings.Trim(strings.ReplaceAll(fmt.Sprint(field.ByteRange), " ", ", "), "[]"))
 		s.ask("inside "+name+".pdf "+name+".txt", func(t *testing.T, answer string) {

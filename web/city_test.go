@@ -217,7 +217,7 @@ func startIn(t *testing.T, answers department, prepare func(seals, trusted strin
 		return r
 	})
 	g.server, err = web.New(web.Config{Font: c.font, Health: watch, Metrics: health.NewMetrics(watch), Monitors: map[string]bool{g.digest("clerk-02"): true}, Supervision: g.supervision, Catalogue: c.release.Catalogue, Exchanges: exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: g.persons,
-		Search: g.search, Peers: map[string]string{g.digest("clerk-02"): "gw01"}, Trust: g.trust, Key: key, Demo: true})
+		Search: g.search, Peers: map[string]string{g.digest("clerk-02"): "gw01"}, Trust: g.trust, Renderer: renderer, Key: key, Demo: true})
 	must(err)
 	change(g.server)
 	g.api = readDocument(t, g.server.OpenAPI())

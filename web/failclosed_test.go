@@ -163,6 +163,10 @@ func recordings() []recording {
 		{"POST /v1/exchanges/:no/parts/:part/prints", audit.OpDocReprint, 0, func(s *scene) knock {
 			return s.desk().knock(post, s.exchanged("/parts/RE-01/prints"), map[string]string{"reason": "PAPER_JAM"})
 		}},
+		{"POST /v1/exchanges/:no/print-order", audit.OpDocPrint, 3, func(s *scene) knock {
+			x, r := s.released()
+			return s.desk().knock(post, "/v1/exchanges/"+x.Exchange+"/print-order", map[string]any{"documents": [][]byte{r.Document}})
+		}},
 		{"POST /v1/exchanges/:no/legs/:leg/retry", audit.OpDeny, 0, func(s *scene) knock { return s.desk().knock(post, s.exchanged("/legs/RE-01.1/retry"), nil) }},
 		{"DELETE /v1/exchanges/:no", audit.OpAdmin, 0, func(s *scene) knock { return s.desk().knock(del, s.exchanged(""), nil) }},
 

@@ -65,6 +65,9 @@ func (s *Server) handle(rt route) gin.HandlerFunc {
 			return
 		}
 		s.write(ctx, c, answer)
+		if answer.personal {
+			clear(answer.body)
+		}
 	}
 }
 

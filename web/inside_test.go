@@ -22,6 +22,7 @@ func TestRoutesThatRecordInsideDoSo(t *testing.T) {
 	var token, number, read, order string
 	var other otherGateway
 	var held search.Held
+	var document []byte
 	reply := newReplyKey(t)
 	called := map[string]bool{}
 	for _, step := range []struct {
@@ -45,7 +46,7 @@ func TestRoutesThatRecordInsideDoSo(t *testing.T) {
 		{"POST /v1/exchanges", audit.OpRelease, func() {
 			var x answer
 			clerk.call(http.MethodPost, "/v1/exchanges", question(reply, token), "Prefer", "wait=10").into(t, &x)
-			number = x.Exchange
+			number, document = x.Exchange, g.open(reply, x.Results["RE-01"]).Document
 		}},
 		{"POST /v1/exchanges/:no/parts/:part/prints", audit.OpDocPrint, func() {
 			want(t, clerk.call(http.MethodPost, "/v1/exchanges/"+number+"/parts/RE-01/prints", map[string]string{}), http.StatusOK, "")
@@ -55,6 +56,9 @@ func TestRoutesThatRecordInsideDoSo(t *testing.T) {
 		}},
 		{"POST /v1/exchanges/:no/parts/:part/prints", audit.OpDocReprint, func() {
 			want(t, clerk.call(http.MethodPost, "/v1/exchanges/"+number+"/parts/RE-01/prints", map[string]string{"reason": "PAPER_JAM"}), http.StatusOK, "")
+		}},
+		{"POST /v1/exchanges/:no/print-order", audit.OpDocReprint, func() { // intent, outcome and the one print
+			want(t, clerk.call(http.MethodPost, "/v1/exchanges/"+number+"/print-order", map[string]any{"documents": [][]byte{document}, "reason": "DAMAGED"}), http.StatusOK, "")
 		}},
 		{"POST /v1/exchanges", audit.OpDeny, func() {
 			clerk.call(http.MethodPost, "/v1/exchanges", question(reply, token))
@@ -129,7 +133,7 @@ func TestRoutesThatRecordInsideDoSo(t *testing.T) {
 	} {
 		before := g.count(step.op)
 		step.call()
-		if got := g.count(step.op) - before; got != 1 && (got != 2 || step.op != audit.OpAuditSearch && step.op != audit.OpCitizenView) && (got < 1 || !strings.HasPrefix(string(step.op), "supervise.")) { // intent and outcome
+		if got := g.count(step.op) - before; got != 1 && (got != 3 || !strings.HasSuffix(step.route, "/print-order")) && (got != 2 || step.op != audit.OpAuditSearch && step.op != audit.OpCitizenView) && (got < 1 || !strings.HasPrefix(string(step.op), "supervise.")) { // intent and outcome
 			t.Errorf("%s: no record %s", step.route, step.op)
 		}
 		called[step.route] = true

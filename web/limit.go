@@ -13,7 +13,8 @@ import (
 
 // What strangers may use of a gateway. Each use writes a durable record and may
 // cost a verification, so all of it is bounded: per address, in all, in memory
-// and in processors. A clerk's work is not behind these limits.
+// and in processors. Of a clerk's work only print orders are, with memory of
+// their own.
 const (
 	perAddress      = 5   // uses a second
 	burstPerAddress = 200 // a service hall is one address
@@ -21,11 +22,17 @@ const (
 	burst           = 1000
 	uploads         = 96 * mib // bytes of documents in memory at once
 	addresses       = 4096     // remembered
+
+	// What clerks may have put together at once, apart from that of strangers. An order
+	// is in memory as sent, decoded and bound.
+	orders      = 256 * mib
+	orderCopies = 4
 )
 
 type limits struct {
 	all    *rate.Limiter
 	memory *semaphore.Weighted
+	orders *semaphore.Weighted
 	work   *semaphore.Weighted
 
 	mu        sync.Mutex
@@ -35,7 +42,7 @@ type limits struct {
 
 func newLimits() *limits {
 	return &limits{
-		all: rate.NewLimiter(perSecond, burst), memory: semaphore.NewWeighted(uploads), work: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
+		all: rate.NewLimiter(perSecond, burst), memory: semaphore.NewWeighted(uploads), orders: semaphore.NewWeighted(orders), work: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
 		addresses: make(map[netip.Prefix]*rate.Limiter), others: rate.NewLimiter(perAddress, burstPerAddress),
 	}
 }
@@ -92,17 +99,22 @@ func tooOften() *problem {
 }
 
 func busy() *problem {
-	return newProblem(http.StatusServiceUnavailable, "BUSY", "", "查验繁忙，请稍后再试", "verification is busy; try again later")
+	return newProblem(http.StatusServiceUnavailable, "BUSY", "", "核验或汇总繁忙，请稍后再试", "verification, or putting documents together, is busy; try again later")
 }
 
-// reserve holds a stranger to the limits and sets memory for the body aside,
-// before a byte of it is read. The caller calls done when the body is wiped.
+// reserve holds a stranger to the limits and sets memory for the body, a stranger's or
+// a print order's, aside before a byte of it is read. The caller calls done when the body is wiped.
 func (s *Server) reserve(ctx context.Context, rt route, r *request) (done func(), err error) {
-	if rt.door != anyone || rt.class != recorded {
+	memory, copies := s.limits.memory, int64(1)
+	switch {
+	case rt.path == printOrderPath:
+		memory, copies = s.limits.orders, orderCopies
+	case rt.door != anyone || rt.class != recorded:
 		return func() {}, nil
-	}
-	if err := s.limits.allow(r.who.Address); err != nil {
-		return nil, err
+	default:
+		if err := s.limits.allow(r.who.Address); err != nil {
+			return nil, err
+		}
 	}
 	size := rt.limit
 	if n := r.ContentLength; n >= 0 {
@@ -110,10 +122,11 @@ func (s *Server) reserve(ctx context.Context, rt route, r *request) (done func()
 	}
 	wait, cancel := context.WithTimeout(ctx, s.times.patience)
 	defer cancel()
-	if s.limits.memory.Acquire(wait, size) != nil {
+	size *= copies
+	if memory.Acquire(wait, size) != nil {
 		return nil, busy()
 	}
-	return func() { s.limits.memory.Release(size) }, nil
+	return func() { memory.Release(size) }, nil
 }
 
 // working runs a verification when a processor is free for it.

@@ -54,6 +54,9 @@ var statuses = map[exchange.Reason]int{
 	exchange.ReasonPickup:         http.StatusForbidden,
 	exchange.ReasonNotice:         http.StatusConflict,
 	exchange.ReasonReprint:        http.StatusConflict,
+	exchange.ReasonForeign:        http.StatusUnprocessableEntity,
+	exchange.ReasonUnsealed:       http.StatusUnprocessableEntity,
+	exchange.ReasonWithdrawn:      http.StatusConflict,
 	exchange.ReasonUnavailable:    http.StatusServiceUnavailable,
 }
 

@@ -76,6 +76,7 @@ type reply struct {
 	body        []byte
 	stream      func(ctx context.Context, w *stream) error
 	subject     audit.Entry // for recorded: what the handler knows of the record
+	personal    bool        // the body is wiped once it is sent
 }
 
 func jsonReply(status int, v any) (reply, error) {

@@ -46,6 +46,7 @@ func (s *Server) mainRoutes() []route {
 		{get, "/v1/exchanges/:no/events", clerk, inside, "", 0, 0, s.exchangeEvents},
 		{get, "/v1/exchanges/:no/results/:part", clerk, recorded, audit.OpDocView, 0, quick, s.getResult},
 		{post, "/v1/exchanges/:no/parts/:part/prints", clerk, inside, "", kib, quick, s.printResult},
+		{post, printOrderPath, clerk, inside, "", maxOrder, time.Minute, s.printOrder},
 		{post, "/v1/exchanges/:no/legs/:leg/retry", clerk, inside, "", 0, quick, s.retryLeg},
 		{del, "/v1/exchanges/:no", clerk, recorded, audit.OpAdmin, 0, quick, s.forgetExchange},
 

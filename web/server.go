@@ -34,6 +34,7 @@ import (
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 	"yizheng/seal"
+	"yizheng/seal/pdf"
 	"yizheng/web/health"
 )
 
@@ -48,8 +49,9 @@ type Config struct {
 	Search      *search.Service   // nil: the log is not indexed here, and nobody can search it
 	Peers       map[string]string // other nodes that may ask for log entries: certificate digest to name
 	Trust       *seal.Trust
-	Key         *jose.Key // its public half is told to agents
-	Demo        bool      // shows the last exchange on the start page
+	Renderer    *pdf.Renderer // of print orders
+	Key         *jose.Key     // its public half is told to agents
+	Demo        bool          // shows the last exchange on the start page
 	Logger      *slog.Logger
 	Supervision *supervise.Engine // nil: none
 	Font        string            // path of the TrueType font that statistics are printed with
@@ -69,6 +71,7 @@ type Server struct {
 	search      *search.Service
 	peers       map[string]string
 	trust       *seal.Trust
+	renderer    *pdf.Renderer
 	key         *jose.Key
 	demo        bool
 	log         *slog.Logger
@@ -98,7 +101,7 @@ var usual = times{body: 60 * time.Second, answer: 200 * time.Second, event: 10 *
 
 // New makes a Server.
 func New(c Config) (*Server, error) {
-	s := &Server{catalogue: c.Catalogue, exchanges: c.Exchanges, desk: c.Desk, audit: c.Audit, custody: c.Custody, persons: c.Persons, search: c.Search, peers: c.Peers, trust: c.Trust,
+	s := &Server{catalogue: c.Catalogue, exchanges: c.Exchanges, desk: c.Desk, audit: c.Audit, custody: c.Custody, persons: c.Persons, search: c.Search, peers: c.Peers, trust: c.Trust, renderer: c.Renderer,
 		supervision: c.Supervision, printer: report.NewPrinter(c.Font), health: c.Health, metrics: c.Metrics, monitors: c.Monitors, key: c.Key, demo: c.Demo, log: c.Logger, limits: newLimits(), origins: http.NewCrossOriginProtection(), times: usual, closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -24,6 +24,7 @@ var bodies = map[string]bool{
 	"POST /v1/read-sessions/{id}/failure":           false,
 	"POST /v1/exchanges":                            true,
 	"POST /v1/exchanges/{no}/parts/{part}/prints":   false,
+	"POST /v1/exchanges/{no}/print-order":           false, // an unsealed cover around sealed documents
 	"POST /v1/verify":                               false,
 	"POST /v1/admin/seals/{id}/steps":               false, // a person's statement, signed already
 	"POST /v1/admin/certificates/{number}/withdraw": false, // likewise

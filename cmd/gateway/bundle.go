@@ -9,15 +9,16 @@ import (
 	"strings"
 	"time"
 
+	"yizheng/exchange/bundle"
 	"yizheng/seal"
 	"yizheng/seal/pdf"
 )
 
-// bundle puts a matter's sealed documents into one file to print or to hand over:
+// bundleCommand puts a matter's sealed documents into one file to print or to hand over:
 // a cover that lists them with what came of verifying each, and each embedded
 // untouched. The file is written whatever came of it; the exit code is 1 if a seal did
-// not verify. The gateway cannot do it: results are encrypted to whoever asked.
-func bundle(ctx context.Context, args []string, out io.Writer) error {
+// not verify. POST /v1/exchanges/{no}/print-order does it for a clerk, of one exchange.
+func bundleCommand(ctx context.Context, args []string, out io.Writer) error {
 	f := flags("bundle", "-o FILE -trust DIR [-exchange FILE] [-matter TEXT] PDF...", "gateway bundle -o 清单.pdf -exchange out/exchange.json -trust var/demo/trust -matter 公共租赁住房资格确认 out/*.pdf")
 	target := f.String("o", "", "写到哪个文件 / file to write")
 	matter := f.String("matter", "", "办理事项，不给则不写 / the matter, left out if missing")
@@ -67,8 +68,8 @@ func bundle(ctx context.Context, args []string, out io.Writer) error {
 	fmt.Fprintf(out, "已写 / written: %s（%d 份 / documents）\n", *target, len(cover.Attachments))
 	good := true
 	for i, s := range seals {
-		fmt.Fprintf(out, "  %s：电子印章 / seal: %s %s\n", f.Arg(i), s.text.ZH, s.text.EN)
-		good = good && s.result != seal.Fail && s.result != seal.Unknown
+		fmt.Fprintf(out, "  %s：电子印章 / seal: %s %s\n", f.Arg(i), s.Text.ZH, s.Text.EN)
+		good = good && s.Result != seal.Fail && s.Result != seal.Unknown
 	}
 	if !good {
 		return errNo
@@ -77,7 +78,7 @@ func bundle(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // printOrder is the cover, with a row for each file; it verifies each.
-func printOrder(ctx context.Context, paths []string, trust *seal.Trust, matter, by string, now time.Time) (d pdf.Document, seals []sealFound, err error) {
+func printOrder(ctx context.Context, paths []string, trust *seal.Trust, matter, by string, now time.Time) (d pdf.Document, seals []bundle.Verdict, err error) {
 	t := pdf.Table{Columns: []pdf.Column{{Label: "序号", Align: pdf.AlignCenter}, {Label: "材料"}, {Label: "签章"}, {Label: "编号"}, {Label: "电子印章", Align: pdf.AlignCenter}}}
 	d = pdf.Document{
 		Title: "证明材料清单", Issuer: by, Number: now.Format("20060102-150405"), IssuedAt: now, ItemName: matter,
@@ -88,9 +89,9 @@ func printOrder(ctx context.Context, paths []string, trust *seal.Trust, matter, 
 		if err != nil {
 			return d, nil, err
 		}
-		seals = append(seals, p.seal)
-		t.Rows = append(t.Rows, []string{fmt.Sprint(i + 1), orDash(p.Title), orDash(p.Signer), orDash(p.Number), p.seal.text.ZH})
-		d.Attachments = append(d.Attachments, p.attachment(i+1))
+		seals = append(seals, p.Seal)
+		t.Rows = append(t.Rows, []string{fmt.Sprint(i + 1), orDash(p.Title), orDash(p.Signer), orDash(p.Number), p.Seal.Text.ZH})
+		d.Attachments = append(d.Attachments, p.Attachment(i+1))
 	}
 	d.Tables = []pdf.Table{t}
 	return d, seals, nil
@@ -106,25 +107,6 @@ func legible(fs *pdf.Fonts, rows [][]string) {
 			}
 		}
 	}
-}
-
-// sealFound is what a list says of the seal of one file.
-type sealFound struct {
-	result seal.Result
-	text   seal.Text
-}
-
-// sealIn sums a report up: ok, fail, absent, or unknown for a file that cannot be judged.
-func sealIn(r seal.Report) sealFound {
-	switch {
-	case r.Overall:
-		return sealFound{seal.OK, seal.Text{ZH: "核验通过", EN: "ok"}}
-	case r.Unsealed, r.Checks[r.Stopped-1].Result == seal.Absent: // or signed without a seal
-		return sealFound{seal.Absent, seal.Text{ZH: "无", EN: "absent"}}
-	case r.Checks[r.Stopped-1].Result == seal.Unknown:
-		return sealFound{seal.Unknown, seal.Text{ZH: "无法核验", EN: "unknown"}}
-	}
-	return sealFound{seal.Fail, seal.Text{ZH: "核验不通过", EN: "FAIL"}}
 }
 
 func orDash(s string) string {

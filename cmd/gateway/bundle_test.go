@@ -36,7 +36,7 @@ func TestBundle_SaysWhatCameOfVerifyingEach(t *testing.T) {
 	d.copy("list.pdf", "plain.pdf") // it has no seal itself
 	of(0, "good.pdf", "plain.pdf")
 	odd := regexp.MustCompile(`(?i)<feff8bc1`).ReplaceAll(d.read("plain.pdf"), []byte("<feffe000")) // U+E000, which nothing draws
-	if about, err := pdf.ReadAbout(odd); err != nil || !strings.HasPrefix(about.Title, "\ue000") {
+	if about, err := pdf.ReadAbout(t.Context(), odd); err != nil || !strings.HasPrefix(about.Title, "\ue000") {
 		t.Fatalf("a title that cannot be printed: %+v, %v", about, err)
 	}
 	d.ok(os.WriteFile(d.path("odd.pdf"), odd, 0o600))
@@ -60,7 +60,7 @@ func TestBundle_SaysWhatCameOfVerifyingEach(t *testing.T) {
 			t.Errorf("row %d: %v, want %s", i, row, want)
 		}
 	}
-	if about, err := pdf.ReadAbout(d.read("list.pdf")); err != nil || about.Title != cover.Title {
+	if about, err := pdf.ReadAbout(t.Context(), d.read("list.pdf")); err != nil || about.Title != cover.Title {
 		t.Errorf("the list that was written: %+v, %v", about, err)
 	}
 }

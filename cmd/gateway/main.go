@@ -33,7 +33,7 @@ func commands() []command {
 		{"demo", "起一座示例城市，刷一张卡，换一件事的证明 / start the demo city and exchange one matter's proofs", runDemo},
 		{"verify", "核验盖章 PDF 的八项 / run the eight checks on a sealed PDF", verify},
 		{"withdraw", "撤回错发的文书：一人申请，另一人批准 / withdraw a document: one person asks, another approves", withdraw},
-		{"bundle", "把一件事的盖章 PDF 原样装进一个带清单的文件 / sealed PDFs, untouched, in one file with a list", bundle},
+		{"bundle", "把一件事的盖章 PDF 原样装进一个带清单的文件 / sealed PDFs, untouched, in one file with a list", bundleCommand},
 		{"audit", "verify、prove、export、index：审计日志离线工具；search、path、apply、approve、roster：检索 / offline tools of the audit log, and searching it", auditCommand},
 		{"witness", "见证其他部门网关的审计日志 / cosign checkpoints of other departments' audit logs", runWitness},
 		{"supervise", "rules check、replay、cards、orders、stats：电子监察 / supervision of the exchange itself", superviseCommand},

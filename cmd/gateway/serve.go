@@ -34,6 +34,7 @@ import (
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 	"yizheng/seal"
+	"yizheng/seal/pdf"
 	"yizheng/web"
 	"yizheng/web/health"
 )
@@ -80,6 +81,7 @@ type gateway struct {
 	stamper   *stamp.Stamper  // nil without time stamps
 	custody   *custody.Custody
 	trust     *seal.Trust
+	renderer  *pdf.Renderer
 	earlier   []*audit.Archive
 	exchanges *exchange.Service
 	server    *web.Server
@@ -129,8 +131,7 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	renderer, err := c.Fonts.Open(&g.Closers)
-	if err != nil {
+	if g.renderer, err = c.Fonts.Open(&g.Closers); err != nil {
 		return err
 	}
 	registry, closeSeals, err := c.Seals.Options(c.Keys.Passphrase)
@@ -157,7 +158,7 @@ func (g *gateway) open(ctx context.Context) error {
 		return err
 	}
 	g.exchanges, err = exchange.New(ctx, exchange.Config{
-		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: g.custody.Seals(), Trust: registry.Trust, Renderer: renderer, Audit: g.audit, Earlier: g.earlier,
+		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: g.custody.Seals(), Trust: registry.Trust, Renderer: g.renderer, Audit: g.audit, Earlier: g.earlier,
 		Pseudonyms: g.pseudonyms, Store: g.store, Fleet: shared, LegEnded: g.metrics.LegEnded, Logger: g.log,
 		TokenKey: func(kid string) []byte {
 			if kid == tokenKeyID {
@@ -194,7 +195,7 @@ func (g *gateway) open(ctx context.Context) error {
 	}
 	g.server, err = web.New(web.Config{Catalogue: g.release.Catalogue, Exchanges: g.exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: persons, Supervision: g.supervision, Font: c.Fonts.Body,
 		Search: searches, Peers: peers, Health: g.watch, Metrics: g.metrics, Monitors: monitors,
-		Trust: registry.Trust, Key: g.key, Demo: c.Mode == "demo", Logger: g.log})
+		Trust: registry.Trust, Renderer: g.renderer, Key: g.key, Demo: c.Mode == "demo", Logger: g.log})
 	return err
 }
 

@@ -59,17 +59,17 @@ func NewExaminer(trust *seal.Trust, renderer *pdf.Renderer) *Examiner {
 // signed facts and signature are the only parts taken from the file, and each is
 // verified for itself. Errors wrap one of the sentinels of this package and hold
 // nothing of the document.
-func (e *Examiner) Examine(file []byte, c Certificate, want catalog.Seal, signer *ecdsa.PublicKey, now time.Time) (seal.Use, error) {
+func (e *Examiner) Examine(ctx context.Context, file []byte, c Certificate, want catalog.Seal, signer *ecdsa.PublicKey, now time.Time) (seal.Use, error) {
 	if len(file) == 0 || len(file) > MaxFile {
 		return seal.Use{}, fmt.Errorf("%w: %d bytes", ErrFile, len(file))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), examineWithin)
+	ctx, cancel := context.WithTimeout(ctx, examineWithin)
 	defer cancel()
 	report := seal.VerifyContext(ctx, file, e.trust, now)
 	if err := sealedWith(report, want, c.IssuedAt); err != nil {
 		return seal.Use{}, err
 	}
-	private, err := pdf.ReadPrivate(file)
+	private, err := pdf.ReadPrivate(ctx, file)
 	if err != nil {
 		return seal.Use{}, fmt.Errorf("%w: %w", ErrOther, err)
 	}
@@ -79,7 +79,7 @@ func (e *Examiner) Examine(file []byte, c Certificate, want catalog.Seal, signer
 	if err := c.CheckQR(private.QR, signer); err != nil {
 		return seal.Use{}, err
 	}
-	if err := e.redraw(file, c, want.ID, private.QR); err != nil {
+	if err := e.redraw(ctx, file, c, want.ID, private.QR); err != nil {
 		return seal.Use{}, err
 	}
 	return seal.Use{SealID: string(want.ID), ESID: report.ESID, SealName: report.SealName, Signer: report.Signer,
@@ -109,8 +109,8 @@ func sealedWith(r seal.Report, want catalog.Seal, at time.Time) error {
 
 // redraw compares everything but the signature, which Verify has found to cover
 // all the rest.
-func (e *Examiner) redraw(file []byte, c Certificate, id catalog.SealID, link string) error {
-	field, err := pdf.ReadSignature(file)
+func (e *Examiner) redraw(ctx context.Context, file []byte, c Certificate, id catalog.SealID, link string) error {
+	field, err := pdf.ReadSignature(ctx, file)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOther, err)
 	}

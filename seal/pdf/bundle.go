@@ -89,9 +89,9 @@ type About struct {
 }
 
 // ReadAbout reads a file's own words for a list such as that of a print order. It
-// returns ErrStructure when pdf cannot be read.
-func ReadAbout(pdf []byte) (About, error) {
-	f, err := Open(context.Background(), pdf)
+// returns ErrStructure when pdf cannot be read, and the error of ctx when that ends first.
+func ReadAbout(ctx context.Context, pdf []byte) (About, error) {
+	f, err := Open(ctx, pdf)
 	if err != nil {
 		return About{}, err
 	}

@@ -42,13 +42,13 @@ func TestAPrintOrderHoldsSealedFilesUntouched(t *testing.T) {
 			if n := bytes.Count(file, inner); n != 2 {
 				t.Errorf("the sealed file stands %d times inside, want 2", n)
 			}
-			about, err := ReadAbout(file)
+			about, err := ReadAbout(t.Context(), file)
 			if err != nil || about.Title != "证明清单" {
 				t.Errorf("%+v, %v", about, err)
 			}
 		})
 	}
-	about, err := ReadAbout(inner)
+	about, err := ReadAbout(t.Context(), inner)
 	if want := (About{"最低生活保障证明", sampleDocument().Number, "云州市民政局"}); err != nil || about != want {
 		t.Errorf("%+v, %v", about, err)
 	}

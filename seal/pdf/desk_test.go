@@ -138,7 +138,7 @@ func TestFillWritesTheDigitsOfEverySignature(t *testing.T) {
 		if _, err := draft.Fill(signature); !errors.Is(err, ErrFilled) {
 			t.Errorf("filled again: %v", err)
 		}
-		s, err := ReadSignature(file)
+		s, err := ReadSignature(t.Context(), file)
 		if err != nil || !bytes.Equal(s.Contents[:len(signature)], signature) || len(bytes.Trim(s.Contents[len(signature):], "\x00")) > 0 {
 			t.Errorf("signature %d is not what stands in the file: %v", i, err)
 		}

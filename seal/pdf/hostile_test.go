@@ -58,7 +58,7 @@ func TestReadSignature_RefusesHostileStructureWithinBounds(t *testing.T) {
 				file = bytes.ReplaceAll(file, []byte("startxref\n48"), fmt.Appendf(nil, "startxref\n%d", i))
 			}
 			began := time.Now()
-			_, err := ReadSignature(file)
+			_, err := ReadSignature(t.Context(), file)
 			if !errors.Is(err, ErrStructure) || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("got %v, want %q", err, tt.says)
 			}
@@ -143,7 +143,7 @@ func TestReadSignature_TakesStepsAndMemoryInProportionToTheFile(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			done := make(chan error, 1)
 			go func() {
-				_, err := ReadSignature(tt.file)
+				_, err := ReadSignature(t.Context(), tt.file)
 				done <- err
 			}()
 			select {
@@ -173,11 +173,11 @@ func TestOpen_EndsWithItsContext(t *testing.T) {
 func TestReadSignature_SaysThatAFileIsEncrypted(t *testing.T) {
 	file := foreign(pdftest.Foreign{})
 	file = bytes.Replace(file, []byte("trailer <</Root"), []byte("trailer <</Encrypt<</Filter/Standard>>/Root"), 1)
-	if _, err := ReadSignature(file); !errors.Is(err, ErrByteRange) { // the signed bytes are shifted
+	if _, err := ReadSignature(t.Context(), file); !errors.Is(err, ErrByteRange) { // the signed bytes are shifted
 		t.Errorf("got %v", err)
 	}
 	plain := []byte("%PDF-1.4\n1 0 obj <</Type/Catalog>> endobj\nxref\n0 2\n0000000000 65535 f \n0000000009 00000 n \ntrailer <</Root 1 0 R/Encrypt<<>>>>\nstartxref\n42\n%%EOF")
-	if _, err := ReadSignature(plain); !errors.Is(err, ErrEncrypted) {
+	if _, err := ReadSignature(t.Context(), plain); !errors.Is(err, ErrEncrypted) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -194,7 +194,7 @@ func TestReadSignature_CountsWhatWasAppended(t *testing.T) {
 		w.Put(pdftest.Content, "<< /Length 2 >>\nstream\nET\nendstream")
 		w.Put(30, "<< /Length 0 >>\nstream\n\nendstream")
 		w.End()
-		s, err := ReadSignature(w.Bytes())
+		s, err := ReadSignature(t.Context(), w.Bytes())
 		if !errors.Is(err, ErrRevision) || s.Later.Revisions != 1 || s.Later.Replaced != 1 || s.Later.Added < 1 || s.Later.Bytes != len(w.Bytes())-len(signed) {
 			t.Errorf("form %d: %v, %+v", form, err, s.Later)
 		}
@@ -214,7 +214,7 @@ func TestReadSignature_WantsTheFieldToHoldTheSignature(t *testing.T) {
 			t.Fatalf("%s: nothing to change", name)
 		}
 		b = bytes.Replace(b, []byte(change[0]), []byte(change[1]), 1)
-		_, err := ReadSignature(b)
+		_, err := ReadSignature(t.Context(), b)
 		if !errors.Is(err, ErrStructure) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -34,8 +34,8 @@ func untilText(t time.Time) string {
 // It returns ErrNoPrivate when the file has none or it is not exactly as the
 // format says, ErrStructure when the file cannot be read. It does not look at
 // the signature: call ReadSignature as well.
-func ReadPrivate(pdf []byte) (Private, error) {
-	f, err := Open(context.Background(), pdf)
+func ReadPrivate(ctx context.Context, pdf []byte) (Private, error) {
+	f, err := Open(ctx, pdf)
 	if err != nil {
 		return Private{}, err
 	}

@@ -63,8 +63,8 @@ func (s Signature) Covered(pdf []byte) (before, after []byte, err error) {
 // ErrByteRange, ErrContents or ErrRevision, each wrapped with the cause. When the
 // error is ErrByteRange, ErrContents or ErrRevision, the Signature is filled as far
 // as it could be read, so that a report can go on.
-func ReadSignature(pdf []byte) (Signature, error) {
-	f, err := Open(context.Background(), pdf)
+func ReadSignature(ctx context.Context, pdf []byte) (Signature, error) {
+	f, err := Open(ctx, pdf)
 	if err != nil {
 		return Signature{}, err
 	}

@@ -34,7 +34,7 @@ func TestReadSignatureReturnsWhatFillWrote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := ReadSignature(out)
+	s, err := ReadSignature(t.Context(), out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestReadSignatureReturnsWhatFillWrote(t *testing.T) {
 
 func TestReadPrivateReturnsWhatRenderWrote(t *testing.T) {
 	d := sampleDocument()
-	p, err := ReadPrivate(signedSample(t))
+	p, err := ReadPrivate(t.Context(), signedSample(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func sameLength(t *testing.T, b []byte, old, new string) []byte {
 
 func TestReadSignatureNamesTheCause(t *testing.T) {
 	good := signedSample(t)
-	s, err := ReadSignature(good)
+	s, err := ReadSignature(t.Context(), good)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestReadSignatureNamesTheCause(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := ReadSignature(c.change(bytes.Clone(good))); !errors.Is(err, c.want) {
+			if _, err := ReadSignature(t.Context(), c.change(bytes.Clone(good))); !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
@@ -166,7 +166,7 @@ func TestReadPrivateIsStrict(t *testing.T) {
 		"short seed":                  {"/Seed<73", "/Seed<"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := ReadPrivate(sameLength(t, good, change[0], change[1])); !errors.Is(err, ErrNoPrivate) {
+			if _, err := ReadPrivate(t.Context(), sameLength(t, good, change[0], change[1])); !errors.Is(err, ErrNoPrivate) {
 				t.Errorf("got %v, want ErrNoPrivate", err)
 			}
 		})
@@ -183,7 +183,7 @@ func TestReadSignature_ReadsFilesOfOthersInEveryForm(t *testing.T) {
 	for _, form := range []pdftest.Form{pdftest.Table, pdftest.Stream, pdftest.Hybrid} {
 		for _, update := range []bool{false, true} {
 			file := foreign(pdftest.Foreign{Form: form, Update: update, M: "D:20240102030405Z", Upper: true, DocMDP: 2})
-			s, err := ReadSignature(file)
+			s, err := ReadSignature(t.Context(), file)
 			if err != nil {
 				t.Errorf("form %d, update %v: %v", form, update, err)
 				continue
@@ -196,10 +196,10 @@ func TestReadSignature_ReadsFilesOfOthersInEveryForm(t *testing.T) {
 	mixed := foreign(pdftest.Foreign{})
 	i := bytes.Index(mixed, []byte("ab000000"))
 	mixed[i] = 'A'
-	if _, err := ReadSignature(mixed); !errors.Is(err, ErrContents) {
+	if _, err := ReadSignature(t.Context(), mixed); !errors.Is(err, ErrContents) {
 		t.Errorf("digits of mixed case: %v", err)
 	}
-	if _, err := ReadPrivate(foreign(pdftest.Foreign{})); !errors.Is(err, ErrNoPrivate) {
+	if _, err := ReadPrivate(t.Context(), foreign(pdftest.Foreign{})); !errors.Is(err, ErrNoPrivate) {
 		t.Errorf("private data: %v", err)
 	}
 }
@@ -213,13 +213,13 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte("%PDF-1.7\n1 0 obj [<</A(\\)\\053)/B<ab>/C#41[1 0 R -2.5 null true]>>] endobj"))
 	f.Add([]byte("%PDF-1.7\n1 0 obj " + strings.Repeat("[", 100)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := ReadSignature(b)
+		s, err := ReadSignature(t.Context(), b)
 		if err == nil {
 			if _, err := Digest(b, s.ByteRange); err != nil {
 				t.Errorf("accepted, but no digest: %v", err)
 			}
 		}
-		_, _ = ReadPrivate(b)
+		_, _ = ReadPrivate(t.Context(), b)
 	})
 }
 
