@@ -55,6 +55,9 @@ var (
 	ErrKeyStepUnproven = errors.New("密钥目录中有一步未经证实，未予采用：请查明来历；签名人须（离任的连同 until）仍在 administrators 中 / the directory of keys holds a step that is not proven and not followed: find out where it comes from; who signed it must be among the administrators, with until if they left")
 )
 
+// KeyHolder is who holds a log (Log.Hold) because of its pseudonym keys.
+const KeyHolder = "pseudonym keys"
+
 // maxEpochs of one quarter, the first one included.
 const maxEpochs = 9
 
@@ -270,6 +273,9 @@ func (p *Pseudonyms) Rotate(s KeyStep, now time.Time) (KeyStep, error) {
 		s.Compromised = l.epoch(Quarter(now))
 		if s.Epoch = nextEpoch(s.Compromised); s.Epoch == "" {
 			return fmt.Errorf("%w: 本季度已轮换 %d 次 / rotated %d times this quarter", ErrKeyStep, maxEpochs-1, maxEpochs-1)
+		}
+		if slices.ContainsFunc(l.keys, func(n keyName) bool { return n.epoch == s.Epoch }) {
+			return fmt.Errorf("%w: %s 已有密钥而无其步骤文件，目录不完整：请换回最新的目录，或移走这些密钥 / there are keys of that epoch without its step: put the newest directory back, or take them away", ErrKeyStep, s.Epoch)
 		}
 		if s.Before, _, err = p.digests(l, ""); err != nil {
 			return err

@@ -153,6 +153,22 @@ func TestRotationOpensAnotherEpochAndFindsAll(t *testing.T) {
 	}
 }
 
+// Half a backup was put back: the keys of an epoch, not the step that opened it.
+func TestRotationOpensNoEpochThatHasKeys(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "keys")
+	p := believing(t, openPseudonyms(t, dir))
+	if _, err := p.Rotate(KeyStep{}, noon); err != nil {
+		t.Fatal(err)
+	}
+	named(t, p, noon)
+	if err := os.Remove(filepath.Join(dir, "2026q4-2.opened")); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := p.Rotate(KeyStep{}, noon); !errors.Is(err, ErrKeyStep) {
+		t.Errorf("opened %s: %v", s.Epoch, err)
+	}
+}
+
 func TestEpochQuarter(t *testing.T) {
 	for epoch, want := range map[string]string{"2026q4": "2026q4", "2026q4-2": "2026q4", "2026q4-1": "", "2026q5": "", "2026q4-10": "", "": "", "x2026q4": ""} {
 		if got := EpochQuarter(epoch); got != want {

@@ -136,8 +136,8 @@ func Each(dir string, fn func(Stored) error, keys ...*ecdsa.PublicKey) error {
 	}
 	err = d.frames(func(f *frame, _ string, _ int64) error {
 		return d.chain.follow(f, func(s *Stored) error {
-			if err := s.decode(); err != nil {
-				return fmt.Errorf("entry %d: %w", s.Index, err)
+			if err := s.decoded(); err != nil {
+				return err
 			}
 			return fn(*s)
 		}, nil)
@@ -163,17 +163,14 @@ func Find(ctx context.Context, dir string, ops []Op, fn func(Stored) error, keys
 
 // find follows the whole chain and calls fn with the entries of some operations.
 func (d *directory) find(ctx context.Context, ops []Op, fn func(Stored) error) error {
-	var marks [][]byte // in the bytes of the entries wanted
-	for _, op := range ops {
-		marks = append(marks, fmt.Appendf(nil, `"op":%q`, op))
-	}
+	likely := ofOps(ops)
 	var stopped error // by fn or ctx, not by the shard
 	each := func(s *Stored) error {
-		if !slices.ContainsFunc(marks, func(mark []byte) bool { return bytes.Contains(s.OpenJSON, mark) }) {
+		if !likely(s) {
 			return nil
 		}
-		if err := s.decode(); err != nil {
-			return fmt.Errorf("entry %d: %w", s.Index, err)
+		if err := s.decoded(); err != nil {
+			return err
 		}
 		if slices.Contains(ops, s.Entry.Open.Op) {
 			stopped = fn(*s)
@@ -191,6 +188,18 @@ func (d *directory) find(ctx context.Context, ops []Op, fn func(Stored) error) e
 		return stopped
 	}
 	return err
+}
+
+// ofOps tells, without decoding, entries that may be of some operations from those
+// that are not.
+func ofOps(ops []Op) func(*Stored) bool {
+	var marks [][]byte
+	for _, op := range ops {
+		marks = append(marks, fmt.Appendf(nil, `"op":%q`, op))
+	}
+	return func(s *Stored) bool {
+		return slices.ContainsFunc(marks, func(mark []byte) bool { return bytes.Contains(s.OpenJSON, mark) })
+	}
 }
 
 // directory is a shard read offline.

@@ -22,6 +22,7 @@ type Reader struct {
 	off  int64  // of the next frame in seg
 
 	hasher hasher
+	choose func(*Stored) bool // whether an entry, whose JSON is not decoded yet, is fn's; nil: all are
 
 	tile       []Hash // the last full tile read, for entries whose hashes are on disk already
 	tileNumber uint64
@@ -109,8 +110,10 @@ func (r *Reader) each(f *frame, size uint64, fn func(Stored) error) error {
 			continue
 		}
 		s, err := r.checked(index, raw)
-		if err == nil {
-			err = fn(s)
+		if err == nil && (r.choose == nil || r.choose(&s)) {
+			if err = s.decoded(); err == nil {
+				err = fn(s)
+			}
 		}
 		if err != nil {
 			return err
@@ -243,12 +246,17 @@ func (r *Reader) enter(name string) error {
 	return nil
 }
 
-// checked parses an entry and compares its leaf with the tree's.
+// decoded is decode with the entry's index in its error.
+func (s *Stored) decoded() error {
+	if err := s.decode(); err != nil {
+		return fmt.Errorf("entry %d: %w", s.Index, err)
+	}
+	return nil
+}
+
+// checked takes an entry apart and compares its leaf with the tree's.
 func (r *Reader) checked(index uint64, raw []byte) (Stored, error) {
 	s, err := r.hasher.parseStored(raw)
-	if err == nil {
-		err = s.decode()
-	}
 	if err != nil {
 		return s, fmt.Errorf("entry %d: %w", index, err)
 	}

@@ -180,7 +180,11 @@ func (r *Reader) one() (Stored, error) {
 	if err != nil {
 		return Stored{}, err
 	}
-	return r.checked(r.next, f.entries[r.next-f.first])
+	s, err := r.checked(r.next, f.entries[r.next-f.first])
+	if err != nil {
+		return s, err
+	}
+	return s, s.decoded()
 }
 
 // covered is the number of entries for which every full tile is there, by name

@@ -182,6 +182,7 @@ func TestEachDefaultRuleFindsWhatItIsForAndNothingBeside(t *testing.T) {
 		"LC-04":               {simple(audit.OpRelease, func(e *audit.Entry) { e.Open.Phase, e.Open.Outcome = audit.PhaseFailed, "WITHHELD" }), "LC-04 red"},
 		"LC-05":               {func(s *story) { s.deny("ANSWER_REFUSED") }, "LC-05 red"},
 		"LC-10":               {simple(audit.OpAlarm, func(e *audit.Entry) { e.Open.Outcome = "SUPERVISION_STATE" }), "LC-10 red"},
+		"LC-11":               {simple(audit.OpAlarm, func(e *audit.Entry) { e.Open.Outcome = "PSEUDONYM_KEYS" }), "LC-11 red"},
 		"LC-06":               {simple(audit.OpWithdraw, func(*audit.Entry) {}), "LC-06 yellow"},
 		"LC-06 asked for":     {simple(audit.OpWithdraw, func(e *audit.Entry) { e.Open.Phase = audit.PhaseIntent }), ""},
 		"LC-07": {func(s *story) {

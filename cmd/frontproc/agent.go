@@ -166,10 +166,7 @@ func (a *agent) openAudit(ctx context.Context) (audit.SubjectNamer, error) {
 	if err != nil {
 		return nil, err
 	}
-	steps, err := assembly.OpenKeySteps(c, pseudonyms, a.log)
-	if err != nil {
-		return nil, err
-	}
+	steps := assembly.NewKeySteps(c.Dir, key, pseudonyms, a.log)
 	epoch, compromised, err := steps.Epoch(ctx, time.Now())
 	if err != nil {
 		return nil, err
@@ -179,6 +176,8 @@ func (a *agent) openAudit(ctx context.Context) (audit.SubjectNamer, error) {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	a.OnClose(a.audit.Close)
+	steps.Begin(ctx, a.audit)
+	a.OnClose(steps.Close)
 	a.turner = &assembly.Turner{Dir: c.Dir, Origin: a.config.Front + "/audit", Config: conf, Log: a.audit, Keys: steps, Logger: a.log}
 	archives := assembly.NewArchives(c.Dir, key.Public())
 	if second != nil {

@@ -23,6 +23,7 @@ func (g *gateway) look(ctx context.Context) health.Report {
 	if service, ok := g.pseudonyms.(interface{ Check() error }); ok {
 		r.Pseudonyms = health.Pseudonyms{Reachable: service.Check() == nil}
 	}
+	r.Pseudonyms.Unread = g.turner.Keys.Unread()
 	if g.index != nil {
 		lag, err := g.index.Lag(ctx)
 		if err != nil {

@@ -224,10 +224,7 @@ func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (searc
 	if err != nil {
 		return nil, err
 	}
-	steps, err := assembly.OpenKeySteps(c, pseudonyms, g.log)
-	if err != nil {
-		return nil, err
-	}
+	steps := assembly.NewKeySteps(c.Dir, key, pseudonyms, g.log)
 	epoch, compromised, err := steps.Epoch(ctx, now)
 	if err != nil {
 		return nil, err
@@ -237,6 +234,8 @@ func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (searc
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	g.OnClose(g.audit.Close)
+	steps.Begin(ctx, g.audit)
+	g.OnClose(steps.Close)
 	archives := assembly.NewArchives(c.Dir, key.Public())
 	if g.earlier, err = archives.Valid(ctx, now); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)

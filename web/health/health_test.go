@@ -48,6 +48,8 @@ func TestJudge_NamesWhatSomebodyHasToSeeTo(t *testing.T) {
 		"index changed": {func(r *Report) {
 			r.Index.Changed = []index.Change{{Origin: "gw00/2026q3", File: "live.db", First: 5, Next: 9}}
 		}, "INDEX_CHANGED", Alarm},
+		"keys were put back":        {func(r *Report) { r.Log.Held = []string{audit.KeyHolder} }, "PSEUDONYM_KEYS", Stop},
+		"a shard not read for keys": {func(r *Report) { r.Pseudonyms.Unread = []string{"2026q3"} }, "PSEUDONYM_KEYS", Alarm},
 		"half of the witness' time": {func(r *Report) { r.Witness.Since = now.Add(-121 * time.Minute) }, "UNWITNESSED", Alarm},
 		"forked":                    {func(r *Report) { r.Witness.Forked = true }, "LOG_FORKED", Alarm},
 		"no time stamps":            {func(r *Report) { r.Stamps.Since = now.Add(-3 * time.Hour) }, "UNSTAMPED", Alarm},

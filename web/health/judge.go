@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"yizheng/audit"
 )
 
 // Level of a Finding.
@@ -66,9 +68,16 @@ func (r *Report) judgeLog(now time.Time) {
 		r.find(Alarm, "DISK_SHRINKING", "", fmt.Sprintf("审计目录所在磁盘只剩 %d MiB，低于 %d MiB 即停办业务；请扩容", l.Free>>20, l.LowWater>>20),
 			fmt.Sprintf("the disk of the audit directory has %d MiB left; below %d MiB no business is taken: make room", l.Free>>20, l.LowWater>>20))
 	}
-	if len(l.Held) > 0 {
-		by := strings.Join(l.Held, ", ")
+	late := slices.DeleteFunc(slices.Clone(l.Held), func(holder string) bool { return holder == audit.KeyHolder })
+	if len(late) > 0 {
+		by := strings.Join(late, ", ")
 		r.find(Stop, "LOG_HELD", by, "已停办业务，因为 "+by+" 太久没有跟上；恢复后自动继续", "no business is taken, because of "+by+", which has not followed for too long; it goes on by itself once that is mended")
+	}
+	if len(late) < len(l.Held) {
+		r.find(Stop, "PSEUDONYM_KEYS", "", "已停办业务：假名密钥目录退回到了以前的状态，或有未经证实的步骤；原因见运行日志，处理见 docs/OPERATIONS.md 五", "no business is taken: the directory of pseudonym keys is as it was before, or holds a step that is not proven; the messages say which, docs/OPERATIONS.md 五 what to do")
+	}
+	for _, shard := range r.Pseudonyms.Unread {
+		r.find(Alarm, "PSEUDONYM_KEYS", shard, "这一卷日志读不了，不知其中对假名密钥做过什么；请用 gateway audit verify 查明，修复后重启", "this shard of the log cannot be read for what was done to the pseudonym keys; see gateway audit verify, mend it and start again")
 	}
 	if c := l.Replica; c != nil && !c.Follows {
 		r.find(Alarm, "REPLICA_DOWN", "", fmt.Sprintf("同步副本没有跟上，落后 %d 条；请检查副本的机器或磁盘", c.Behind), fmt.Sprintf("the replica does not follow, %d entries behind; see to its machine or disk", c.Behind))

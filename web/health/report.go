@@ -84,6 +84,8 @@ type Copy struct {
 type Pseudonyms struct {
 	InProcess bool `json:"in_process"`
 	Reachable bool `json:"reachable"`
+	// Unread are shards that could not be read for what was done to the keys.
+	Unread []string `json:"unread,omitempty"`
 }
 
 // Store of what waits for its callers.

@@ -28,7 +28,8 @@ func OpenShard(ctx context.Context, dir, origin string, now time.Time, c audit.C
 }
 
 // OpenEpoch is OpenShard where an emergency has opened another epoch in the
-// present quarter (KeySteps): the log has a shard for each of them.
+// present quarter (KeySteps): the log has a shard for each of them. An epoch before
+// the latest shard's is refused: ErrKeyStepUndone.
 func OpenEpoch(ctx context.Context, dir, origin, present string, c audit.Config) (*audit.Log, error) {
 	shards, err := auditor.Shards(dir)
 	if err != nil { // one that is missing, too: a mistyped path must not begin a second log
@@ -38,8 +39,8 @@ func OpenEpoch(ctx context.Context, dir, origin, present string, c audit.Config)
 	if n := len(shards); n > 0 {
 		last = shards[n-1]
 	}
-	if audit.EpochQuarter(last) == present { // keys of that epoch, or none, were brought back: the log goes on
-		present = last
+	if last > present && audit.EpochQuarter(last) == audit.EpochQuarter(present) {
+		return nil, fmt.Errorf("%w: %s %s", ErrKeyStepUndone, audit.KeyRotate, last)
 	}
 	if last > present {
 		return nil, fmt.Errorf("%w: 现在是 %s，但已有 %s 的日志 / it is %s, but there is a log of %s", ErrClock, present, last, present, last)

@@ -40,7 +40,7 @@ func newNode(t *testing.T) *node {
 }
 
 func (n *node) config() audit.Config {
-	return audit.Config{Signer: n.key, SegmentSize: 4 << 10, MinFree: 1}
+	return audit.Config{Signer: n.key, SegmentSize: 4 << 10, MinFree: 1, AppendTimeout: time.Minute}
 }
 
 func (n *node) open(now time.Time) (*audit.Log, error) {
