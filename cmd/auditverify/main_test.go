@@ -2,6 +2,7 @@ package main
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,11 +18,13 @@ func TestProgramHasNoCodeForNetworkOrProcesses(t *testing.T) {
 	if len(packages) < 50 {
 		t.Fatalf("only %d packages listed", len(packages))
 	}
+	read := []string{"yizheng/audit", "yizheng/audit/auditor", "yizheng/cmd/auditverify",
+		"yizheng/cmd/internal/process"} // a few lines
 	for _, p := range packages {
 		switch {
 		case p == "net", strings.HasPrefix(p, "net/"), p == "os/exec", p == "crypto/tls", p == "plugin", p == "runtime/cgo":
 			t.Errorf("%s is linked", p)
-		case strings.HasPrefix(p, "yizheng/") && p != "yizheng/audit" && p != "yizheng/audit/auditor" && p != "yizheng/cmd/auditverify":
+		case strings.HasPrefix(p, "yizheng/") && !slices.Contains(read, p):
 			t.Errorf("%s is linked: an auditor has to be able to read all of it", p)
 		}
 	}

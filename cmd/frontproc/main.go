@@ -24,8 +24,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"yizheng/cmd/internal/process"
 )
 
 var errUsage = errors.New("usage")
@@ -40,7 +40,7 @@ frontproc init -dir DIR -front ID [-gap | -relay]
 `
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := process.Signalled(context.Background())
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
