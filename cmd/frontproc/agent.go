@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/search"
 	"yizheng/audit/stamp"
 	"yizheng/audit/witness"
 	"yizheng/catalog"
@@ -162,7 +163,7 @@ func (a *agent) openAudit(ctx context.Context) (audit.SubjectNamer, error) {
 	if second != nil {
 		a.OnClose(second.Close)
 	}
-	pseudonyms, err := assembly.OpenPseudonyms(c, a.config.Passphrase, nil, a.log, &a.Closers)
+	pseudonyms, err := a.config.openPseudonyms(a.log, &a.Closers)
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +204,15 @@ func (a *agent) openAudit(ctx context.Context) (audit.SubjectNamer, error) {
 		return nil, err
 	}
 	return pseudonyms, nil
+}
+
+// openPseudonyms opens the keys, or reaches who has them.
+func (c *Config) openPseudonyms(log *slog.Logger, closers *assembly.Closers) (search.Pseudonyms, error) {
+	persons, err := assembly.KeyAdministrators(c.Administrators)
+	if err != nil {
+		return nil, err
+	}
+	return assembly.OpenPseudonyms(c.Audit, c.Passphrase, persons, log, closers)
 }
 
 // recordInspection writes down what the boundary device looks into, and by whose leave not.

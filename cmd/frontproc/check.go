@@ -96,6 +96,7 @@ func (k *checkup) run(ctx context.Context, c *Config) {
 	}
 	k.line("时钟 / clock", c.checkClock(release), "启用 NTP 或北斗授时并校准 / have NTP or another time source set the clock")
 	k.line("审计目录 / audit directory", c.checkAudit(), "建好目录，授权给前置机用户（700），留足空间 / make it, give it to the front's user (700), leave space")
+	k.line("假名密钥 / pseudonym keys", c.checkPseudonyms(), "检查 audit 一节的假名设置；向安全管理员索取 administrators 的公钥 / check what audit says of pseudonyms; ask the security administrators for their public keys")
 	if c.Kafka != nil {
 		k.kafka(ctx, c)
 	} else {
@@ -129,10 +130,14 @@ func (c *Config) checkAudit() error {
 	if n := len(shards); n > 0 && audit.EpochQuarter(shards[n-1]) > audit.Quarter(time.Now()) {
 		return fmt.Errorf("%w: %s", assembly.ErrClock, shards[n-1])
 	}
+	return nil
+}
+
+func (c *Config) checkPseudonyms() error {
 	var closers assembly.Closers
 	log := slog.New(slog.DiscardHandler)
 	defer closers.Close(log)
-	_, err = assembly.OpenPseudonyms(c.Audit, c.Passphrase, nil, log, &closers)
+	_, err := c.openPseudonyms(log, &closers)
 	return err
 }
 

@@ -133,7 +133,7 @@ func TestCheckSaysWhatIsMissingAndWhatToDo(t *testing.T) {
 			t.Errorf("no line %q", good)
 		}
 	}
-	for _, bad := range []string{"✗ 网关公钥", "✗ 目录发布", "✗ 消息总线证书", "✗ 消息总线 / Kafka"} {
+	for _, bad := range []string{"✗ 网关公钥", "✗ 假名密钥", "✗ 目录发布", "✗ 消息总线证书", "✗ 消息总线 / Kafka"} {
 		if !strings.Contains(out.String(), bad) {
 			t.Errorf("no line %q", bad)
 		}

@@ -29,6 +29,11 @@ type Config struct {
 	Spool   *SpoolConfig           `yaml:"spool"`
 	Catalog assembly.CatalogConfig `yaml:"catalog"`
 	Audit   assembly.AuditConfig   `yaml:"audit"`
+	// Administrators are the security administrators whose steps with the pseudonym
+	// keys are believed, at least two, where this process has the keys itself: their
+	// destruction and emergency rotation (docs/protocol/pseudod.md §4). Without them
+	// such a step stops the front.
+	Administrators []assembly.KeyAdministrator `yaml:"administrators"`
 	// Seals are the department's own that are kept here (front of a seal in the
 	// catalogue); Fonts print the documents that bear them. Both or neither.
 	Seals *assembly.SealsConfig `yaml:"seals"`
@@ -74,6 +79,9 @@ func readConfig(path string) (*Config, error) {
 	for i := range c.Catalog.Administrators {
 		paths = append(paths, &c.Catalog.Administrators[i])
 	}
+	for i := range c.Administrators {
+		paths = append(paths, &c.Administrators[i].Key)
+	}
 	assembly.Resolve(filepath.Dir(path), paths...)
 	c.Connections.Resolve(filepath.Dir(path))
 	return c, c.check(path)
@@ -88,6 +96,7 @@ func (c *Config) check(path string) error {
 	for i, g := range c.Gateways {
 		named[fmt.Sprintf("gateways[%d].name", i)] = g.Name
 	}
+	c.checkAdministrators(&f, named)
 	f.loggable(named)
 	c.Audit.Check(f.add)
 	if len(c.Gateways) == 0 {
@@ -112,4 +121,19 @@ func (c *Config) check(path string) error {
 		c.Seals.Check(f.add)
 	}
 	return errors.Join(append(f.errs, c.Connections.Check(path))...)
+}
+
+// checkAdministrators looks at those of the pseudonym keys, and has their names checked.
+func (c *Config) checkAdministrators(f *faults, named map[string]string) {
+	for i, a := range c.Administrators {
+		at := fmt.Sprintf("administrators[%d]", i)
+		f.missing(map[string]string{at + ".name": a.Name, at + ".key": a.Key})
+		named[at+".name"] = a.Name
+	}
+	switch n := len(c.Administrators); {
+	case n > 0 && c.Audit.Pseudonyms == "":
+		f.add("administrators", "密钥在假名服务处，其管理员写在 pseudod.yaml", "the keys are the service's; who looks after them is named in pseudod.yaml")
+	case n == 1:
+		f.add("administrators", "至少两人：销毁须一人申请、另一人批准", "at least two: one asks for a destruction, another approves")
+	}
 }

@@ -160,8 +160,9 @@ func (c *City) frontConfig(f catalog.FrontID) m {
 		"gateways": []m{{"name": "gw00", "key": c.abs("keys/gateway.pub.pem")}},
 		"catalog": m{"releases": c.abs("releases"), "min_number": c.Release,
 			"administrators": []string{c.abs("keys/admins/security-1.pub.pem"), c.abs("keys/admins/security-2.pub.pem")}},
-		"audit":       m{"dir": c.fronts(f, "audit"), "key": c.fronts(f, "audit-key.key"), "pseudonyms": c.fronts(f, "pseudonyms"), "pseudonym_key": c.fronts(f, "pseudonyms-key.key")},
-		"connections": c.connections(f),
+		"audit":          m{"dir": c.fronts(f, "audit"), "key": c.fronts(f, "audit-key.key"), "pseudonyms": c.fronts(f, "pseudonyms"), "pseudonym_key": c.fronts(f, "pseudonyms-key.key")},
+		"administrators": []m{{"name": "security-1", "key": c.abs("keys/admins/security-1.pub.pem")}, {"name": "security-2", "key": c.abs("keys/admins/security-2.pub.pem")}},
+		"connections":    c.connections(f),
 	}
 	if setup.BehindGap(c.catalogue, f) {
 		in, out := relay.Channels(string(f))

@@ -13,8 +13,8 @@ import (
 
 // OpenPseudonyms opens the keys of the pseudonyms in this process, and says so,
 // or reaches the service that has them. Persons are those who apply for and
-// approve searches; a front processor has none. passphrase is the file with that
-// of audit.pseudonym_key.
+// approve searches, of whom a front processor has none, and those who look after the
+// keys. passphrase is the file with that of audit.pseudonym_key.
 func OpenPseudonyms(c AuditConfig, passphrase string, persons *staff.Register, log *slog.Logger, closers *Closers) (search.Pseudonyms, error) {
 	if c.PseudonymSocket != "" {
 		client := pseudod.NewClient(c.PseudonymSocket)
