@@ -123,7 +123,8 @@ func (s *Service) postPart(ctx context.Context, x *Exchange, pt *part, late []*l
 }
 
 // send asks the legs with their long deadlines.
-func (s *Service) send(ctx context.Context, x *Exchange, pt *part, late []*leg, reply *ecdsa.PublicKey) error {
+func (s *Service) send(ctx context.Context, x *Exchange, pt *part, late []*leg, reply *ecdsa.PublicKey) (err error) {
+	defer caught(&err)
 	for _, l := range late {
 		source, able := s.sources[Line(l.source)].(Deferrer)
 		if !able {

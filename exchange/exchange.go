@@ -75,8 +75,15 @@ func (s *Service) begin(ctx context.Context, who Principal, req Request, key str
 		s.abandon(ctx, x)
 		return nil, err
 	}
+	started := false
+	defer func() {
+		if !started { // something panicked, which goes on
+			s.recordWithheld(ctx, x, "")
+		}
+	}()
 	s.keepOrders(ctx, x)
 	s.start(x)
+	started = true
 	return x, nil
 }
 
@@ -130,7 +137,13 @@ func (s *Service) serve(ctx context.Context, x *Exchange, pt *part, legs []*leg)
 
 // conclude takes a proof whose legs have ended to its release. After an error
 // nothing has been released.
-func (s *Service) conclude(ctx context.Context, x *Exchange, pt *part, legs []*leg, began, asked time.Time) error {
+func (s *Service) conclude(ctx context.Context, x *Exchange, pt *part, legs []*leg, began, asked time.Time) (err error) {
+	defer func() { // as in check: nothing that trips over a result takes the process with it, or leaves the intent open
+		if p := recover(); p != nil {
+			err = fmt.Errorf("conclusion %w (%T)", errPanic, p)
+			s.recordWithheld(ctx, x, pt.id)
+		}
+	}()
 	answered := time.Since(asked)
 	v := s.judge(pt)
 	is, err := s.seal(ctx, x, pt, &v)

@@ -124,6 +124,17 @@ func (s *Service) recordIntent(ctx context.Context, x *Exchange) error {
 	return nil
 }
 
+// recordWithheld is the outcome of an intent, or of one part of it, that comes to
+// nothing because something panicked.
+func (s *Service) recordWithheld(ctx context.Context, x *Exchange, part string) {
+	e := x.about(s.entry(audit.OpRelease, audit.PhaseFailed, x.who))
+	e.Open.Outcome, e.Open.Leg, e.Open.Prev = "WITHHELD", part, s.prev(x)
+	e.Closed.Reason = "ABANDONED"
+	if _, err := s.append(ctx, e); err != nil {
+		s.log.Error("outcome not recorded", "exchange", x.Number, "part", part, "err", err)
+	}
+}
+
 // recordRetry is the intent of asking one leg again.
 func (s *Service) recordRetry(ctx context.Context, x *Exchange, pt *part, l *leg) error {
 	e := x.about(s.entry(audit.OpQuery, audit.PhaseIntent, x.who))

@@ -42,3 +42,6 @@ func (s *Server) Hurry(body, event, beat time.Duration) {
 
 // Explode makes every handler that needs the catalogue panic.
 func (s *Server) Explode() { s.catalogue = nil }
+
+// ExplodeSeals makes every handler that is about seals panic.
+func (s *Server) ExplodeSeals() { s.custody = nil }

@@ -88,7 +88,16 @@ func (s *Server) answer(ctx context.Context, rt route, r *request, w http.Respon
 	if err := r.read(rt.limit, w); err != nil {
 		return reply{}, err
 	}
+	broke := true
+	if rt.class == recorded {
+		defer func() {
+			if broke { // the handler panicked, which goes on
+				_ = s.record(ctx, rt, r, reply{}, errBroke)
+			}
+		}()
+	}
 	a, err := rt.do(ctx, r)
+	broke = false
 	if rt.class == nothing {
 		return a, err
 	}
@@ -105,6 +114,8 @@ func (s *Server) answer(ctx context.Context, rt route, r *request, w http.Respon
 	}
 	return a, err
 }
+
+var errBroke = errors.New("handler panicked")
 
 func unrecorded() *problem {
 	return newProblem(http.StatusServiceUnavailable, "UNAVAILABLE", "", "审计日志暂不可写，未放行任何结果；请稍后重试", "the audit log cannot be written, nothing was released; try again later")

@@ -115,6 +115,7 @@ func (s *Service) viewed(ctx context.Context, who Who, person identity.Person, d
 	if err != nil {
 		return "", err
 	}
+	defer rec.abandoned(ctx)
 	shown, whole, err := do(known)
 	return rec.intent.Pointer().String(), rec.done(ctx, shown, whole, err)
 }

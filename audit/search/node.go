@@ -109,9 +109,11 @@ type record struct {
 	log    *audit.Log
 	entry  audit.Entry
 	intent audit.Receipt
+	ended  bool // its outcome was written, or tried to be
 }
 
 // begin makes the intent of a question durable before anything is looked at.
+// Defer abandoned, then call done.
 func (n Node) begin(ctx context.Context, who Who, e audit.Entry) (*record, error) {
 	e = who.mark(e)
 	e.Open.Phase = audit.PhaseIntent
@@ -168,6 +170,7 @@ func outcome(whole bool) string {
 // done makes the outcome durable: how many entries are about to be shown. The
 // error is that of the question, or that of the log; either way nothing may leave.
 func (r *record) done(ctx context.Context, hits int, whole bool, cause error) error {
+	r.ended = true
 	e := r.entry
 	e.Open.Phase, e.Open.Outcome = audit.PhaseDone, outcome(whole)
 	if r.intent.Origin == r.log.Latest().Origin() { // an index means nothing in another quarter
@@ -182,6 +185,16 @@ func (r *record) done(ctx context.Context, hits int, whole bool, cause error) er
 	}
 	return cause
 }
+
+// abandoned is the outcome of a question whose handling ended before its own: it
+// panicked, and nothing is shown.
+func (r *record) abandoned(ctx context.Context) {
+	if !r.ended {
+		_ = r.done(ctx, 0, false, errAbandoned) // nothing more can be done: the panic goes on
+	}
+}
+
+var errAbandoned = errors.New("audit search: handling broke off")
 
 // rows turns hits into rows, with receipts if proofs are wanted.
 func (n Node) rows(hits []index.Hit, proofs bool) ([]Row, error) {

@@ -65,6 +65,7 @@ func (n Node) answerPeer(ctx context.Context, who Who, in PeerAsk) (PeerAnswer, 
 	if err != nil {
 		return PeerAnswer{}, err
 	}
+	defer rec.abandoned(ctx)
 	a, err := n.forPeer(ctx, ask.query(), in.Known)
 	return a, rec.done(ctx, len(a.Rows), a.whole(), err)
 }

@@ -40,5 +40,8 @@ func codeOf(err error) string {
 	if errors.As(err, &r) {
 		return r.Code
 	}
+	if errors.Is(err, errAbandoned) {
+		return "ABANDONED"
+	}
 	return "INTERNAL"
 }

@@ -118,6 +118,7 @@ func (s *Service) recorded(ctx context.Context, who Who, ask Ask, do func(contex
 	if err != nil {
 		return Answer{}, err
 	}
+	defer rec.abandoned(ctx)
 	a, err := do(ctx)
 	if err := rec.done(ctx, len(a.Rows), a.Complete, err); err != nil {
 		return Answer{}, err

@@ -442,6 +442,7 @@ func (s *Service) byTicket(ctx context.Context, who Who, ask Ask) (Answer, error
 		s.settle(a, rows, 0)
 		return Answer{}, err
 	}
+	defer rec.abandoned(ctx)
 	answer, err := s.persons(ctx, a, t, q, ask.Proofs)
 	answer.Rows = answer.Rows[:s.settle(a, rows, len(answer.Rows))]
 	if err := rec.done(ctx, len(answer.Rows), answer.Complete, err); err != nil {

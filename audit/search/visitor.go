@@ -78,6 +78,7 @@ func (s *Service) answerPersons(ctx context.Context, who Who, in PeerPersonsAsk)
 	if err != nil {
 		return answer, t.Application, err
 	}
+	defer rec.abandoned(ctx)
 	answer.Subjects = v.subjects
 	answer.PeerAnswer, err = s.forPeer(ctx, index.Query{From: v.From, To: earlier(v.To, in.To), Subjects: v.subjects, Limit: in.Limit}, in.Known)
 	if err == nil {

@@ -110,12 +110,19 @@ func (a *Agent) Handle(ctx context.Context, attrs envelope.Attributes, body []by
 	if err := a.record(ctx, q, audit.PhaseIntent, ""); err != nil { // no log, no question to the department's system
 		return nil, err
 	}
+	ended := false
+	defer func() {
+		if !ended { // something panicked, which goes on
+			_ = a.record(ctx, q, audit.PhaseFailed, abandoned(a.Release, q))
+		}
+	}()
 	asked := time.Now()
 	answer := a.ask(ctx, src, q)
 	for wait := again; isDeferred(attrs) && (answer.Refusal == Unreachable || answer.Refusal == TooLate) && sleep(ctx, wait); wait = min(2*wait, seldom) {
 		answer = a.ask(ctx, src, q)
 	}
 	if errors.Is(ctx.Err(), context.Canceled) { // this process stops; the deadline has not passed
+		ended = true // it will be asked again
 		return nil, ctx.Err()
 	}
 	answered := time.Since(asked)
@@ -127,10 +134,20 @@ func (a *Agent) Handle(ctx context.Context, attrs envelope.Attributes, body []by
 		r.pad = padStep(q)                  // the size would tell
 		exchange.Mask(ctx, asked, answered) // and so would the time that sealing took
 	}
-	if err := a.record(ctx, q, audit.PhaseDone, outcome, a.uses(q, proof, use)...); err != nil {
+	with := a.uses(q, proof, use)
+	ended = true
+	if err := a.record(ctx, q, audit.PhaseDone, outcome, with...); err != nil {
 		return nil, err
 	}
 	return r.encode()
+}
+
+// abandoned is the outcome of a question whose handling broke off.
+func abandoned(r *catalog.Release, q Question) string {
+	if p, ok := r.Catalogue.Proof(q.Terms.Proof); ok && p.Sensitive {
+		return audit.OutcomeAnswered
+	}
+	return "ABANDONED"
 }
 
 // padStep is to whole numbers of how many bytes a sensitive answer is filled up.
