@@ -360,13 +360,14 @@ func TestLogClosedOnAFullDiskIsWholeOrSaysSo(t *testing.T) {
 			cfg := testConfig(dir, key)
 			cfg.SegmentSize, cfg.files = 4<<10, fsys
 			l := openTest(t, cfg)
+			until(t, func() bool { return exists(filepath.Join(l.wal.dir, spareName)) }) // the first spare is there
 			fsys.full.Store(true)
-			for fsys.refused.Load() == 0 { // until a segment is full, and the next spare fails
-				_, err := l.Append(context.Background(), Entry{Open: Open{Op: OpLogin}})
-				if waits := errors.Is(err, ErrOverloaded) && fsys.refused.Load() > 0; err != nil && !waits { // for the next segment
+			for exists(filepath.Join(l.wal.dir, spareName)) { // until a segment is full and the spare is in use
+				if _, err := l.Append(context.Background(), Entry{Open: Open{Op: OpLogin}}); err != nil {
 					t.Fatal(err)
 				}
 			}
+			until(t, func() bool { return fsys.refused.Load() > 0 }) // the next spare has failed
 			fsys.full.Store(!room)
 			err := l.Close()
 			if room {
@@ -379,6 +380,21 @@ func TestLogClosedOnAFullDiskIsWholeOrSaysSo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// until waits for what another goroutine does.
+func until(t *testing.T, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not come to it")
+		}
+	}
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
 }
 
 // noRoom is a file system on which no spare segment finds room.
