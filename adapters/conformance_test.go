@@ -168,7 +168,7 @@ func conform(t *testing.T, r rig) {
 		started := time.Now()
 		_, err := r.source.Query(ctx, askFor(t, r.slow, liMing))
 		wantKind(t, err, context.DeadlineExceeded)
-		if took := time.Since(started); took > time.Second {
+		if took := time.Since(started); took > 30*time.Second { // the answer would take longer than a minute
 			t.Errorf("took %v", took)
 		}
 		if _, err := r.source.Query(t.Context(), askFor(t, r.entry, liMing)); err != nil {

@@ -48,23 +48,26 @@ func TestDemoCity_EverySourceFindsSomebodyAndNotEverybody(t *testing.T) {
 			t.Parallel()
 			seen := map[exchange.State]int{}
 			var last error
-			for _, p := range persons {
-				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-				a, err := peer.Query(ctx, exchange.Ask{Source: src, Subject: p})
-				cancel()
-				if errors.Is(err, ErrSource) || errors.Is(err, exchange.ErrUnreachable) {
-					t.Fatal(err)
+			for _, within := range []time.Duration{500 * time.Millisecond, 10 * time.Second} { // on a slow machine once more
+				for _, p := range persons {
+					ctx, cancel := context.WithTimeout(t.Context(), within)
+					a, err := peer.Query(ctx, exchange.Ask{Source: src, Subject: p})
+					cancel()
+					if errors.Is(err, ErrSource) || errors.Is(err, exchange.ErrUnreachable) {
+						t.Fatal(err)
+					}
+					if err != nil {
+						last = err
+						continue
+					}
+					seen[a.State]++
 				}
-				if err != nil {
-					last = err
-					continue
+				// a source that never says "not found" has others wait
+				if seen[exchange.StateFound] > 0 && seen[exchange.StateNotFound]+seen[exchange.StatePending] > 0 {
+					return
 				}
-				seen[a.State]++
 			}
-			// a source that never says "not found" has others wait
-			if seen[exchange.StateFound] == 0 || seen[exchange.StateNotFound]+seen[exchange.StatePending] == 0 {
-				t.Errorf("%d persons: %v, last error %v", len(persons), seen, last)
-			}
+			t.Errorf("%d persons: %v, last error %v", len(persons), seen, last)
 		})
 	}
 }

@@ -48,6 +48,7 @@ type mapping struct {
 	number     *expression
 	name       *expression
 	fields     map[string]*expression
+	within     time.Duration // for all of one answer
 }
 
 type condition struct {
@@ -75,7 +76,7 @@ func compileMapping(m catalog.Mapping) (*mapping, error) {
 		}
 		return e
 	}
-	out := &mapping{fields: make(map[string]*expression, len(m.Fields))}
+	out := &mapping{fields: make(map[string]*expression, len(m.Fields)), within: evaluations}
 	for _, c := range [...]struct {
 		what, source string
 		state        exchange.State
@@ -128,7 +129,7 @@ func compileExpression(what, source string) (*expression, error) {
 // apply maps one raw answer. It returns ErrAnswer, or the context's error if
 // its deadline passes meanwhile.
 func (m *mapping) apply(ctx context.Context, raw []byte) (exchange.Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, evaluations)
+	ctx, cancel := context.WithTimeout(ctx, m.within)
 	defer cancel()
 	root, err := decodeJSON(raw)
 	if err != nil {

@@ -24,6 +24,7 @@ func apply(t *testing.T, m catalog.Mapping, raw string) (exchange.Answer, error)
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.within = 30 * time.Second // a machine may stand still
 	return c.apply(t.Context(), []byte(raw))
 }
 

@@ -265,7 +265,7 @@ func (c *city) record(origin string) {
 	c.ok(err)
 	c.spoiler = audittest.NewSpoiler(signer, c.auditIn)
 	c.gate = &gate{Signer: c.spoiler}
-	c.log, err = audit.OpenLog(context.Background(), audit.Config{Dir: c.auditIn, Origin: origin, Signer: c.gate, SegmentSize: 1 << 20})
+	c.log, err = audit.OpenLog(context.Background(), audit.Config{AppendTimeout: audittest.Patience, Dir: c.auditIn, Origin: origin, Signer: c.gate, SegmentSize: 1 << 20})
 	c.ok(err)
 }
 

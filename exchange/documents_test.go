@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/identity/jose"
 )
 
@@ -14,7 +15,7 @@ import (
 func shard(t *testing.T, key *jose.Key, quarter string, numbers ...string) (*audit.Log, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), quarter)
-	l, err := audit.OpenLog(context.Background(), audit.Config{Dir: dir, Origin: "yz.test/audit/" + quarter, Signer: key, SegmentSize: 4 << 10, MinFree: 1})
+	l, err := audit.OpenLog(context.Background(), audit.Config{AppendTimeout: audittest.Patience, Dir: dir, Origin: "yz.test/audit/" + quarter, Signer: key, SegmentSize: 4 << 10, MinFree: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 )
@@ -64,7 +65,7 @@ func (g *registry) restart() {
 	if err := g.log.Close(); err != nil {
 		g.t.Fatal(err)
 	}
-	log, err := audit.OpenLog(context.Background(), audit.Config{Dir: g.dir, Origin: "yz.test/audit/" + filepath.Base(g.dir), Signer: g.logKey, SegmentSize: 4 << 10, MinFree: 1})
+	log, err := audit.OpenLog(context.Background(), audit.Config{AppendTimeout: audittest.Patience, Dir: g.dir, Origin: "yz.test/audit/" + filepath.Base(g.dir), Signer: g.logKey, SegmentSize: 4 << 10, MinFree: 1})
 	if err != nil {
 		g.t.Fatal(err)
 	}

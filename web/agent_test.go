@@ -112,7 +112,7 @@ func (g *gateway) connect(ws, code string) *agent {
 	t.Cleanup(a.stop)
 	select {
 	case <-hello:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("no hello")
 	}
 	return a
@@ -130,7 +130,7 @@ func (a *agent) attestation() knock {
 	var c reading.AgentEvent
 	select {
 	case c = <-a.challenges:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("no challenge")
 	}
 	text := identity.CardText{Layout: identity.LayoutResident, Name: sampleName, Sex: "1", Nation: "01", Birth: "19850312", Address: "示例市城东区人民路18号",

@@ -168,7 +168,7 @@ func startIn(t *testing.T, answers department, prepare func(seals, trusted strin
 	must(err)
 	g.spoiler = audittest.NewSpoiler(g.auditor, g.logs)
 	must(os.Mkdir(g.logs, 0o700))
-	g.audit, err = audit.OpenLog(t.Context(), audit.Config{Dir: g.logs, Origin: audit.ShardOrigin("gw00.690100.example/audit", time.Now()), Signer: g.spoiler, SegmentSize: 1 << 20})
+	g.audit, err = audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: g.logs, Origin: audit.ShardOrigin("gw00.690100.example/audit", time.Now()), Signer: g.spoiler, SegmentSize: 1 << 20})
 	must(err)
 	t.Cleanup(func() { _ = g.audit.Close() }) // a poisoned log says so again
 	private := filepath.Join(t.TempDir(), "pseudonyms")

@@ -17,6 +17,7 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 )
 
 const testBase = "gw1.example.gov.cn/audit"
@@ -60,7 +61,7 @@ func (n *node) shard() string { return filepath.Join(n.dir, "2026q4") }
 
 func (n *node) open() *audit.Log {
 	n.t.Helper()
-	l, err := audit.OpenLog(context.Background(), audit.Config{Dir: n.shard(), Origin: testBase + "/2026q4", Signer: n.key,
+	l, err := audit.OpenLog(context.Background(), audit.Config{AppendTimeout: audittest.Patience, Dir: n.shard(), Origin: testBase + "/2026q4", Signer: n.key,
 		SegmentSize: 8 << 10, MinFree: 1, PublishEvery: time.Hour, Now: func() time.Time { return n.now }})
 	n.must(err)
 	n.t.Cleanup(func() { l.Close() })
@@ -216,7 +217,7 @@ func TestWitnessesOfTheQuarterBefore(t *testing.T) {
 	head.Cosignatures = []string{line}
 	note, err := head.MarshalText()
 	n.must(err)
-	next, err := audit.OpenLog(t.Context(), audit.Config{Dir: filepath.Join(n.dir, "2027q1"), Origin: testBase + "/2027q1", Signer: n.key,
+	next, err := audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: filepath.Join(n.dir, "2027q1"), Origin: testBase + "/2027q1", Signer: n.key,
 		SegmentSize: 8 << 10, MinFree: 1, Previous: previous, Now: func() time.Time { return n.now }})
 	n.must(err)
 	o := Options{Witnesses: Witnesses{By: []audit.WitnessKey{{Name: "w.example", Key: own.Public()}}, Notes: [][]byte{note}}, Live: true}

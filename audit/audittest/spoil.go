@@ -2,7 +2,8 @@
 // other packages can look at what leaves then: nothing may.
 //
 // It does so through what a log is configured with, its signer, which the log
-// calls once for every batch that it makes durable.
+// calls once for every batch that it makes durable. It also says how long a log
+// waits in tests.
 package audittest
 
 import (
@@ -11,9 +12,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"yizheng/audit"
 )
+
+// Patience is the AppendTimeout of a log in a test that is not about it: the
+// machine may stand still for seconds.
+const Patience = 30 * time.Second
 
 // A Way is what happens to the batch at which a log is spoiled. Either way the
 // log has stopped for ever and Append has returned an error.

@@ -23,7 +23,7 @@ func TestALogIsSpoiltAtTheChosenRecord(t *testing.T) {
 				t.Fatal(err)
 			}
 			signer := audittest.NewSpoiler(key, dir)
-			config := audit.Config{Dir: dir, Origin: "yz.test/audit/2026q4", Signer: signer, SegmentSize: 64 << 10}
+			config := audit.Config{AppendTimeout: audittest.Patience, Dir: dir, Origin: "yz.test/audit/2026q4", Signer: signer, SegmentSize: 64 << 10}
 			l, err := audit.OpenLog(t.Context(), config)
 			if err != nil {
 				t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/emmansun/gmsm/smx509"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/identity/jose"
 	"yizheng/seal/tsp"
 	"yizheng/seal/tsp/tsptest"
@@ -44,7 +45,7 @@ const issued, withdrawn = 25, 2
 func newOffice(t testing.TB, stamped bool) *office {
 	t.Helper()
 	logKey, signer, dir, trust := newKey(t), newKey(t), t.TempDir(), t.TempDir()
-	l, err := audit.OpenLog(t.Context(), audit.Config{Dir: dir, Origin: "gw1.example.gov.cn/audit/2026q3", Signer: logKey, SegmentSize: 64 << 10, MinFree: 1})
+	l, err := audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: dir, Origin: "gw1.example.gov.cn/audit/2026q3", Signer: logKey, SegmentSize: 64 << 10, MinFree: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 )
 
 // generated makes entries of a city's shape: one resident in three comes back,
@@ -74,7 +75,7 @@ func BenchmarkIndex(b *testing.B) {
 func BenchmarkLag(b *testing.B) {
 	const rate, step, limit = 10_000, 100, 2000
 	entriesOf := generated(0, 100*step)
-	l, err := audit.OpenLog(b.Context(), audit.Config{Dir: b.TempDir(), Origin: "gw1.example.gov.cn/audit/2026q4", Signer: newKey(b), MinFree: 1})
+	l, err := audit.OpenLog(b.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: b.TempDir(), Origin: "gw1.example.gov.cn/audit/2026q4", Signer: newKey(b), MinFree: 1})
 	if err != nil {
 		b.Fatal(err)
 	}

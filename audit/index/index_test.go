@@ -17,6 +17,7 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 )
 
 var began = time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)
@@ -231,7 +232,7 @@ func openLog(t *testing.T) *audit.Log { return openShard(t, newKey(t), t.TempDir
 
 func openShard(t *testing.T, k key, dir, quarter string) *audit.Log {
 	t.Helper()
-	l, err := audit.OpenLog(t.Context(), audit.Config{Dir: dir, Origin: "gw1.example.gov.cn/audit/" + quarter, Signer: k, SegmentSize: 64 << 10, MinFree: 1})
+	l, err := audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: dir, Origin: "gw1.example.gov.cn/audit/" + quarter, Signer: k, SegmentSize: 64 << 10, MinFree: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 )
 
 const origin = "gw1.example.gov.cn/audit"
@@ -93,7 +94,7 @@ func TestTheClientKnowsWhyItWasRefused(t *testing.T) {
 	c := Client{URL: srv.URL, HTTP: srv.Client()}
 	meta := func(k key, origin string) []byte {
 		dir := t.TempDir()
-		l, err := audit.OpenLog(t.Context(), audit.Config{Dir: dir, Origin: origin, Signer: k, SegmentSize: 64 << 10, MinFree: 1})
+		l, err := audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: dir, Origin: origin, Signer: k, SegmentSize: 64 << 10, MinFree: 1})
 		if err == nil {
 			err = l.Close()
 		}

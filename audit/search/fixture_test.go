@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/audit/index"
 	"yizheng/identity"
 	"yizheng/identity/jose"
@@ -37,7 +38,7 @@ func newNode(t *testing.T, base string) *node {
 	n := &node{t: t, dir: filepath.Join(t.TempDir(), "audit"), key: newKey(t)}
 	must(t, os.Mkdir(n.dir, 0o700))
 	var err error
-	n.Log, err = audit.OpenLog(t.Context(), audit.Config{Dir: n.dir, Origin: audit.ShardOrigin(base, time.Now()), Signer: n.key, SegmentSize: 1 << 20})
+	n.Log, err = audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: n.dir, Origin: audit.ShardOrigin(base, time.Now()), Signer: n.key, SegmentSize: 1 << 20})
 	must(t, err)
 	t.Cleanup(func() { must(t, n.Log.Close()) })
 	n.Logs = index.NewShards(index.ShardsConfig{Dir: t.TempDir(), Every: 5 * time.Millisecond})

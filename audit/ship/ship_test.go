@@ -20,6 +20,7 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 )
 
 type key struct{ *sm2.PrivateKey }
@@ -42,7 +43,7 @@ func (k key) SignMessage(msg []byte) ([]byte, error) {
 func openShard(t testing.TB, k key, dir, quarter string, n int) Shard {
 	t.Helper()
 	origin := "gw1.example.gov.cn/audit/" + quarter
-	l, err := audit.OpenLog(t.Context(), audit.Config{Dir: dir, Origin: origin, Signer: k, SegmentSize: 64 << 10, MinFree: 1})
+	l, err := audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: dir, Origin: origin, Signer: k, SegmentSize: 64 << 10, MinFree: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +244,7 @@ func TestALogIsFollowedToTheShardThatItTurnsTo(t *testing.T) {
 			logs := []*audit.Log{old.Log}
 			for _, quarter := range []string{"2027q1", "2027q2"} {
 				next, err := old.Log.Latest().Turn(func(previous []byte) (*audit.Log, error) {
-					return audit.OpenLog(t.Context(), audit.Config{Dir: t.TempDir(), Origin: "gw1.example.gov.cn/audit/" + quarter, Signer: k, SegmentSize: 64 << 10, MinFree: 1, Previous: previous})
+					return audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: t.TempDir(), Origin: "gw1.example.gov.cn/audit/" + quarter, Signer: k, SegmentSize: 64 << 10, MinFree: 1, Previous: previous})
 				})
 				if err != nil {
 					t.Fatal(err)

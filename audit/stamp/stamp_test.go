@@ -18,6 +18,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/auditor"
+	"yizheng/audit/audittest"
 	"yizheng/seal/tsp"
 	"yizheng/seal/tsp/tsptest"
 )
@@ -64,7 +65,7 @@ func (s *site) must(err error) {
 
 func (s *site) open(quarter string, previous []byte) *audit.Log {
 	s.Helper()
-	l, err := audit.OpenLog(s.Context(), audit.Config{Dir: filepath.Join(s.dir, "audit", quarter), Origin: origin + "/" + quarter, Signer: s.key,
+	l, err := audit.OpenLog(s.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: filepath.Join(s.dir, "audit", quarter), Origin: origin + "/" + quarter, Signer: s.key,
 		SegmentSize: 16 << 10, MinFree: 1, Previous: previous, Now: func() time.Time { return s.now }})
 	s.must(err)
 	s.Cleanup(func() { l.Close() })

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/identity/jose"
 )
 
@@ -41,7 +42,7 @@ func (h *hall) open() { h.t.Helper(); h.from("log", testOrigin, nil) }
 func (h *hall) from(dir, origin string, earlier []*audit.Archive) {
 	h.t.Helper()
 	var err error
-	if h.log, err = audit.OpenLog(h.t.Context(), audit.Config{Dir: filepath.Join(h.dir, dir), Origin: origin, Signer: h.key, SegmentSize: 1 << 20}); err != nil {
+	if h.log, err = audit.OpenLog(h.t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: filepath.Join(h.dir, dir), Origin: origin, Signer: h.key, SegmentSize: 1 << 20}); err != nil {
 		h.t.Fatal(err)
 	}
 	if h.eng, err = New(Config{Rules: mustLoad(h.t, demoRules), Facts: testFacts, Log: h.log, Key: h.key, Earlier: earlier, Dir: filepath.Join(h.dir, "state"), Scan: 5 * time.Millisecond}); err != nil {
@@ -140,7 +141,7 @@ func TestSupervisionGoesOnInTheNextQuarter(t *testing.T) {
 	h.cards(1)
 	first := h.log
 	next, err := h.log.Turn(func(previous []byte) (*audit.Log, error) {
-		return audit.OpenLog(t.Context(), audit.Config{Dir: filepath.Join(h.dir, "next"), Origin: "gw/audit/2027q1", Signer: h.key,
+		return audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: filepath.Join(h.dir, "next"), Origin: "gw/audit/2027q1", Signer: h.key,
 			SegmentSize: 1 << 20, Previous: previous})
 	})
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 )
 
 const origin = "gw1.example.gov.cn/audit"
@@ -42,7 +43,7 @@ func (k key) SignMessage(msg []byte) ([]byte, error) {
 
 func openLog(t testing.TB, k key, shard string, n int) *audit.Log {
 	t.Helper()
-	l, err := audit.OpenLog(t.Context(), audit.Config{Dir: t.TempDir(), Origin: origin + "/" + shard, Signer: k, SegmentSize: 64 << 10, MinFree: 1})
+	l, err := audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: t.TempDir(), Origin: origin + "/" + shard, Signer: k, SegmentSize: 64 << 10, MinFree: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

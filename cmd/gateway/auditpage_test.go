@@ -15,6 +15,7 @@ import (
 	"github.com/emmansun/gmsm/smx509"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/identity/jose"
 )
 
@@ -94,7 +95,7 @@ func TestTheAuditorsPageHoldsForASmallLog(t *testing.T) {
 	}
 	write(t, filepath.Join(home, "var/demo/keys/audit.pub.pem"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 	now := time.Now()
-	l, err := audit.OpenLog(t.Context(), audit.Config{Dir: filepath.Join(home, "var/demo/audit", audit.Quarter(now)),
+	l, err := audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: filepath.Join(home, "var/demo/audit", audit.Quarter(now)),
 		Origin: audit.ShardOrigin("gw00.690100.example/audit", now), Signer: key, SegmentSize: 64 << 10, MinFree: 1})
 	if err != nil {
 		t.Fatal(err)

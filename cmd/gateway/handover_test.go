@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/audit/handover"
 	"yizheng/cmd/internal/assembly"
 	"yizheng/identity/jose"
@@ -28,7 +29,7 @@ func TestHandoverOfASealedQuarter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := audit.OpenLog(t.Context(), audit.Config{Dir: in("audit/2026q3"), Origin: "gw00.test/audit/2026q3", Signer: key, SegmentSize: 64 << 10, MinFree: 1})
+	l, err := audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: in("audit/2026q3"), Origin: "gw00.test/audit/2026q3", Signer: key, SegmentSize: 64 << 10, MinFree: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

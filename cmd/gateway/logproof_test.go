@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/identity/jose"
 	"yizheng/seal"
 )
@@ -24,7 +25,7 @@ func TestVerifyOnline_HoldsTheAnswerAgainstTheLogsKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := audit.OpenLog(t.Context(), audit.Config{Dir: filepath.Join(t.TempDir(), "2026q4"), Origin: "gw00.test/audit/2026q4", Signer: key, SegmentSize: 64 << 10, MinFree: 1})
+	log, err := audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: filepath.Join(t.TempDir(), "2026q4"), Origin: "gw00.test/audit/2026q4", Signer: key, SegmentSize: 64 << 10, MinFree: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/exchange/custody"
 	"yizheng/identity/jose"
 	"yizheng/seal"
@@ -119,7 +120,7 @@ func (d *sealDesk) openLog() *audit.Log {
 	d.t.Helper()
 	key, err := jose.ReadKey(d.path("audit.key"), "")
 	d.ok(err)
-	log, err := audit.OpenLog(d.t.Context(), audit.Config{Dir: d.path("audit/2026q4"), Origin: "gw00.690100.example/audit/2026q4", Signer: key, SegmentSize: 1 << 20, MinFree: 1})
+	log, err := audit.OpenLog(d.t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: d.path("audit/2026q4"), Origin: "gw00.690100.example/audit/2026q4", Signer: key, SegmentSize: 1 << 20, MinFree: 1})
 	d.ok(err)
 	return log
 }

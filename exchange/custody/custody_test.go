@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/exchange/custody"
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
@@ -81,7 +82,7 @@ func (o *office) ok(err error) {
 func (o *office) openLog() {
 	o.t.Helper()
 	var err error
-	o.log, err = audit.OpenLog(o.t.Context(), audit.Config{Dir: o.logs, Origin: "gw00.690100.example/audit", Signer: o.signer, SegmentSize: 1 << 20})
+	o.log, err = audit.OpenLog(o.t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: o.logs, Origin: "gw00.690100.example/audit", Signer: o.signer, SegmentSize: 1 << 20})
 	o.ok(err)
 	o.t.Cleanup(func() { _ = o.log.Close() }) // some tests have closed it
 }

@@ -160,7 +160,7 @@ func (c *cluster) asker(t testing.TB, k Bus, change func(*AskerConfig)) *Asker {
 // serve runs a server for the test's front and waits until it has partitions.
 func (c *cluster) serve(t testing.TB, k Bus, handle func(context.Context, Message) (Answer, error), change func(*ServerConfig)) (*Server, func()) {
 	t.Helper()
-	config := ServerConfig{Front: c.front(), Handle: handle, HeartbeatEvery: time.Second, Logger: quiet()}
+	config := ServerConfig{Front: c.front(), Handle: handle, HeartbeatEvery: 10 * time.Second, Logger: quiet()}
 	if change != nil {
 		change(&config)
 	}

@@ -161,7 +161,7 @@ func newDesk(t testing.TB) *desk {
 	dir := t.TempDir()
 	d.spoiler = audittest.NewSpoiler(signer, filepath.Join(dir, "audit"))
 	d.log, err = audit.OpenLog(t.Context(), audit.Config{Dir: filepath.Join(dir, "audit"), Origin: "hr-front/audit/2026q4", Signer: d.spoiler,
-		SegmentSize: 1 << 20, AppendTimeout: 700 * time.Millisecond})
+		SegmentSize: 1 << 20, AppendTimeout: audittest.Patience})
 	d.ok(err)
 	pseudonyms, err := audit.OpenPseudonyms(filepath.Join(dir, "pseudonyms"))
 	d.ok(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/catalog"
 	"yizheng/exchange"
 	"yizheng/exchange/certificate"
@@ -153,7 +154,7 @@ func newHallOf(t testing.TB, m *mint) *hall {
 	must(h.t, err)
 	h.reply, err = jose.GenerateKey()
 	must(h.t, err)
-	h.log, err = audit.OpenLog(t.Context(), audit.Config{Dir: filepath.Join(t.TempDir(), "audit"), Origin: "gw00.example/audit/2026q4", Signer: signer, SegmentSize: 1 << 20})
+	h.log, err = audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: filepath.Join(t.TempDir(), "audit"), Origin: "gw00.example/audit/2026q4", Signer: signer, SegmentSize: 1 << 20})
 	must(h.t, err)
 	pseudonyms, err := audit.OpenPseudonyms(filepath.Join(t.TempDir(), "pseudonyms"))
 	must(h.t, err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/catalog"
 	"yizheng/exchange/store"
 	"yizheng/identity"
@@ -51,7 +52,7 @@ func newHall(t testing.TB) *hall {
 	h.clerk, _ = c.OperatorByID("clerk-01")
 	signer, err := jose.GenerateKey()
 	h.ok(err)
-	h.log, err = audit.OpenLog(context.Background(), audit.Config{Dir: filepath.Join(t.TempDir(), "audit"), Origin: "yz.test/audit/2026q4", Signer: signer, SegmentSize: 1 << 20})
+	h.log, err = audit.OpenLog(context.Background(), audit.Config{AppendTimeout: audittest.Patience, Dir: filepath.Join(t.TempDir(), "audit"), Origin: "yz.test/audit/2026q4", Signer: signer, SegmentSize: 1 << 20})
 	h.ok(err)
 	t.Cleanup(func() { _ = h.log.Close() }) // some tests close it before
 	now := func() time.Time { return time.Now().Add(time.Duration(h.offset.Load())) }
