@@ -61,10 +61,11 @@ var statuses = map[exchange.Reason]int{
 }
 
 // held says that the log takes no business now (audit.Log.Hold): for too long
-// nobody outside has seen it, or got a copy, as the configuration demands.
+// nobody outside has seen it, or got a copy, as the configuration demands, or its
+// pseudonym keys are not as they were left.
 func held() *problem {
-	return newProblem(http.StatusServiceUnavailable, "AUDIT_HELD", "", "审计日志长时间未获见证或未送达，已暂停办理业务，未放行任何结果；请联系系统管理员，恢复后重试",
-		"for too long nobody outside has witnessed or received the audit log: no business is taken and nothing was released; tell the system administrator, try again once it is mended")
+	return newProblem(http.StatusServiceUnavailable, "AUDIT_HELD", "", "审计日志长时间未获见证或未送达，或假名密钥有待查明，已暂停办理业务，未放行任何结果；请联系系统管理员，恢复后重试",
+		"for too long nobody outside has witnessed or received the audit log, or its pseudonym keys have to be looked into: no business is taken and nothing was released; tell the system administrator, try again once it is mended")
 }
 
 // asProblem turns any error into what a caller may know; internals stay inside.
