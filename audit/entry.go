@@ -154,6 +154,7 @@ type Open struct {
 	Disclose     string        `json:"disclose,omitempty"`
 	Previous     string        `json:"previous,omitempty"` // log.open: final checkpoint of the previous shard
 	Quarantine   []Quarantined `json:"quarantine,omitempty"`
+	Since        string        `json:"since,omitempty"` // Pointer to this operation's intent, if that is in an earlier shard
 }
 
 // Closed is the half that stays with the auditors: who did it from where, and

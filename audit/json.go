@@ -57,6 +57,7 @@ func (o *Open) appendTo(b []byte) []byte {
 		text, _ := json.Marshal(o.Quarantine) // names and numbers: never fails
 		b = append(appendName(b, "quarantine"), text...)
 	}
+	b = appendText(b, "since", o.Since)
 	return embrace(b, start)
 }
 

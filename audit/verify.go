@@ -79,6 +79,9 @@ type Report struct {
 	Tiles       int
 	Problems    []Problem // each of them makes the log fail
 	Warnings    []Problem
+
+	pending []pending       // intents that the warnings "intent" are about
+	late    map[string]bool // intents of earlier shards, or their exchanges, that have an outcome here
 }
 
 // OK tells whether nothing is wrong.
@@ -130,7 +133,7 @@ func newVerifier(dir string, o VerifyOptions) *verifier {
 	if o.MaxPending == 0 {
 		o.MaxPending = 15 * time.Minute
 	}
-	return &verifier{dir: dir, o: o, tiles: &tileStore{}, heads: make(map[uint64]Head), intents: make(map[string]pending), quarantined: make(map[string]Quarantined)}
+	return &verifier{dir: dir, o: o, tiles: &tileStore{}, heads: make(map[uint64]Head), intents: make(map[string]pending), quarantined: make(map[string]Quarantined), report: Report{late: make(map[string]bool)}}
 }
 
 func (v *verifier) problem(code, file string, offset int64, index uint64, format string, a ...any) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -122,8 +123,9 @@ func (c *sigCheck) wait(v *verifier) {
 }
 
 type pending struct {
-	index uint64
-	time  int64
+	index    uint64
+	time     int64
+	exchange string
 }
 
 // entry checks one entry's content. What is wrong with it is a problem of the
@@ -187,10 +189,17 @@ func (v *verifier) pair(index uint64, o *Open) {
 		if o.Exchange == "" {
 			byExchange = fmt.Sprintf("#%d", index)
 		}
-		v.intents[byExchange] = pending{index, o.Time}
+		v.intents[byExchange] = pending{index, o.Time, o.Exchange}
 	case PhaseDone, PhaseFailed, PhaseDenied:
+		_, here := v.intents[byExchange]
 		delete(v.intents, byExchange)
+		if p, err := ParsePointer(o.Since); err == nil {
+			v.report.late[answers(p.Origin, p.Index)] = true
+		}
 		if o.Prev == nil {
+			if o.Exchange != "" && !here { // or the intent is in another gateway's log
+				v.report.late[o.Exchange] = true
+			}
 			return
 		}
 		for key, p := range v.intents {
@@ -205,7 +214,32 @@ func (v *verifier) pendingIntents() {
 	limit := v.lastTime - v.o.MaxPending.Microseconds()
 	for _, p := range v.intents {
 		if !v.o.Live || p.time < limit {
-			v.warn("intent", "", p.index, "intent of %s has no outcome", time.UnixMicro(p.time).In(chinaTime()).Format(time.RFC3339))
+			text := "intent of %s has no outcome here"
+			if v.lastOp == OpLogClose {
+				text += nextMayHave
+			}
+			v.warn("intent", "", p.index, text, time.UnixMicro(p.time).In(chinaTime()).Format(time.RFC3339))
+			v.report.pending = append(v.report.pending, p)
+		}
+	}
+}
+
+const nextMayHave = "; the next quarter's log may have it"
+
+func answers(origin string, index uint64) string { return fmt.Sprintf("%s:%d", origin, index) }
+
+// Followed takes away the warnings about intents that have their outcome in the
+// next shard of the log, which was verified: the quarter turned between the two.
+// Of the others it says that they have none there either.
+func (r *Report) Followed(next Report) {
+	left := make(map[uint64]bool)
+	for _, p := range r.pending {
+		left[p.index] = !next.late[answers(r.Origin, p.index)] && (p.exchange == "" || !next.late[p.exchange])
+	}
+	r.Warnings = slices.DeleteFunc(r.Warnings, func(w Problem) bool { return w.Code == "intent" && !left[w.Index] })
+	for i, w := range r.Warnings {
+		if w.Code == "intent" {
+			r.Warnings[i].Text = strings.TrimSuffix(w.Text, nextMayHave) + ", nor in the next quarter's log"
 		}
 	}
 }

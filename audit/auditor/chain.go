@@ -76,11 +76,18 @@ func VerifyChain(ctx context.Context, dirs []string, o Options, each func(Shard)
 	good = true
 	origins := make(map[string]bool)
 	var before *audit.Head
+	var held *Shard // until the next one is seen, which may have outcomes of its intents
 	for i, dir := range dirs {
 		last := i == len(dirs)-1
 		r, err := verifyShard(ctx, dir, &o, known, last)
 		if err != nil {
 			return false, err
+		}
+		if held != nil {
+			held.Followed(r.Report)
+			if err := each(*held); err != nil {
+				return false, err
+			}
 		}
 		origins[r.Origin] = true
 		follows(&r.Report, before, i == 0, o.Partial, known)
@@ -89,11 +96,9 @@ func VerifyChain(ctx context.Context, dirs []string, o Options, each func(Shard)
 		}
 		before = &r.Head.Head
 		good = good && r.OK()
-		if err := each(r); err != nil {
-			return false, err
-		}
+		held = &r
 	}
-	return good, nil
+	return good, each(*held)
 }
 
 // prepare reads what the witnesses have given.

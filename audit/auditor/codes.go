@@ -35,7 +35,7 @@ func Codes() []Code {
 		{"days", "某日的条数与以前的报告不符", "a day has not the entries of an earlier report"},
 		{"schema", "条目字段不合规定", "a field of an entry is not of its form"},
 		{"personal", "条目中有疑似证件号码或手机号", "an entry holds what looks like a person's number"},
-		{"intent", "意向超过 15 分钟没有结果", "an intent has had no outcome for 15 minutes"},
+		{"intent", "意向超过 15 分钟没有结果；跨季度时结果可能在下一季度，一并核验整个目录即知", "an intent has had no outcome for 15 minutes; when the quarter turned meanwhile the next one may have it: verify the whole directory"},
 		{"absent", "缺少一项必需的核对依据；不能算通过", "something that a full verification needs was not given"},
 		{"proof", "子集中某条的证明不成立", "a proof in a subset does not hold"},
 		{"gap", "子集声称的范围不完整", "a subset does not hold all of the range that it claims"},

@@ -175,6 +175,8 @@ func (r *record) done(ctx context.Context, hits int, whole bool, cause error) er
 	e.Open.Phase, e.Open.Outcome = audit.PhaseDone, outcome(whole)
 	if r.intent.Origin == r.log.Latest().Origin() { // an index means nothing in another quarter
 		e.Open.Prev = &r.intent.Index
+	} else {
+		e.Open.Since = r.intent.Pointer().String()
 	}
 	e.Closed.Rows = &hits
 	if cause != nil {
