@@ -52,9 +52,10 @@ const (
 	OpCitizenView Op = "citizen.view"
 	OpComplaint   Op = "citizen.complaint"
 
-	OpSuperviseRules Op = "supervise.rules" // the rules that hold from here on
-	OpSuperviseCard  Op = "supervise.card"  // a yellow or red card: raised, confirmed, dismissed
-	OpSuperviseOrder Op = "supervise.order" // a supervision order: issued, answered, returned, closed
+	OpSuperviseRules     Op = "supervise.rules"     // the rules that hold from here on
+	OpSuperviseCard      Op = "supervise.card"      // a yellow or red card: raised, confirmed, dismissed
+	OpSuperviseOrder     Op = "supervise.order"     // a supervision order: issued, answered, returned, closed
+	OpSuperviseRelatives Op = "supervise.relatives" // an account's list of relatives: proposed, declared
 )
 
 // essential tells whether an operation is still recorded when the disk is
@@ -63,7 +64,7 @@ func (op Op) essential() bool {
 	switch op {
 	case OpLogOpen, OpLogStart, OpLogStop, OpLogClose, OpLogRecovered, OpLogChecked, OpLogDamaged, OpClockStep,
 		OpLogin, OpLogout, OpDeny, OpAdmin, OpCatalog, OpSealStep, OpWithdraw, OpKey, OpAlarm,
-		OpSuperviseRules, OpSuperviseCard, OpSuperviseOrder:
+		OpSuperviseRules, OpSuperviseCard, OpSuperviseOrder, OpSuperviseRelatives:
 		return true
 	}
 	return false

@@ -207,7 +207,7 @@ func startIn(t *testing.T, answers department, prepare func(seals, trusted strin
 	})
 	desk := reading.New(reading.Config{Origin: "gw00.690100.example/audit", Key: key, TokenKeyID: "fleet", TokenKey: token, Catalogue: c.release.Catalogue,
 		Store: st, Audit: g.audit, Pseudonyms: pseudonyms, AllowSimulated: true})
-	g.supervise()
+	g.supervise(pseudonyms)
 	g.search, err = g.openSearch(key, pseudonyms)
 	must(err)
 	g.condition = health.Report{Mode: "demo", Store: health.Store{Reachable: true}, Pseudonyms: health.Pseudonyms{Reachable: true}, Copies: []health.Copy{}, Lines: []health.Line{}, Ends: []health.End{}, Catalogue: health.Catalogue{Number: 1}}

@@ -260,6 +260,14 @@ func recordings() []recording {
 			s.answered(order)
 			return s.as("admin-supervisor-1").knock(post, "/v1/supervision/orders/"+order+"/close", nil)
 		}},
+		{"GET /v1/supervision/relatives", audit.OpAdmin, 0, staff("supervisor-1", get, "/v1/supervision/relatives", nil)},
+		{"POST /v1/supervision/relatives", audit.OpSuperviseRelatives, 0, staff("supervisor-1", post, "/v1/supervision/relatives", relativesOf("clerk-01", sampleNumber))},
+		{"GET /v1/supervision/relatives/:id", audit.OpAdmin, 0, func(s *scene) knock {
+			return s.as("admin-approver-1").knock(get, "/v1/supervision/relatives/"+s.proposed(), nil)
+		}},
+		{"POST /v1/supervision/relatives/:id/approve", audit.OpSuperviseRelatives, 0, func(s *scene) knock {
+			return s.as("admin-approver-1").knock(post, "/v1/supervision/relatives/"+s.proposed()+"/approve", nil)
+		}},
 		{"POST /v1/supervision/statistics", audit.OpAuditExport, 0, staff("supervisor-1", post, "/v1/supervision/statistics",
 			map[string]string{"by": "operator", "from": "2026-01-01", "to": "2026-12-31", "period": "month"})},
 		{"GET /v1/orders", audit.OpAdmin, 0, staff("respondent-1", get, "/v1/orders", nil)},

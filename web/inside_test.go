@@ -127,6 +127,10 @@ func TestRoutesThatRecordInsideDoSo(t *testing.T) {
 		{"POST /v1/supervision/orders/:id/close", audit.OpSuperviseOrder, func() {
 			want(t, g.as("admin-supervisor-1").call(http.MethodPost, "/v1/supervision/orders/"+order+"/close", nil), http.StatusOK, "")
 		}},
+		{"POST /v1/supervision/relatives", audit.OpSuperviseRelatives, func() { order = g.proposed() }},
+		{"POST /v1/supervision/relatives/:id/approve", audit.OpSuperviseRelatives, func() {
+			want(t, g.as("admin-approver-1").call(http.MethodPost, "/v1/supervision/relatives/"+order+"/approve", nil), http.StatusOK, "")
+		}},
 		{"DELETE /v1/sessions/:id", audit.OpLogout, func() {
 			want(t, clerk.call(http.MethodDelete, "/v1/sessions/"+clerk.session, nil), http.StatusNoContent, "")
 		}},

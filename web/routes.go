@@ -16,10 +16,10 @@ const (
 
 // routes is the whole API. Everything a route may do is decided here and visible at a glance.
 func (s *Server) routes() []route {
-	return slices.Concat(s.mainRoutes(), s.supervisionRoutes(), s.healthRoutes())
+	return slices.Concat(s.mainRoutes(), s.supervisionRoutes(), s.relativesRoutes(), s.healthRoutes())
 }
 
-// mainRoutes are all but those of supervision (supervision.go) and health (health.go).
+// mainRoutes are all but those of supervision (supervision.go, relatives.go) and health (health.go).
 func (s *Server) mainRoutes() []route {
 	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
 	quick := 10 * time.Second

@@ -41,6 +41,7 @@ var bodies = map[string]bool{
 	"POST /v1/supervision/cards":              false,
 	"POST /v1/supervision/cards/{id}/dismiss": false,
 	"POST /v1/supervision/orders":             false,
+	"POST /v1/supervision/relatives":          false,
 	"POST /v1/supervision/orders/{id}/return": false,
 	"POST /v1/supervision/statistics":         false,
 	"POST /v1/orders/{id}/answer":             false,

@@ -17,11 +17,11 @@ import (
 const hallDepartment = "HALL"
 
 // supervise starts the engine with the demo city's rules.
-func (g *gateway) supervise() {
+func (g *gateway) supervise(names audit.SubjectNamer) {
 	rules, err := supervise.Load("../configs/demo/supervise")
 	ok(g.t, err)
 	g.supervision, err = supervise.New(supervise.Config{Rules: rules, Facts: supervise.Facts{Version: "1", Systems: map[string]string{"HALL": hallDepartment}},
-		Log: g.audit, Key: newReplyKey(g.t), Dir: filepath.Join(g.t.TempDir(), "supervise"), Scan: 10 * time.Millisecond})
+		Log: g.audit, Names: names, Key: newReplyKey(g.t), Dir: filepath.Join(g.t.TempDir(), "supervise"), Scan: 10 * time.Millisecond})
 	ok(g.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -117,4 +117,57 @@ func TestSupervisionIsForSupervisorsAndOrdersForThoseWhoMustAnswer(t *testing.T)
 	if len(mine.Orders) != 0 {
 		t.Errorf("another department sees %+v", mine.Orders)
 	}
+}
+
+func relativesOf(operator string, numbers ...string) map[string]any {
+	return map[string]any{"operator": operator, "numbers": append([]string{}, numbers...)}
+}
+
+// proposed enters a clerk's relatives and returns the list that waits.
+func (g *gateway) proposed() string {
+	g.t.Helper()
+	var p supervise.Proposal
+	g.as("admin-supervisor-1").call(http.MethodPost, "/v1/supervision/relatives", relativesOf("clerk-01", sampleNumber)).into(g.t, &p)
+	return p.ID
+}
+
+func TestRelativesAreEnteredByOneAndApprovedByAnother(t *testing.T) {
+	g := start(t, nil)
+	id := g.proposed()
+	const base = "/v1/supervision/relatives"
+	post, get := http.MethodPost, http.MethodGet
+	for name, c := range map[string]struct {
+		as, method, path string
+		body             any
+		status           int
+		code, where      string
+	}{
+		"a clerk enters them":           {"clerk-01", post, base, relativesOf("clerk-01"), 403, "UNKNOWN_CERTIFICATE", ""},
+		"an approver enters them":       {"admin-approver-1", post, base, relativesOf("clerk-01"), 403, "UNKNOWN_CERTIFICATE", ""},
+		"a supervisor approves":         {"admin-supervisor-1", post, base + "/" + id + "/approve", nil, 403, "UNKNOWN_CERTIFICATE", ""},
+		"an administrator approves":     {"admin-security-1", post, base + "/" + id + "/approve", nil, 403, "UNKNOWN_CERTIFICATE", ""},
+		"of an account of nobody":       {"admin-supervisor-1", post, base, relativesOf("clerk-9999"), 422, "INVALID_REQUEST", "operator"},
+		"of oneself":                    {"admin-supervisor-1", post, base, relativesOf("supervisor-1"), 403, "CONCERNED", ""},
+		"a wrong check digit":           {"admin-supervisor-1", post, base, relativesOf("clerk-01", sampleNumber, "690102198503120017"), 422, "INVALID_REQUEST", "numbers[1]"},
+		"a list that nobody entered":    {"admin-approver-1", post, base + "/RNONE/approve", nil, 404, "NO_SUCH_CARD", ""},
+		"without numbers":               {"admin-supervisor-1", post, base, map[string]any{"operator": "clerk-01"}, 422, "INVALID_REQUEST", "numbers"},
+		"an approver looks at it":       {"admin-approver-1", get, base + "/" + id, nil, 200, "", ""},
+		"a supervisor looks at all":     {"admin-supervisor-1", get, base, nil, 200, "", ""},
+		"a respondent looks at all":     {"admin-respondent-1", get, base, nil, 403, "UNKNOWN_CERTIFICATE", ""},
+		"a number in place of the name": {"admin-supervisor-1", post, base, relativesOf(sampleNumber), 422, "INVALID_REQUEST", "operator"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := g.as(c.as).call(c.method, c.path, c.body)
+			want(t, got, c.status, c.code)
+			if c.where != "" && !strings.Contains(string(got.body), `"`+c.where+`"`) || strings.Contains(string(got.body), "690102198503120017") {
+				t.Errorf("it says %s", got.body)
+			}
+		})
+	}
+	var d supervise.Relatives
+	g.as("admin-approver-1").call(post, base+"/"+id+"/approve", nil).into(t, &d)
+	if d.Operator != "clerk-01" || d.Persons != 1 || d.By != "supervisor-1" || d.Approver != "approver-1" || d.Stale {
+		t.Errorf("in force: %+v", d)
+	}
+	want(t, g.as("admin-approver-2").call(post, base+"/"+id+"/approve", nil), http.StatusNotFound, "NO_SUCH_CARD")
 }

@@ -17,11 +17,12 @@ import (
 var (
 	// ErrBehind: the engine is still reading the log. Ask again later.
 	ErrBehind = errors.New("监察仍在追读日志，请稍后再试 / supervision is still reading the log; try again later")
-	// ErrUnknown: there is no such card or order.
-	ErrUnknown = errors.New("没有这张牌或这份督办单 / no such card or order")
+	// ErrUnknown: there is no such card, order or list that waits.
+	ErrUnknown = errors.New("没有这张牌、这份督办单或这份待批名单 / no such card, order or list that waits")
 	// ErrSettled: the step is not one that can follow.
 	ErrSettled = errors.New("当前状态不能办这一步 / not possible in its present state")
-	// ErrConcerned: nobody decides about a card that concerns them, or answers their own order.
+	// ErrConcerned: nobody decides about a card or list that concerns them, answers
+	// their own order, or approves what they entered.
 	ErrConcerned = errors.New("涉及本人，须由他人办理 / it concerns you; somebody else must act")
 	// ErrNotAddressed: the order is for another department or person.
 	ErrNotAddressed = errors.New("督办单不是发给您的 / the order is not for you")

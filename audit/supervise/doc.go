@@ -57,4 +57,11 @@
 //
 // The state holds accounts, codes and pseudonyms, nothing of a resident. Of a
 // sensitive proof it knows what the open half says.
+//
+// # Relatives
+//
+// Whom an account may not look up is entered by number and kept by pseudonym, in a
+// file that the log names by digest (supervise.relatives). One person enters a list
+// and another approves it: who could enter numbers alone would learn from the cards
+// who is looked up. See relatives.go.
 package supervise

@@ -18,12 +18,13 @@ import (
 type Config struct {
 	Rules   *Rules
 	Facts   Facts
-	Log     *audit.Log       // read and written
-	Key     *jose.Key        // signs the snapshot: the gateway's, for that of the log signs heads only
-	Earlier []*audit.Archive // sealed shards before it, oldest first
-	Dir     string           // of the snapshot and the texts; made if missing
-	Scan    time.Duration    // how often the log is looked at; default 2 s
-	Logger  *slog.Logger     // may be nil
+	Log     *audit.Log         // read and written
+	Key     *jose.Key          // signs the snapshot: the gateway's, for that of the log signs heads only
+	Earlier []*audit.Archive   // sealed shards before it, oldest first
+	Names   audit.SubjectNamer // makes pseudonyms of relatives' numbers; nil: no list can be entered
+	Dir     string             // of the snapshot, the texts and the lists of relatives; made if missing
+	Scan    time.Duration      // how often the log is looked at; default 2 s
+	Logger  *slog.Logger       // may be nil
 }
 
 // Engine supervises one log. One engine runs for a log, in the process that writes it.
@@ -40,6 +41,8 @@ type Engine struct {
 	behind bool // has not read up to the log's end yet
 	doubt  bool // the snapshot was not to be trusted, which the log does not say yet
 	full   int  // entries that found no room in a window, as far as they were reported
+
+	proposals map[string]Proposal // lists of relatives that wait for approval
 }
 
 // Timings.
@@ -61,7 +64,7 @@ func New(c Config) (*Engine, error) {
 	if c.Scan <= 0 {
 		c.Scan = usualScan
 	}
-	e := &Engine{cfg: c, log: c.Logger, behind: true, saved: time.Now()}
+	e := &Engine{cfg: c, log: c.Logger, behind: true, saved: time.Now(), proposals: map[string]Proposal{}}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -70,6 +73,7 @@ func New(c Config) (*Engine, error) {
 		return nil, err
 	}
 	e.fold = newFold(c.Rules, &e.cfg.Facts)
+	e.fold.lists = e.texts.relatives
 	e.resume()
 	return e, nil
 }

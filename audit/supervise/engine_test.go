@@ -17,12 +17,13 @@ import (
 
 // hall is a log with an engine beside it.
 type hall struct {
-	t    *testing.T
-	dir  string
-	log  *audit.Log
-	key  *jose.Key
-	eng  *Engine
-	stop func()
+	t     *testing.T
+	dir   string
+	log   *audit.Log
+	key   *jose.Key
+	names audit.SubjectNamer
+	eng   *Engine
+	stop  func()
 }
 
 func newHall(t *testing.T) *hall {
@@ -31,7 +32,15 @@ func newHall(t *testing.T) *hall {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hall{t: t, dir: t.TempDir(), key: key}
+	private := t.TempDir()
+	if err := os.Chmod(private, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	names, err := audit.OpenPseudonyms(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hall{t: t, dir: t.TempDir(), key: key, names: names}
 	h.open()
 	return h
 }
@@ -45,7 +54,7 @@ func (h *hall) from(dir, origin string, earlier []*audit.Archive) {
 	if h.log, err = audit.OpenLog(h.t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: filepath.Join(h.dir, dir), Origin: origin, Signer: h.key, SegmentSize: 1 << 20}); err != nil {
 		h.t.Fatal(err)
 	}
-	if h.eng, err = New(Config{Rules: mustLoad(h.t, demoRules), Facts: testFacts, Log: h.log, Key: h.key, Earlier: earlier, Dir: filepath.Join(h.dir, "state"), Scan: 5 * time.Millisecond}); err != nil {
+	if h.eng, err = New(Config{Rules: mustLoad(h.t, demoRules), Facts: testFacts, Log: h.log, Key: h.key, Names: h.names, Earlier: earlier, Dir: filepath.Join(h.dir, "state"), Scan: 5 * time.Millisecond}); err != nil {
 		h.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

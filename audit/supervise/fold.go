@@ -7,8 +7,8 @@ import (
 	"yizheng/audit"
 )
 
-// fold reads entries one after the other. Its state depends on them, the rules
-// and the facts alone.
+// fold reads entries one after the other. Its state depends on them, the rules,
+// the facts and the lists of relatives that the entries name alone.
 type fold struct {
 	rules  *Rules
 	facts  *Facts
@@ -19,10 +19,13 @@ type fold struct {
 	wanted map[string]bool // ids of state.Wanted that are not read back yet
 	dues   queue
 	sink   func(*Card) // tests and dry runs see each card as it is found
+
+	lists func(digest, operator string) (kin, bool) // reads a list of relatives; nil: none can be read
+	kin   map[string]kin                            // by account, those of state.Relatives that can be read
 }
 
 func newFold(rules *Rules, facts *Facts) *fold {
-	f := &fold{rules: rules, facts: facts, own: map[string]string{}, vars: blank(), wanted: map[string]bool{}}
+	f := &fold{rules: rules, facts: facts, own: map[string]string{}, vars: blank(), wanted: map[string]bool{}, kin: map[string]kin{}}
 	for _, r := range rules.rules {
 		if r.State == "on" {
 			f.own[r.ID] = digestOf(Rule{ID: r.digest, Name: facts.Version})
@@ -46,6 +49,8 @@ func (f *fold) read(s *audit.Stored) {
 		f.card(e)
 	case audit.OpSuperviseOrder:
 		f.takeOrder(s)
+	case audit.OpSuperviseRelatives:
+		f.declare(e)
 	default:
 		f.state.Stats.count(e, f.facts)
 		f.judge(s)

@@ -25,6 +25,7 @@ var testFacts = Facts{Version: "1", Systems: map[string]string{"HALL": "D-HALL"}
 type story struct {
 	now     time.Time
 	entries []audit.Stored
+	lists   map[string]kin // of relatives, by digest
 }
 
 func begin(r *Rules, f *Facts) *story {
@@ -118,10 +119,34 @@ func (s *story) times(n int, do func(*story)) *story {
 	return s
 }
 
+// declare records a list of relatives.
+func (s *story) declare(operator, epoch string, persons ...int) *story {
+	k := kin{epoch: epoch, persons: map[string]bool{}}
+	for _, n := range persons {
+		r := ref(n)[0]
+		r.Epoch = epoch
+		k.persons[subjectKey(r)] = true
+	}
+	p := &Proposal{ID: "R", Operator: operator, Persons: len(persons), List: fmt.Sprint("digest-", len(s.entries))}
+	if s.lists == nil {
+		s.lists = map[string]kin{}
+	}
+	s.lists[p.List] = k
+	e := p.entry(statusDeclared, "approver", "approver")
+	e.Closed.Approvals = []string{"supervisor", "approver"}
+	return s.add(e)
+}
+
+// looks is a good exchange about a person.
+func (s *story) looks(n int, change ...func(*audit.Entry)) *story {
+	return s.ask(n, change...).answer(n, "FOUND", 500).close(n)
+}
+
 // found is what a fold finds, "RULE level", in order.
 func (s *story) found(r *Rules, f *Facts) []string {
 	fold := newFold(r, f)
 	fold.turn(testOrigin)
+	fold.lists = func(digest, _ string) (kin, bool) { k, ok := s.lists[digest]; return k, ok }
 	var list []string
 	fold.sink = func(c *Card) {
 		mark := ""
@@ -248,8 +273,21 @@ func TestEachDefaultRuleFindsWhatItIsForAndNothingBeside(t *testing.T) {
 		"LZ-11":        {func(s *story) { s.times(51, simple(audit.OpAuditSearch, func(*audit.Entry) {})) }, "LZ-11 yellow"},
 		"LZ-12":        {func(s *story) { s.at(22); simple(audit.OpCatalog, func(*audit.Entry) {})(s) }, "LZ-12 yellow"},
 		"LZ-12 by day": {simple(audit.OpCatalog, func(*audit.Entry) {}), ""},
-		"a good day":   {func(s *story) { s.times(30, func(s *story) { s.query().wait(5 * time.Minute) }).wait(time.Hour) }, ""},
-		"card refused": {func(s *story) { s.deny("INVALID_REQUEST") }, ""},
+		"LZ-13": {func(s *story) {
+			s.declare("op-1", "2026q4", 1, 2, 3).looks(1).looks(4).looks(2).looks(3)
+		}, "LZ-13 yellow, LZ-13 yellow, LZ-13 red"},
+		"LZ-13 the second of a couple": {func(s *story) {
+			s.declare("op-1", "2026q4", 2).looks(1, func(e *audit.Entry) { e.Open.Subjects = append(ref(1), ref(2)...) })
+		}, "LZ-13 yellow"},
+		"LZ-13 of another account":          {func(s *story) { s.declare("op-2", "2026q4", 1).looks(1) }, ""},
+		"LZ-13 declared since":              {func(s *story) { s.looks(1).declare("op-1", "2026q4", 1) }, ""},
+		"LZ-13 no relative any more":        {func(s *story) { s.declare("op-1", "2026q4", 1).declare("op-1", "2026q4", 2).looks(1) }, ""},
+		"LZ-14":                             {func(s *story) { s.declare("op-1", "2026q3", 1).looks(1).looks(2) }, "LZ-14 yellow"},
+		"LZ-14 list lost":                   {func(s *story) { s.declare("op-1", "2026q4", 1); s.lists = nil; s.looks(1) }, "LZ-14 yellow"},
+		"LZ-14 nobody on it":                {func(s *story) { s.declare("op-1", "").looks(1) }, ""},
+		"LZ-14 mended by entering it again": {func(s *story) { s.declare("op-1", "2026q3", 1).declare("op-1", "2026q4", 2).looks(1) }, ""},
+		"a good day":                        {func(s *story) { s.times(30, func(s *story) { s.query().wait(5 * time.Minute) }).wait(time.Hour) }, ""},
+		"card refused":                      {func(s *story) { s.deny("INVALID_REQUEST") }, ""},
 	}
 	covered := map[string]bool{}
 	for name, tt := range tests {

@@ -16,6 +16,7 @@ func (f *fold) judge(s *audit.Stored) {
 		return
 	}
 	fill(f.vars, e, f.facts)
+	f.related(e)
 	for _, r := range ends {
 		if rs := f.of(r); rs != nil && len(rs.Awaited) > 0 {
 			f.arrived(r, rs, e)

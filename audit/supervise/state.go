@@ -19,7 +19,9 @@ type state struct {
 	Cards  map[string]*Card      `json:"cards"`
 	Orders map[string]*Order     `json:"orders"`
 	Stats  Days                  `json:"stats"`
-	Full   map[string]int        `json:"full"` // rules with a window that had no room, and how often
+	// Relatives are the lists in force, by account, without whom they name.
+	Relatives map[string]*Declaration `json:"relatives,omitempty"`
+	Full      map[string]int          `json:"full"` // rules with a window that had no room, and how often
 }
 
 // stateFormat of the snapshot; another one is not read but made again.
@@ -73,6 +75,9 @@ func (f *fold) resume(st *state) {
 		}
 	}
 	heap.Init(&f.dues)
+	for _, d := range st.Relatives {
+		f.recall(d)
+	}
 }
 
 // turn goes on with another log: indexes of the one before are no evidence in it.

@@ -64,13 +64,21 @@ func (t texts) keep(text string) (string, error) {
 	case holdsNumber(text):
 		return "", fmt.Errorf("%w: 文字中含有疑似身份证件号码，请删去，用办件编号指代 / it holds what may be an ID number; name the case instead", ErrText)
 	}
+	return t.digest(text), t.store(text)
+}
+
+// digest names a text.
+func (t texts) digest(text string) string { return base64.StdEncoding.EncodeToString(t.sum(text)) }
+
+func (t texts) sum(text string) []byte {
 	m := hmac.New(sm3.New, t.key)
 	m.Write([]byte(text))
-	sum := m.Sum(nil)
-	if err := audit.ReplaceFile(filepath.Join(t.dir, hex.EncodeToString(sum)), []byte(text)); err != nil {
-		return "", err
-	}
-	return base64.StdEncoding.EncodeToString(sum), nil
+	return m.Sum(nil)
+}
+
+// store keeps a text as it is.
+func (t texts) store(text string) error {
+	return audit.ReplaceFile(filepath.Join(t.dir, hex.EncodeToString(t.sum(text))), []byte(text))
 }
 
 // read returns the text of a digest; false if it is not here, or not what was kept.
@@ -80,9 +88,7 @@ func (t texts) read(digest string) (string, bool) {
 		return "", false
 	}
 	text, err := os.ReadFile(filepath.Join(t.dir, hex.EncodeToString(sum)))
-	m := hmac.New(sm3.New, t.key)
-	m.Write(text)
-	if err != nil || !hmac.Equal(m.Sum(nil), sum) {
+	if err != nil || !hmac.Equal(t.sum(string(text)), sum) {
 		return "", false
 	}
 	return string(text), true

@@ -15,9 +15,9 @@ var beijing = time.FixedZone("UTC+8", 8*3600)
 // explains each; a test holds it against this list.
 var (
 	textVars = []string{"op", "phase", "outcome", "dept", "system", "item", "case", "basis", "purpose", "consent", "proof", "provider", "source",
-		"route", "auth", "exchange", "leg", "number", "status", "subject", "actor", "role", "workstation", "device", "reason", "object"}
+		"route", "auth", "exchange", "leg", "number", "status", "subject", "actor", "role", "workstation", "device", "reason", "object", "relatives"}
 	numberVars = []string{"ms", "rows", "subjects", "fields", "hour", "minute", "weekday", "limit", "deferred", "due", "risk"}
-	flagVars   = []string{"outside"}
+	flagVars   = []string{"outside", "relative"}
 	constants  = map[string]int{"SECOND": 1000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
 )
 

@@ -36,7 +36,7 @@ func commands() []command {
 		{"bundle", "把一件事的盖章 PDF 原样装进一个带清单的文件 / sealed PDFs, untouched, in one file with a list", bundleCommand},
 		{"audit", "verify、prove、export、index：审计日志离线工具；search、path、apply、approve、roster：检索 / offline tools of the audit log, and searching it", auditCommand},
 		{"witness", "见证其他部门网关的审计日志 / cosign checkpoints of other departments' audit logs", runWitness},
-		{"supervise", "rules check、replay、cards、orders、stats：电子监察 / supervision of the exchange itself", superviseCommand},
+		{"supervise", "rules check、replay、cards、orders、stats、relatives：电子监察 / supervision of the exchange itself", superviseCommand},
 		{"pseudod", "假名服务：独立进程持有假名密钥 / pseudonyms from a process of its own that alone has the keys", runPseudod},
 		{"catalog", "check、diff、sign、publish：目录 / the catalogue", catalogCommand},
 		{"seal", "apply、approve、make、issue、suspend……：印章管理 / look after the seals", sealCommand},

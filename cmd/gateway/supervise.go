@@ -55,7 +55,7 @@ func (g *gateway) openSupervision() error {
 		return fmt.Errorf("supervise: %w", err)
 	}
 	g.supervision, err = supervise.New(supervise.Config{Rules: rules, Facts: factsOf(g.release.Catalogue, strconv.FormatUint(g.release.Number, 10)),
-		Log: g.audit, Earlier: g.earlier, Key: g.key, Dir: c.Dir, Scan: c.Scan, Logger: g.log})
+		Log: g.audit, Names: g.pseudonyms, Earlier: g.earlier, Key: g.key, Dir: c.Dir, Scan: c.Scan, Logger: g.log})
 	return err
 }
 

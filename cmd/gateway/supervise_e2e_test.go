@@ -12,11 +12,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/goccy/go-yaml"
 
 	"yizheng/audit"
 	"yizheng/audit/supervise"
@@ -49,6 +52,26 @@ func (s *site) as(person, addr string, command []string, args ...string) string 
 		s.t.Fatalf("%v: %v\n%s", command, err, out)
 	}
 	return string(out)
+}
+
+// configure writes a gateway's configuration: that of the city, changed.
+func (s *site) configure(file string, change func(map[string]any)) {
+	s.t.Helper()
+	b, err := os.ReadFile(s.in("gateway.yaml"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var c map[string]any
+	if err := yaml.Unmarshal(b, &c); err != nil {
+		s.t.Fatal(err)
+	}
+	change(c)
+	if b, err = yaml.Marshal(c); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(s.in(file), b, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // subscriber is another office's system that takes events.
@@ -122,7 +145,10 @@ func TestSupervision(t *testing.T) {
 	if err := os.WriteFile(s.in("subscriber.crt"), ca, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.edit("gateway.yaml", "  scan: 500ms", "\n  events:\n  - name: discipline\n    url: "+pushed.URL+"/in\n    ca: subscriber.crt")
+	s.configure("gateway.yaml", func(c map[string]any) {
+		c["supervise"].(map[string]any)["events"] = []map[string]string{{"name": "discipline", "url": pushed.URL + "/in", "ca": "subscriber.crt"}}
+		delete(c, "kafka") // there are no fronts, and nobody waits for them
+	})
 	addr, _ := s.launch("serve", "gateway.yaml")
 	agent := newRogue(t, s.at(addr), "ws-01")
 	agent.connect("111111")
@@ -174,6 +200,41 @@ func TestSupervision(t *testing.T) {
 		pushed.gets(red.ID + " confirmed")
 	})
 	t.Run("the statistics show it", func(t *testing.T) { s.statistics(t, addr) })
+	t.Run("a declared relative is looked up", func(t *testing.T) {
+		s.declare(t, addr, "clerk-01", "li-ming")
+		if got := clerk.of(t).call("POST", "/v1/exchanges", clerk.request(ordinary, "LOCAL", token, nil), "Idempotency-Key", "k-4"); got.status >= 300 {
+			t.Fatalf("%d %s", got.status, got.body)
+		}
+		var list struct{ Cards []supervise.Card }
+		await(t, "a card about the relative", func() bool {
+			supervisor.of(t).call("POST", "/v1/supervision/cards", supervise.Filter{Rule: "LZ-13"}).into(t, &list)
+			return len(list.Cards) == 1
+		})
+		pushed.gets(list.Cards[0].ID + " raised")
+	})
+}
+
+// declare enters a sample person as a relative of an account, and has an approver approve it.
+func (s *site) declare(t *testing.T, addr, account, person string) {
+	numbers := filepath.Join(t.TempDir(), "numbers")
+	if err := os.WriteFile(numbers, []byte(samplePeople(t)[person].Number+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := []string{"supervise", "relatives"}
+	said := s.as("admin-supervisor-1", addr, command, "-operator", account, "-numbers", numbers)
+	id := regexp.MustCompile(`R[A-Z2-7]{16}`).FindString(said)
+	if id == "" {
+		t.Fatalf("no list waits:\n%s", said)
+	}
+	if said := s.as("admin-approver-1", addr, command, "-show", id); !strings.Contains(said, account) {
+		t.Errorf("what the approver sees:\n%s", said)
+	}
+	if said := s.as("admin-approver-1", addr, command, "-approve", id); !strings.Contains(said, "生效") {
+		t.Errorf("it is not in force:\n%s", said)
+	}
+	if said := s.as("admin-supervisor-1", addr, command); !strings.Contains(said, account) || !strings.Contains(said, "生效") || strings.Contains(said, "待批") {
+		t.Errorf("what the supervisor sees:\n%s", said)
+	}
 }
 
 // statistics reads those of the clerk, from the API, a spreadsheet and a page.

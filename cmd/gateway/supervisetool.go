@@ -17,7 +17,7 @@ import (
 // superviseCommand holds the tools of supervision.
 func superviseCommand(ctx context.Context, args []string, out io.Writer) error {
 	subs := map[string]func(context.Context, []string, io.Writer) error{"rules": superviseRules, "replay": superviseReplay,
-		"cards": superviseCards, "orders": superviseOrders, "stats": superviseStats}
+		"cards": superviseCards, "orders": superviseOrders, "stats": superviseStats, "relatives": superviseRelatives}
 	if len(args) > 0 {
 		if run, ok := subs[args[0]]; ok {
 			return run(ctx, args[1:], out)
@@ -27,7 +27,8 @@ func superviseCommand(ctx context.Context, args []string, out io.Writer) error {
 gateway supervise replay       用一套规则试判一份日志，不写任何记录 / try rules on a log; nothing is recorded
 gateway supervise cards        红黄牌：查看、确认、撤销 / cards: list, confirm, dismiss
 gateway supervise orders       督办单：签发、答复、退回、办结 / orders: issue, answer, return, close
-gateway supervise stats        统计 / statistics`)
+gateway supervise stats        统计 / statistics
+gateway supervise relatives    操作员须回避的人（亲属）：登记、批准 / whom an operator may not look up: enter, approve`)
 	if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
 		return nil
 	}

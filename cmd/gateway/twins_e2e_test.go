@@ -20,8 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
 	"yizheng/audit"
 	"yizheng/audit/search"
 	"yizheng/cmd/gateway/setup"
@@ -56,8 +54,11 @@ func newTwins(t *testing.T) *twins {
 	f := &twins{site: s, urls: map[string]*wire{firstLog: lay(t, ""), secondLog: lay(t, "")},
 		keys: map[string]*ecdsa.PublicKey{firstLog: publicKey(t, s.at(""), "audit"), secondLog: publicKey(t, s.at(""), "gw01-audit")}}
 	f.signRoster()
-	f.configure("gateway.yaml", "gateway-client", "gw01", func(map[string]any) {})
-	f.configure("gw01.yaml", "gw01-client", "gw00", func(c map[string]any) {
+	f.configure("gateway.yaml", func(c map[string]any) {
+		c["search"] = searching("gateway-client", "gw01", "gw01-client")
+	})
+	f.configure("gw01.yaml", func(c map[string]any) {
+		c["search"] = searching("gw01-client", "gw00", "gateway-client")
 		c["origin"], c["slot"] = secondLog, "01"
 		c["audit"] = map[string]any{"dir": "gw01/audit", "key": "keys/gw01-audit.key", "pseudonyms": "gw01/pseudonyms", "pseudonym_key": "keys/gw01-pseudonyms.key"}
 		c["store"] = map[string]any{"driver": "sqlite", "dsn": "gw01/state.db"}
@@ -67,29 +68,11 @@ func newTwins(t *testing.T) *twins {
 	return f
 }
 
-// configure writes a gateway's configuration: that of the city with the other gateway
-// as its peer, and what change changes.
-func (f *twins) configure(file, certificate, peer string, change func(map[string]any)) {
-	f.t.Helper()
-	b, err := os.ReadFile(f.in("gateway.yaml"))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	var c map[string]any
-	if err := yaml.Unmarshal(b, &c); err != nil {
-		f.t.Fatal(err)
-	}
-	other := map[string]string{"gw00": "gateway-client", "gw01": "gw01-client"}[peer]
-	c["search"] = map[string]any{"roster": "two.json", "disclosure_delay": "1ms", "ca": "keys/tls/ca.crt",
-		"certificate": "keys/tls/" + certificate + ".crt", "key": "keys/tls/" + certificate + ".key",
-		"peers": []map[string]string{{"name": peer, "certificate": "keys/tls/" + other + ".crt"}}}
-	change(c)
-	if b, err = yaml.Marshal(c); err != nil {
-		f.t.Fatal(err)
-	}
-	if err := os.WriteFile(f.in(file), b, 0o600); err != nil {
-		f.t.Fatal(err)
-	}
+// searching is how a gateway asks the other one, and is asked by it.
+func searching(own, peer, theirs string) map[string]any {
+	return map[string]any{"roster": "two.json", "disclosure_delay": "1ms", "ca": "keys/tls/ca.crt",
+		"certificate": "keys/tls/" + own + ".crt", "key": "keys/tls/" + own + ".key",
+		"peers": []map[string]string{{"name": peer, "certificate": "keys/tls/" + theirs + ".crt"}}}
 }
 
 // signRoster lists both logs and has two security administrators sign.
@@ -188,14 +171,14 @@ func state(logs []search.Log, origin string) search.Answering {
 
 func TestTwoGateways(t *testing.T) {
 	f := newTwins(t)
-	addr, stop := f.second()
-	stop()
+	_, end := f.second()
+	end()
 	for _, dir := range []string{"audit", "audit-index"} { // to put back later
 		if err := os.CopyFS(f.in("earlier/"+dir), os.DirFS(f.in("gw01/"+dir))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	addr, stop = f.second()
+	addr, stop := f.second()
 	f.at00, _ = f.launch("serve", "gateway.yaml")
 	f.urls[firstLog].lead(f.at00)
 	there, token01 := f.reads(addr, "ws-02", "222222", "TWO-001")

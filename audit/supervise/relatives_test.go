@@ -1,0 +1,209 @@
+package supervise
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"yizheng/audit"
+	"yizheng/identity"
+)
+
+// Numbers of the fictional province.
+const (
+	aunt   = "690102198503120016"
+	cousin = "690102198806140030"
+)
+
+func numbers(t *testing.T, texts ...string) (list []identity.Number) {
+	t.Helper()
+	for _, text := range texts {
+		n, _, err := identity.ParseNumber(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, n)
+	}
+	return list
+}
+
+// looksUp records that the clerk asks about a person.
+func (h *hall) looksUp(number string) {
+	h.t.Helper()
+	s, err := h.names.Of(audit.SubjectIDNumber, number, time.Now())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	e := clerk(audit.OpQuery, audit.PhaseIntent)
+	e.Open.Item, e.Open.Case, e.Open.Purpose, e.Open.Basis, e.Open.Subjects = "I-1", "C-1", "P", "B", []audit.SubjectRef{s}
+	h.record(e)
+}
+
+// of are the cards of a rule, at least n of them.
+func (h *hall) of(rule string, n int) []Card {
+	h.t.Helper()
+	h.until(rule, func() bool { return len(h.eng.Cards(Filter{Rule: rule})) >= n })
+	list := h.eng.Cards(Filter{Rule: rule})
+	if len(list) != n {
+		h.t.Fatalf("%d cards of %s, want %d", len(list), rule, n)
+	}
+	return list
+}
+
+func (h *hall) propose(texts ...string) Proposal {
+	h.t.Helper()
+	p, err := h.eng.Propose(h.t.Context(), "sup-1", "op-1", numbers(h.t, texts...))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return p
+}
+
+func (h *hall) approve(id string) Relatives {
+	h.t.Helper()
+	d, err := h.eng.Approve(h.t.Context(), id, "approver-1", "approver")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return d
+}
+
+// again starts anew, after something was done to the files.
+func (h *hall) again(do func(state string) error) {
+	h.t.Helper()
+	h.stop()
+	if err := do(filepath.Join(h.dir, "state")); err != nil {
+		h.t.Fatal(err)
+	}
+	h.open()
+}
+
+func TestRelativesHoldOnceSomebodyElseHasApproved(t *testing.T) {
+	h := newHall(t)
+	p := h.propose(aunt, cousin, aunt)
+	h.looksUp(aunt)
+	for _, who := range []string{"sup-1", "op-1"} {
+		if _, err := h.eng.Approve(t.Context(), p.ID, who, "approver"); !errors.Is(err, ErrConcerned) {
+			t.Errorf("%s approves: %v", who, err)
+		}
+	}
+	d := h.approve(p.ID)
+	if d.Persons != 2 || d.Stale || d.List != p.List || d.By != "sup-1" || d.Approver != "approver-1" || audit.EpochQuarter(d.Epoch) != audit.Quarter(time.Now()) {
+		t.Errorf("in force: %+v", d)
+	}
+	if _, err := h.eng.Approve(t.Context(), p.ID, "approver-2", "approver"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("approved twice: %v", err)
+	}
+	h.looksUp(aunt) // the first look was before it held
+	first := h.of("LZ-13", 1)[0]
+	if first.Operator != "op-1" || first.Level != Yellow {
+		t.Errorf("the card: %+v", first)
+	}
+	h.again(func(string) error { return nil })
+	h.looksUp(cousin)
+	h.of("LZ-13", 2)
+	h.again(func(state string) error { return os.Remove(filepath.Join(state, snapshotName)) })
+	if n := h.recorded(audit.OpSuperviseCard, string(Raised)); n != len(h.eng.Cards(Filter{})) {
+		t.Errorf("%d cards recorded, %d known after the log was read again", n, len(h.eng.Cards(Filter{})))
+	}
+	next := h.propose()
+	if next.Before != d.List || next.List == d.List {
+		t.Errorf("the next list: %+v", next)
+	}
+	if h.approve(next.ID).Persons != 0 {
+		t.Error("the list is not the empty one")
+	}
+	h.looksUp(aunt)
+	h.overreach() // read behind it
+	h.of("YQ-01", 1)
+	h.of("LZ-13", 2)
+	if a, b := h.recorded(audit.OpSuperviseRelatives, statusProposed), h.recorded(audit.OpSuperviseRelatives, statusDeclared); a != 2 || b != 2 {
+		t.Errorf("%d proposed and %d declared in the log", a, b)
+	}
+	h.stop()
+	h.holdsNoNumber()
+}
+
+// holdsNoNumber: neither number is in any file of log and state.
+func (h *hall) holdsNoNumber() {
+	h.t.Helper()
+	files := 0
+	err := filepath.WalkDir(h.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files++
+		b, err := os.ReadFile(path)
+		if bytes.Contains(b, []byte(aunt)) || bytes.Contains(b, []byte(cousin)) {
+			h.t.Errorf("a number is in %s", path)
+		}
+		return err
+	})
+	if err != nil || files < 5 {
+		h.t.Errorf("%d files searched: %v", files, err)
+	}
+}
+
+func TestAListThatWasChangedOrLostIsStaleAndNotMisread(t *testing.T) {
+	for name, spoil := range map[string]func(file string) error{
+		"deleted": os.Remove,
+		"changed": func(file string) error {
+			return os.WriteFile(file, []byte(`{"v":1,"operator":"op-1","salt":"","subjects":[]}`), 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHall(t)
+			h.approve(h.propose(aunt).ID)
+			h.again(func(state string) error {
+				files, err := filepath.Glob(filepath.Join(state, "texts", "????????*"))
+				if err != nil || len(files) != 1 {
+					t.Fatalf("%v %v", files, err)
+				}
+				return spoil(files[0])
+			})
+			h.looksUp(aunt)
+			h.of("LZ-14", 1)
+			if list, _ := h.eng.Relatives(); len(list) != 1 || !list[0].Stale {
+				t.Errorf("listed: %+v", list)
+			}
+			h.of("LZ-13", 0)
+		})
+	}
+}
+
+// another is who has keys of another quarter, or none.
+type another struct {
+	quarter string
+	err     error
+}
+
+func (a another) Of(string, string, time.Time) (audit.SubjectRef, error) {
+	return audit.SubjectRef{Type: audit.SubjectIDNumber, Epoch: a.quarter, P: "p"}, a.err
+}
+
+func TestAListIsOfTheQuarterInWhichItIsApproved(t *testing.T) {
+	h := newHall(t)
+	h.eng.cfg.Names = another{quarter: "2020q1"}
+	if _, err := h.eng.Approve(t.Context(), h.propose(aunt).ID, "approver-1", "approver"); !errors.Is(err, ErrCode) {
+		t.Errorf("approved: %v", err)
+	}
+	h.eng.cfg.Names = another{err: errors.New("down")}
+	if _, err := h.eng.Propose(t.Context(), "sup-1", "op-1", numbers(t, aunt)); !errors.Is(err, ErrNames) {
+		t.Errorf("without pseudonyms: %v", err)
+	}
+}
+
+func TestANewListTakesThePlaceOfOneThatWaits(t *testing.T) {
+	h := newHall(t)
+	first, second := h.propose(aunt), h.propose(cousin)
+	if _, err := h.eng.Approve(t.Context(), first.ID, "approver-1", "approver"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("the first is approved: %v", err)
+	}
+	if _, waiting := h.eng.Relatives(); len(waiting) != 1 || waiting[0].ID != second.ID {
+		t.Errorf("waiting: %+v", waiting)
+	}
+}
