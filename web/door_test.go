@@ -363,9 +363,10 @@ func TestStreamsOutliveTheTimeouts(t *testing.T) {
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
 			release := make(chan struct{})
+			released := (<-chan struct{})(release)
 			g := startWith(t, func(ctx context.Context, _ exchange.Ask) (exchange.Answer, error) {
 				select {
-				case <-release:
+				case <-released:
 				case <-ctx.Done():
 				}
 				return exchange.Answer{}, fmt.Errorf("nothing")
@@ -376,17 +377,20 @@ func TestStreamsOutliveTheTimeouts(t *testing.T) {
 			clerk.call(http.MethodPost, "/v1/exchanges", question(newReplyKey(t), clerk.read(a).Token)).into(t, &x)
 			tr := &http.Transport{TLSClientConfig: g.tls("clerk-01"), ForceAttemptHTTP2: protocol == "HTTP/2.0"}
 			defer tr.CloseIdleConnections()
-			resp, err := (&http.Client{Transport: tr}).Do(clerk.request(http.MethodGet, "/v1/exchanges/"+x.Exchange+"/events", nil))
+			resp, err := (&http.Client{Transport: tr, Timeout: 30 * time.Second}).Do(clerk.request(http.MethodGet, "/v1/exchanges/"+x.Exchange+"/events", nil))
 			ok(t, err)
 			defer resp.Body.Close()
 			if resp.Proto != protocol {
 				t.Fatal(resp.Proto)
 			}
-			go func() { time.Sleep(1200 * time.Millisecond); close(release) }()
-			beats, last := 0, ""
+			began, beats, last := time.Now(), 0, ""
 			for s := bufio.NewScanner(resp.Body); s.Scan(); {
 				if s.Text() == ": hb" {
 					beats++
+				}
+				if release != nil && beats > 0 && time.Since(began) > 1200*time.Millisecond {
+					close(release)
+					release = nil
 				}
 				if v, is := strings.CutPrefix(s.Text(), "event: "); is {
 					last = v
