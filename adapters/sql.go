@@ -18,6 +18,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 	_ "modernc.org/sqlite" // database/sql driver "sqlite"
 
+	"yizheng/beijing"
 	"yizheng/catalog"
 	"yizheng/exchange"
 )
@@ -201,7 +202,7 @@ func (s *SQL) ask(ctx context.Context, text string, args []any) (raw []byte, err
 	if err != nil {
 		return nil, sqlError(ctx, "read rows", err, false)
 	}
-	raw, err = json.Marshal(map[string]any{"time": asked.In(beijing).Format(time.RFC3339), "data": data})
+	raw, err = json.Marshal(map[string]any{"time": asked.In(beijing.Zone()).Format(time.RFC3339), "data": data})
 	if err != nil {
 		return nil, fmt.Errorf("%w: rows have no JSON form", ErrAnswer)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"yizheng/beijing"
 )
 
 // statement is one catalogue SELECT with its named parameters numbered $1, $2,
@@ -145,7 +147,7 @@ func cell(v any, columnType string) (any, error) {
 		case columnType == "DATE":
 			return v.Format(time.DateOnly), nil
 		case columnType == "TIMESTAMPTZ" || v.Location() != time.UTC:
-			return v.In(beijing).Format(time.RFC3339), nil
+			return v.In(beijing.Zone()).Format(time.RFC3339), nil
 		}
 		return v.Format("2006-01-02T15:04:05") + "+08:00", nil // without a zone: the clock on the wall
 	}

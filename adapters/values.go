@@ -12,11 +12,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"yizheng/beijing"
 	"yizheng/identity"
 )
-
-// beijing is the zone of every time that names none.
-var beijing = time.FixedZone("CST", 8*60*60)
 
 // decodeJSON reads exactly one JSON value and keeps its numbers as written.
 func decodeJSON(raw []byte) (any, error) {
@@ -38,7 +36,7 @@ func decodeJSON(raw []byte) (any, error) {
 // parseDataTime reads RFC 3339, or YYYYMMDDhhmmss in Beijing time.
 func parseDataTime(s string) (time.Time, error) {
 	if len(s) == 14 {
-		return time.ParseInLocation("20060102150405", s, beijing)
+		return time.ParseInLocation("20060102150405", s, beijing.Zone())
 	}
 	return time.Parse(time.RFC3339, s)
 }

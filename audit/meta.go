@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/emmansun/gmsm/sm3"
+
+	"yizheng/beijing"
 )
 
 const metaFormat = "yizheng-audit/1"
@@ -33,12 +35,9 @@ type metaKey struct {
 	SPKI string `json:"spki"` // DER, base64
 }
 
-// chinaTime is UTC+8, by which quarters are reckoned.
-func chinaTime() *time.Location { return time.FixedZone("UTC+8", 8*3600) }
-
 // Quarter names the calendar quarter of a moment in UTC+8: "2026q4".
 func Quarter(t time.Time) string {
-	t = t.In(chinaTime())
+	t = t.In(beijing.Zone())
 	return fmt.Sprintf("%04dq%d", t.Year(), (int(t.Month())+2)/3)
 }
 

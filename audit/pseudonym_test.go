@@ -7,9 +7,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"yizheng/beijing"
 )
 
-var noon = time.Date(2026, 11, 1, 12, 0, 0, 0, chinaTime())
+var noon = time.Date(2026, 11, 1, 12, 0, 0, 0, beijing.Zone())
 
 func openPseudonyms(t *testing.T, dir string) *Pseudonyms {
 	t.Helper()

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"yizheng/beijing"
 )
 
 // crashed makes the directory that a crash leaves: n single entries are
@@ -254,7 +256,7 @@ func TestSealedShardLinksToTheNextAndTakesNothingMore(t *testing.T) {
 	verifyTest(t, first, key, VerifyOptions{})
 
 	cfg := testConfig(t.TempDir(), next)
-	cfg.Origin = ShardOrigin("gw1.example.gov.cn/audit", time.Date(2027, 1, 1, 0, 0, 0, 0, chinaTime()))
+	cfg.Origin = ShardOrigin("gw1.example.gov.cn/audit", time.Date(2027, 1, 1, 0, 0, 0, 0, beijing.Zone()))
 	if cfg.Previous, err = head.MarshalText(); err != nil {
 		t.Fatal(err)
 	}

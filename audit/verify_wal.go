@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/emmansun/gmsm/sm3"
+
+	"yizheng/beijing"
 )
 
 // segments checks all segments, and tells whether they are whole.
@@ -218,7 +220,7 @@ func (v *verifier) pendingIntents() {
 			if v.lastOp == OpLogClose {
 				text += nextMayHave
 			}
-			v.warn("intent", "", p.index, text, time.UnixMicro(p.time).In(chinaTime()).Format(time.RFC3339))
+			v.warn("intent", "", p.index, text, time.UnixMicro(p.time).In(beijing.Zone()).Format(time.RFC3339))
 			v.report.pending = append(v.report.pending, p)
 		}
 	}

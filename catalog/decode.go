@@ -10,6 +10,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"yizheng/beijing"
 )
 
 // decoder fills Go values from a YAML tree and remembers where each of them
@@ -150,11 +152,8 @@ func (d *decoder) text(n ast.Node, v reflect.Value, path string) {
 	v.Set(reflect.ValueOf(t))
 }
 
-// Beijing has had no daylight saving time since 1991.
-var beijing = time.FixedZone("UTC+8", 8*3600)
-
 func parseTime(s string) (time.Time, error) {
-	if day, err := time.ParseInLocation(time.DateOnly, s, beijing); err == nil {
+	if day, err := time.ParseInLocation(time.DateOnly, s, beijing.Zone()); err == nil {
 		return day.AddDate(0, 0, 1).Add(-time.Second).UTC(), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"yizheng/beijing"
 )
 
 // edit replaces the one place where from stands in a file of testdata/good.
@@ -319,7 +321,7 @@ func TestLookUps(t *testing.T) {
 }
 
 func TestValidityUntil(t *testing.T) {
-	issued := time.Date(2026, 11, 30, 16, 4, 5, 0, beijing)
+	issued := time.Date(2026, 11, 30, 16, 4, 5, 0, beijing.Zone())
 	for _, c := range []struct {
 		name string
 		v    Validity

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"yizheng/beijing"
 	"yizheng/catalog"
 	"yizheng/exchange/certificate"
 	"yizheng/seal"
@@ -46,7 +47,7 @@ func (s *Service) blank(pt *part) (*issued, error) {
 		return nil, fmt.Errorf("blank: %w", err)
 	}
 	is.root = mac(is.secret.Seed(), []byte("yizheng-nothing-v1"))
-	is.until = pt.proof.Validity.Until(s.now().In(beijing))
+	is.until = pt.proof.Validity.Until(s.now().In(beijing.Zone()))
 	var err error
 	is.number, err = newNumber(s.release.Catalogue.City.Code, s.slot, s.now())
 	return is, err
@@ -113,7 +114,7 @@ func (s *Service) begun(pt *part, v verdict) (is *issued, err error) {
 // take makes an examined document of a front one's own to hand over.
 func (is *issued) take(pt *part, h *hosted) {
 	is.file, is.use, is.glyphs = h.file, h.use, h.glyphs
-	is.until = pt.proof.Validity.Until(h.at.In(beijing))
+	is.until = pt.proof.Validity.Until(h.at.In(beijing.Zone()))
 }
 
 // issuer applies the proof's issuer rule to the answer.

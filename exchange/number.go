@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 	"yizheng/identity"
 )
 
@@ -13,8 +14,6 @@ const numberAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ" // Crockford base 32: 
 
 // manualPrefix begins a 受理号, by which a resident asks for manual verification.
 const manualPrefix = "S"
-
-var beijing = time.FixedZone("CST", 8*3600)
 
 // newNumber makes prefix ‖ YYYYMMDD ‖ slot ‖ 10 random characters (50 bits) ‖
 // check character (ISO 7064 MOD 37,36). The slot, two digits, names the gateway
@@ -41,7 +40,7 @@ func drawNumber(prefix, slot string, at time.Time) (string, error) {
 	for i, b := range r {
 		r[i] = numberAlphabet[b&31]
 	}
-	n := prefix + at.In(beijing).Format("20060102") + slot + string(r[:])
+	n := prefix + at.In(beijing.Zone()).Format("20060102") + slot + string(r[:])
 	check, err := identity.Mod3736(n)
 	if err != nil {
 		return "", fmt.Errorf("make a number: %w", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/emmansun/gmsm/sm3"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 	"yizheng/catalog"
 )
 
@@ -261,7 +262,7 @@ func manualDigest(number string) string {
 func (s *Service) issueLeaf(pt *part, number string, until time.Time, digest string) audit.Entry {
 	return audit.Entry{Open: audit.Open{
 		Op: audit.OpIssue, Phase: audit.PhaseDone, Provider: string(pt.proof.Owner), Proof: string(pt.proof.Code),
-		Number: number, Date: s.now().In(beijing).Format(time.DateOnly), Valid: until.In(beijing).Format(time.DateOnly),
+		Number: number, Date: s.now().In(beijing.Zone()).Format(time.DateOnly), Valid: until.In(beijing.Zone()).Format(time.DateOnly),
 		Status: "valid", Digest: digest,
 	}}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/emmansun/gmsm/sm2"
 
+	"yizheng/beijing"
 	"yizheng/catalog"
 	"yizheng/exchange/certificate"
 	"yizheng/identity"
@@ -260,7 +261,7 @@ func TestNumbersAndQRCodeHaveNotDrifted(t *testing.T) {
 	proof, _ := c.release.Catalogue.Proof("SI-01")
 	doc := certificate.Certificate{City: c.release.Catalogue.City, Proof: proof, Number: v.Certificate, Issuer: "示例市社会保险事业服务中心",
 		Person: person(t, liNumber, liName), Name: liName, Secret: Secret(bytes.Repeat([]byte{0x5A}, 16)),
-		Root: bytes.Repeat([]byte{0x3C}, 32), IssuedAt: time.Date(2026, 11, 22, 10, 0, 0, 0, beijing)}
+		Root: bytes.Repeat([]byte{0x3C}, 32), IssuedAt: time.Date(2026, 11, 22, 10, 0, 0, 0, beijing.Zone())}
 	link, err := doc.SignQR(c.key)
 	c.ok(err)
 	prefix := "https://yz.example.cn/v/" + v.Certificate + "#1." + base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0x5A}, 16)) + "."

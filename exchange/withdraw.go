@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 )
@@ -167,7 +168,7 @@ func (s *Service) recordWithdrawal(ctx context.Context, w Withdrawal, st Withdra
 		e.Closed.Reason = st.Reason
 	case WithdrawApprove:
 		e.Open.Phase, e.Open.Number, e.Open.Status = audit.PhaseDone, w.Number, "withdrawn"
-		e.Open.Date = s.now().In(beijing).Format(time.DateOnly)
+		e.Open.Date = s.now().In(beijing.Zone()).Format(time.DateOnly)
 		e.Closed.Reason, e.Closed.Approvals = w.Reason, []string{w.By, p.Name}
 	case WithdrawReject:
 		e.Open.Phase = audit.PhaseDenied

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"yizheng/beijing"
 )
 
 // IDType is the kind of an identity document: a three-digit code of the
@@ -48,9 +50,6 @@ type Salts struct {
 // ErrDate is returned for a date that does not exist.
 var ErrDate = errors.New("no such date")
 
-// beijing is civil time in China, where every card is issued and expires.
-var beijing = time.FixedZone("CST", 8*60*60)
-
 // Date is a civil date in Beijing time. The zero Date is no date.
 type Date struct {
 	Year  int
@@ -70,7 +69,7 @@ func ParseDate(s string) (Date, error) {
 
 // DateOf returns the date in Beijing at t.
 func DateOf(t time.Time) Date {
-	t = t.In(beijing)
+	t = t.In(beijing.Zone())
 	return Date{t.Year(), t.Month(), t.Day()}
 }
 

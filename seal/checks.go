@@ -8,6 +8,7 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 	"github.com/emmansun/gmsm/smx509"
 
+	"yizheng/beijing"
 	"yizheng/seal/revocation"
 	"yizheng/seal/ses"
 	"yizheng/seal/tsp"
@@ -307,5 +308,5 @@ func chainFault(err error) (zh, en string) {
 	return "证书链不成立；请向签章单位核实其证书", "the certificate chain does not hold; ask the signer about its certificate"
 }
 
-func day(t time.Time) string    { return t.In(beijing).Format("2006-01-02") }
-func moment(t time.Time) string { return t.In(beijing).Format("2006-01-02 15:04:05") }
+func day(t time.Time) string    { return t.In(beijing.Zone()).Format("2006-01-02") }
+func moment(t time.Time) string { return t.In(beijing.Zone()).Format("2006-01-02 15:04:05") }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"yizheng/beijing"
 )
 
 // Result of one check.
@@ -143,9 +145,6 @@ func (r *Report) conclude() {
 	r.Overall = r.Stopped == 0
 }
 
-// beijing is the zone times are shown in.
-var beijing = time.FixedZone("UTC+8", 8*60*60)
-
 var resultNames = map[Result]Text{
 	OK: {"通过", "ok"}, Fail: {"不通过", "FAIL"}, Absent: {"无", "absent"}, Unknown: {"未知", "unknown"},
 }
@@ -168,7 +167,7 @@ func (r *Report) WriteText(w io.Writer, lang string) error {
 	out.field(Text{"制章单位", "seal maker"}, r.Maker)
 	out.field(Text{"遵循标准", "standard"}, r.Standard)
 	if !r.SigningTime.IsZero() {
-		out.field(Text{"签章时间", "signing time"}, r.SigningTime.In(beijing).Format("2006-01-02 15:04:05 UTC+8"))
+		out.field(Text{"签章时间", "signing time"}, r.SigningTime.In(beijing.Zone()).Format("2006-01-02 15:04:05 UTC+8"))
 	}
 	out.field(Text{"签章容器", "container"}, r.Container)
 	out.field(Text{"文件有效期至", "document valid until"}, r.validity().In(lang))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/emmansun/gmsm/smx509"
 
+	"yizheng/beijing"
 	"yizheng/seal/pdf"
 	"yizheng/seal/revocation"
 )
@@ -208,7 +209,7 @@ func (v *verification) describeFile(f *pdf.File) {
 		return
 	}
 	v.r.Number, v.r.Receipt, v.r.seed, v.r.ValidUntil = p.Number, p.Receipt, p.Seed, p.Until
-	if until, err := time.ParseInLocation(time.DateOnly, p.Until, beijing); err == nil {
+	if until, err := time.ParseInLocation(time.DateOnly, p.Until, beijing.Zone()); err == nil {
 		v.r.Expired = !v.now.Before(until.AddDate(0, 0, 1))
 	}
 }

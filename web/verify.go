@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 	"yizheng/exchange"
 	"yizheng/identity"
 	"yizheng/seal"
@@ -42,7 +43,7 @@ func (s *Server) lookUp(ctx context.Context, number, digest string) (issueRecord
 	}
 	issued := stored.Entry.Open
 	r.State = "valid"
-	if time.Now().In(beijing).Format(time.DateOnly) > issued.Valid {
+	if time.Now().In(beijing.Zone()).Format(time.DateOnly) > issued.Valid {
 		r.State = "expired"
 	}
 	if w, _ := s.exchanges.Withdrawal(number); !w.Since.IsZero() {
@@ -76,8 +77,6 @@ func (r issueRecord) looked() audit.Entry {
 	}
 	return audit.Entry{Closed: audit.Closed{Object: r.Number}}
 }
-
-var beijing = time.FixedZone("CST", 8*3600)
 
 // verifyDocument runs the eight checks on a PDF, or looks up its salted digest
 // alone. The document is not kept.

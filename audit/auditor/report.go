@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 )
 
 // Print writes a report for people: a line of verdict, what was counted, then
@@ -25,7 +26,7 @@ func (s Shard) Print(out io.Writer) {
 		fmt.Fprintf(out, "  %s：%d 条 / entries\n", day, s.Days[day].Entries)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Witnessed)) {
-		fmt.Fprintf(out, "  见证 / witnessed by %s：%s\n", name, s.Witnessed[name].In(chinaTime()).Format(time.RFC3339))
+		fmt.Fprintf(out, "  见证 / witnessed by %s：%s\n", name, s.Witnessed[name].In(beijing.Zone()).Format(time.RFC3339))
 	}
 	if s.Stamps > 0 {
 		fmt.Fprintf(out, "  时间戳 / time stamps：%d\n", s.Stamps)
@@ -128,7 +129,7 @@ func (r SubsetReport) Print(out io.Writer) {
 	fmt.Fprintf(out, "%s  %s\n  第 %d–%d 条中的 %d 条 / entries，%d 条不含内部信息 / without closed half；当时日志有 / the log then had %d\n",
 		r.Origin, verdict, r.First, r.Last, r.Entries, r.Withheld, r.Size)
 	if !r.From.IsZero() {
-		fmt.Fprintf(out, "  自 / from %s 至 / to %s\n", r.From.In(chinaTime()).Format(time.RFC3339), r.To.In(chinaTime()).Format(time.RFC3339))
+		fmt.Fprintf(out, "  自 / from %s 至 / to %s\n", r.From.In(beijing.Zone()).Format(time.RFC3339), r.To.In(beijing.Zone()).Format(time.RFC3339))
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(out, "  ✗ %s（%s）\n", p, meaning(p.Code))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 )
 
 // most is how many problems of one kind a report names for one shard.
@@ -85,7 +86,7 @@ func (s *scan) entry(e *audit.Stored) {
 
 func (s *scan) count(o audit.Open) {
 	if o.Time >= s.ends || s.day == "" {
-		t := time.UnixMicro(o.Time).In(chinaTime())
+		t := time.UnixMicro(o.Time).In(beijing.Zone())
 		s.day = t.Format(time.DateOnly)
 		s.ends = time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, t.Location()).UnixMicro()
 	}
@@ -151,6 +152,3 @@ func (s *scan) compareDays() {
 		}
 	}
 }
-
-// chinaTime is UTC+8, by which days are reckoned.
-func chinaTime() *time.Location { return time.FixedZone("UTC+8", 8*3600) }

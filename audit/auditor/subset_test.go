@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 )
 
 func (n *node) export(c Choice) []byte {
@@ -25,7 +26,7 @@ func (n *node) subset(text []byte, known []byte) SubsetReport {
 }
 
 func day(month time.Month, d int) time.Time {
-	return time.Date(2026, month, d, 0, 0, 0, 0, chinaTime())
+	return time.Date(2026, month, d, 0, 0, 0, 0, beijing.Zone())
 }
 
 func TestSubsetProvesItsEntries(t *testing.T) {

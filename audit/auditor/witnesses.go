@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 )
 
 // Witnesses says what of a log must have been seen from outside.
@@ -99,7 +100,7 @@ func (s *scan) witnesses(previous string) map[string]time.Time {
 			continue
 		}
 		if next != 0 && next < oldest.UnixMicro() {
-			s.doubt("witness", audit.NoIndex, "the head of size %d was witnessed, but not the entries behind it, which are older than %s", note.Size, oldest.In(chinaTime()).Format(time.RFC3339))
+			s.doubt("witness", audit.NoIndex, "the head of size %d was witnessed, but not the entries behind it, which are older than %s", note.Size, oldest.In(beijing.Zone()).Format(time.RFC3339))
 			continue
 		}
 		for name, at := range note.at {
@@ -109,7 +110,7 @@ func (s *scan) witnesses(previous string) map[string]time.Time {
 		}
 	}
 	if len(good) < w.Need {
-		s.problem("witness", audit.NoIndex, "%d of %d witnesses have cosigned it since %s, %d are needed", len(good), len(w.By), oldest.In(chinaTime()).Format(time.RFC3339), w.Need)
+		s.problem("witness", audit.NoIndex, "%d of %d witnesses have cosigned it since %s, %d are needed", len(good), len(w.By), oldest.In(beijing.Zone()).Format(time.RFC3339), w.Need)
 	}
 	return good
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 )
 
 // destroys has the keys of 2022q4, of which there is a log, destroyed.
@@ -43,7 +44,7 @@ func TestATicketNamesTheQuartersWhoseKeysAreDestroyed(t *testing.T) {
 		return o.Apply(t.Context(), as("auditor-1"), o.signed("auditor-1", Application{Case: "XF-2026-17", Reason: "COMPLAINT", From: from, To: to, Max: 100,
 			Persons: 1, Subjects: Commit(salt, []string{liYu}), At: o.now}), []string{liYu}, salt)
 	}
-	old := time.Date(2022, 11, 1, 0, 0, 0, 0, beijing)
+	old := time.Date(2022, 11, 1, 0, 0, 0, 0, beijing.Zone())
 	_, err := apply(old, old.AddDate(0, 0, 5))
 	wants(t, "nothing but that quarter", err, "APPLICATION_STATE")
 	if !strings.Contains(err.Error(), "2022q4") {

@@ -12,6 +12,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/index"
+	"yizheng/beijing"
 	"yizheng/identity"
 )
 
@@ -202,11 +203,9 @@ func (s *Service) openAt(o audit.Open, now time.Time) bool {
 	case "":
 		return !now.Before(time.UnixMicro(o.Time).Add(s.Delay))
 	}
-	day, err := time.ParseInLocation(time.DateOnly, o.Disclose, beijing)
+	day, err := time.ParseInLocation(time.DateOnly, o.Disclose, beijing.Zone())
 	return err == nil && !now.Before(day)
 }
-
-var beijing = time.FixedZone("CST", 8*3600)
 
 func (s *Service) usagesOf(hits []index.Hit) []Usage {
 	list := make([]Usage, len(hits))
@@ -291,7 +290,7 @@ func (s *Service) UsagePeriod() UsagePeriod {
 
 func quarterStart(quarter string) (time.Time, bool) {
 	at, ok := within(quarter)
-	return time.Date(at.Year(), at.Month()-(at.Month()-1)%3, 1, 0, 0, 0, 0, beijing), ok
+	return time.Date(at.Year(), at.Month()-(at.Month()-1)%3, 1, 0, 0, 0, 0, beijing.Zone()), ok
 }
 
 // ComplaintReasons are the codes of what a resident objects to.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 )
 
 func (o *office) about(number, item, disclose string) audit.Entry {
@@ -28,8 +29,8 @@ func items(u Usages) (list []string) {
 
 func TestFindUsage_ShowsWhatMayBeShownNow(t *testing.T) {
 	o := newOffice(t)
-	today := o.now.In(beijing).Format(time.DateOnly)
-	tomorrow := o.now.In(beijing).AddDate(0, 0, 1).Format(time.DateOnly)
+	today := o.now.In(beijing.Zone()).Format(time.DateOnly)
+	tomorrow := o.now.In(beijing.Zone()).AddDate(0, 0, 1).Format(time.DateOnly)
 	o.add(o.about(liYu, "AT-ONCE", audit.DiscloseNow), o.about(liYu, "NEVER", audit.DiscloseNever), o.about(liYu, "TODAY", today),
 		o.about(liYu, "TOMORROW", tomorrow), o.about(liYu, "NOT-A-DAY", "soon"), o.about(liYu, "USUAL", ""), o.about(liMing, "SOMEBODY", audit.DiscloseNow))
 	ask := func() Usages {
@@ -113,7 +114,7 @@ func TestFindUsage_PagesAndPeriods(t *testing.T) {
 func TestUsagePeriod_BeginsWithTheOldestQuarter(t *testing.T) {
 	o := newOffice(t)
 	o.Logs.Lack(base+"/2025q3", audit.ErrDamaged)
-	if got, want := o.UsagePeriod().Start, time.Date(2025, 7, 1, 0, 0, 0, 0, beijing); !got.Equal(want) {
+	if got, want := o.UsagePeriod().Start, time.Date(2025, 7, 1, 0, 0, 0, 0, beijing.Zone()); !got.Equal(want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 )
 
 const otherBase = "gw01.690100.example/audit"
@@ -195,7 +196,7 @@ func TestFindUsage_ShowsNothingThatAnotherGatewayShouldHaveWithheld(t *testing.T
 		disclose string
 		change   func(b *office)
 	}{
-		"until a day":     {"2099-01-01", func(b *office) { b.now = time.Date(2099, 1, 2, 0, 0, 0, 0, beijing) }},
+		"until a day":     {"2099-01-01", func(b *office) { b.now = time.Date(2099, 1, 2, 0, 0, 0, 0, beijing.Zone()) }},
 		"until the delay": {"", func(b *office) { b.Delay = -time.Hour }},
 	} {
 		o := newOffice(t)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"yizheng/beijing"
 )
 
 // Schema is the SQL that makes the tables, for the database's owner to apply.
@@ -49,7 +51,7 @@ func (p *PostgreSQL) send(ctx context.Context, records []Record) error {
 		p.conn, p.months = conn, map[string]bool{}
 	}
 	for _, r := range records {
-		day := r.Time().In(beijing).Format("2006-01-02")
+		day := r.Time().In(beijing.Zone()).Format("2006-01-02")
 		if month := day[:7]; !p.months[month] {
 			if _, err := p.conn.Exec(ctx, `SELECT yizheng_audit.month($1::text::date)`, day); err != nil {
 				return err

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 )
 
 // SyslogBack is Config.Back for syslog.
@@ -149,11 +150,9 @@ const enterprise = "32473"
 func syslogMessage(r Record) string {
 	host, _, _ := strings.Cut(r.Origin, "/")
 	return fmt.Sprintf("<%d>1 %s %s yizheng-audit - %s [entry@%s origin=\"%s\" index=\"%d\" leaf=\"%x\"] \ufeff%s",
-		13*8+severity(r.Entry.Open), r.Time().In(beijing).Format("2006-01-02T15:04:05.000000Z07:00"), host, r.Entry.Open.Op,
+		13*8+severity(r.Entry.Open), r.Time().In(beijing.Zone()).Format("2006-01-02T15:04:05.000000Z07:00"), host, r.Entry.Open.Op,
 		enterprise, r.Origin, r.Index, r.Leaf[:], r.JSON)
 }
-
-var beijing = time.FixedZone("CST", 8*60*60)
 
 // severity: alarms are warnings, what failed or was denied is a notice.
 func severity(o audit.Open) int {

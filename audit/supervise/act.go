@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 )
 
 // Refusals of an Engine. Their texts are for people.
@@ -45,7 +46,7 @@ type Filter struct {
 
 func (f Filter) fits(c *Card) bool {
 	is := func(want, got string) bool { return want == "" || want == got }
-	day := c.Time.In(beijing).Format(time.DateOnly)
+	day := c.Time.In(beijing.Zone()).Format(time.DateOnly)
 	return is(string(f.Status), string(c.Status)) && is(string(f.Level), string(c.Level)) && is(string(f.Kind), string(c.Kind)) &&
 		is(f.Rule, c.Rule) && is(f.Operator, c.Operator) && (is(f.Department, c.Department) || is(f.Department, c.Provider)) &&
 		(f.From == "" || day >= f.From) && (f.To == "" || day <= f.To)
@@ -201,7 +202,7 @@ func (c *Card) party() string {
 func (e *Engine) demand(o *Order, step Step, who, code, text string) (audit.Entry, error) {
 	now := time.Now()
 	if at := o.due(); at <= now.UnixMicro() || at > now.Add(longestOrder).UnixMicro() {
-		return audit.Entry{}, fmt.Errorf("%w: due 须为今天起 90 天内的日期，如 %s / due must be a day from today within 90 days", ErrCode, now.In(beijing).AddDate(0, 0, 7).Format(time.DateOnly))
+		return audit.Entry{}, fmt.Errorf("%w: due 须为今天起 90 天内的日期，如 %s / due must be a day from today within 90 days", ErrCode, now.In(beijing.Zone()).AddDate(0, 0, 7).Format(time.DateOnly))
 	}
 	digest, err := e.texts.keep(text)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/audittest"
+	"yizheng/beijing"
 	"yizheng/identity/jose"
 )
 
@@ -233,7 +234,7 @@ func TestAnOrderMustBeAnsweredAndIsThenClosed(t *testing.T) {
 	h.overreach()
 	card := h.cards(1)[0]
 	ctx := t.Context()
-	due := time.Now().In(beijing).AddDate(0, 0, 3).Format(time.DateOnly)
+	due := time.Now().In(beijing.Zone()).AddDate(0, 0, 3).Format(time.DateOnly)
 	d := Demand{Card: card.ID, Demand: DemandExplain, Due: due, Text: "请说明为何取用清单外的证明。"}
 	for name, wrong := range map[string]func(Demand) Demand{
 		"yesterday":   func(d Demand) Demand { d.Due = "2020-01-01"; return d },

@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 )
 
 const testOrigin = "gw/audit/2026q4"
 
 // morning is a Monday, 9:00 in Beijing.
-var morning = time.Date(2026, 11, 2, 9, 0, 0, 0, beijing)
+var morning = time.Date(2026, 11, 2, 9, 0, 0, 0, beijing.Zone())
 
 var testFacts = Facts{Version: "1", Systems: map[string]string{"HALL": "D-HALL"},
 	Sources: map[string]SourceFacts{
@@ -49,8 +50,8 @@ func (s *story) add(e audit.Entry) *story {
 func (s *story) wait(d time.Duration) *story { s.now = s.now.Add(d); return s }
 
 func (s *story) at(hour int) *story {
-	y, m, d := s.now.In(beijing).Date()
-	at := time.Date(y, m, d, hour, 0, 0, 0, beijing)
+	y, m, d := s.now.In(beijing.Zone()).Date()
+	at := time.Date(y, m, d, hour, 0, 0, 0, beijing.Zone())
 	if at.Before(s.now) {
 		at = at.AddDate(0, 0, 1)
 	}

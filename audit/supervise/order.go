@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 )
 
 // Step of a supervision order (督办单).
@@ -75,7 +76,7 @@ func (o *Order) open() bool { return o.Step == Issued || o.Step == Returned }
 
 // due is the end of its last day, microseconds.
 func (o *Order) due() int64 {
-	day, err := time.ParseInLocation(time.DateOnly, o.Due, beijing)
+	day, err := time.ParseInLocation(time.DateOnly, o.Due, beijing.Zone())
 	if err != nil {
 		return 0 // takeOrder has refused that
 	}

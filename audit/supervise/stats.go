@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 )
 
 // Dimension of the statistics.
@@ -102,7 +103,7 @@ func (d Days) carded(c *Card) {
 }
 
 func (d Days) of(ts int64, dim Dimension, value string) *Tally {
-	day := time.UnixMicro(ts).In(beijing).Format(time.DateOnly)
+	day := time.UnixMicro(ts).In(beijing.Zone()).Format(time.DateOnly)
 	if d[day] == nil {
 		d[day] = map[Dimension]map[string]*Tally{}
 	}
@@ -118,7 +119,7 @@ func (d Days) of(ts int64, dim Dimension, value string) *Tally {
 }
 
 func (d Days) forget(before time.Time) {
-	first := before.In(beijing).Format(time.DateOnly)
+	first := before.In(beijing.Zone()).Format(time.DateOnly)
 	maps.DeleteFunc(d, func(day string, _ map[Dimension]map[string]*Tally) bool { return day < first })
 }
 

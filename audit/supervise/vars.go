@@ -6,10 +6,8 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 )
-
-// Beijing has had no daylight saving time since 1991.
-var beijing = time.FixedZone("UTC+8", 8*3600)
 
 // The variables of a condition, beside its rule's windows. docs/SUPERVISION.md
 // explains each; a test holds it against this list.
@@ -60,7 +58,7 @@ func fill(vars map[string]any, e *audit.Entry, f *Facts) {
 	if o.Rows != nil {
 		vars["rows"] = *o.Rows
 	}
-	at := time.UnixMicro(o.Time).In(beijing)
+	at := time.UnixMicro(o.Time).In(beijing.Zone())
 	vars["hour"], vars["minute"], vars["weekday"] = at.Hour(), at.Minute(), (int(at.Weekday())+6)%7+1
 	list, known := f.Items[o.Item]
 	vars["outside"] = known && o.Proof != "" && !list[o.Proof]

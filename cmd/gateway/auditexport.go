@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"yizheng/audit/auditor"
+	"yizheng/beijing"
 )
 
 // auditExport writes some entries with their proofs into one file, which
@@ -90,9 +91,9 @@ func indexes(list string) (func(uint64) bool, error) {
 
 // days is from the beginning of the first day to the end of the last, in UTC+8.
 func days(first, last string) (from, to time.Time, err error) {
-	from, err = time.ParseInLocation(time.DateOnly, first, beijing)
+	from, err = time.ParseInLocation(time.DateOnly, first, beijing.Zone())
 	if err == nil {
-		to, err = time.ParseInLocation(time.DateOnly, last, beijing)
+		to, err = time.ParseInLocation(time.DateOnly, last, beijing.Zone())
 	}
 	to = to.AddDate(0, 0, 1)
 	if err != nil || !from.Before(to) {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"yizheng/audit/search"
+	"yizheng/beijing"
 	"yizheng/identity/jose"
 )
 
@@ -90,7 +91,7 @@ func moment(s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	if t, err := time.ParseInLocation(time.DateOnly, s, beijing); err == nil {
+	if t, err := time.ParseInLocation(time.DateOnly, s, beijing.Zone()); err == nil {
 		return t, nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
@@ -108,7 +109,7 @@ func printAnswer(out io.Writer, a search.Answer, asJSON bool) error {
 	fmt.Fprintln(w, "时间\t日志\t序号\t操作\t阶段\t结果\t部门\t事项\t证明\t分支\t操作员")
 	for _, r := range a.Rows {
 		o, c := r.Entry.Open, r.Entry.Closed
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", time.UnixMicro(o.Time).In(beijing).Format("2006-01-02 15:04:05.000"), r.Origin, r.Index,
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", time.UnixMicro(o.Time).In(beijing.Zone()).Format("2006-01-02 15:04:05.000"), r.Origin, r.Index,
 			o.Op, o.Phase, o.Outcome, o.Department, o.Item, o.Proof, o.Leg, c.Actor)
 	}
 	if err := w.Flush(); err != nil {
@@ -263,7 +264,7 @@ func auditApprove(ctx context.Context, args []string, out io.Writer) error {
 func printApplication(out io.Writer, v search.View) {
 	states := map[search.State]string{search.Pending: "待批准 / pending", search.Approved: "已批准 / approved", search.Rejected: "已驳回 / rejected", search.Ticketed: "已发票据 / ticket issued"}
 	fmt.Fprintf(out, "%s  %s\n  申请人 / by %s，案件 / case %s，%s，%d 人 / persons，%s 至 / to %s，至多 / at most %d；已批准 / approved by %s\n", v.ID, states[v.State],
-		v.Applicant, v.Case, v.Reason, v.Persons, v.From.In(beijing).Format(time.DateTime), v.To.In(beijing).Format(time.DateTime), v.Max, strings.Join(v.Approvers, "、"))
+		v.Applicant, v.Case, v.Reason, v.Persons, v.From.In(beijing.Zone()).Format(time.DateTime), v.To.In(beijing.Zone()).Format(time.DateTime), v.Max, strings.Join(v.Approvers, "、"))
 	for _, e := range v.Elsewhere {
 		state := "未持有，结果将不完整 / does not hold it, the answer will be incomplete: " + string(e.State)
 		if e.List != "" {
@@ -350,7 +351,7 @@ func rosterShow(args []string, out io.Writer) error {
 		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintf(w, "名册 / roster %d，%s（签名由网关核验 / the gateway verifies who signed）\n", r.Number, r.Created.In(beijing).Format(time.DateTime))
+	fmt.Fprintf(w, "名册 / roster %d，%s（签名由网关核验 / the gateway verifies who signed）\n", r.Number, r.Created.In(beijing.Zone()).Format(time.DateTime))
 	for _, l := range r.Logs {
 		where := l.URL
 		if l.Isolated {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"yizheng/beijing"
 	"yizheng/exchange/bundle"
 	"yizheng/seal"
 	"yizheng/seal/pdf"
@@ -81,7 +82,7 @@ func bundleCommand(ctx context.Context, args []string, out io.Writer) error {
 func printOrder(ctx context.Context, paths []string, trust *seal.Trust, matter, by string, now time.Time) (d pdf.Document, seals []bundle.Verdict, err error) {
 	t := pdf.Table{Columns: []pdf.Column{{Label: "序号", Align: pdf.AlignCenter}, {Label: "材料"}, {Label: "签章"}, {Label: "编号"}, {Label: "电子印章", Align: pdf.AlignCenter}}}
 	d = pdf.Document{
-		Title: "证明材料清单", Issuer: by, Number: now.Format("20060102-150405"), IssuedAt: now, ItemName: matter,
+		Title: "证明材料清单", Issuer: by, Number: now.In(beijing.Zone()).Format("20060102-150405"), IssuedAt: now, ItemName: matter,
 		Body: fmt.Sprintf("下列材料共%d份，作为附件原样嵌入本文件，未作改动。“电子印章”一栏为汇总时核验的结果；每份的真伪以其自身的电子印章为准，取出后可单独核验。本清单不盖章。", len(paths)),
 	}
 	for i, path := range paths {

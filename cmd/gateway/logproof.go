@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 	"yizheng/identity/jose"
 	"yizheng/seal"
 )
@@ -81,7 +82,7 @@ func (l logKeys) prove(number string, digest []byte, shown issueLeaf) *logProof 
 		return &logProof{Result: seal.Fail, Told: []string{"state", "matches"},
 			Reason: seal.Text{ZH: "日志：网关所示的签发记录未能证明（" + err.Error() + "），请勿采信其回答", EN: "log: what the gateway shows of the issue is not proved (" + err.Error() + "), do not rely on its answer"}}
 	}
-	at := p.Recorded.Local().Format(time.DateTime)
+	at := p.Recorded.In(beijing.Zone()).Format(time.DateTime)
 	p.Reason = seal.Text{
 		ZH: fmt.Sprintf("日志：已证明——这一份文件的签发于 %s 记入日志 %s 第 %d 条（日志已签名的 %d 条之内）；只凭网关所说——现在是否已撤回", at, p.Origin, p.Index, p.Size),
 		EN: fmt.Sprintf("log: proved: the issue of this very document was recorded at %s as entry %d of log %s (of %d under its signed head); only told: whether it is withdrawn by now", at, p.Index, p.Origin, p.Size),

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"yizheng/beijing"
 	"yizheng/seal"
 	"yizheng/seal/reach"
 )
@@ -148,7 +149,7 @@ func (o *online) text() seal.Text {
 	case !*o.Matches:
 		return seal.Text{ZH: "在线：该编号签发的不是这一份文件，请勿采信", EN: "online: what was issued under this number is another document, do not rely on this one"}
 	case o.State == "withdrawn":
-		since := o.Withdrawn.Local().Format(time.DateTime)
+		since := o.Withdrawn.In(beijing.Zone()).Format(time.DateTime)
 		return seal.Text{ZH: "在线：已由签发机关撤回，自 " + since + "，请勿采信", EN: "online: withdrawn by its issuer since " + since + ", do not rely on it"}
 	case o.State == "expired":
 		return seal.Text{ZH: "在线：确由该网关签发，未撤回，已过有效期", EN: "online: issued by that gateway, not withdrawn, no longer valid by its own terms"}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"yizheng/beijing"
 	"yizheng/seal"
 	"yizheng/seal/life"
 )
@@ -59,7 +60,7 @@ func (o *sealOffice) printExpiring(out io.Writer, id string) error {
 	}
 	names := map[string]string{seal.ExpiringSeal: "印章 / the seal", seal.ExpiringCertificate: "签章证书 / its certificate", seal.ExpiringMaker: "制章者证书 / its maker's certificate"}
 	for _, e := range seals.Expiring(time.Now()) {
-		switch day := e.Until.Local().Format(time.DateOnly); {
+		switch day := e.Until.In(beijing.Zone()).Format(time.DateOnly); {
 		case id != "" && id != e.SealID:
 		case e.Within == 0:
 			fmt.Fprintf(out, "! %s：%s 已于 %s 到期 / has ended\n", e.SealID, names[e.What], day)
@@ -132,7 +133,7 @@ func sealLog(ctx context.Context, args []string, out io.Writer) error {
 	}
 	for _, e := range o.register.Entries(0) {
 		if f.NArg() == 0 || f.Arg(0) == e.Seal {
-			fmt.Fprintf(out, "%4d  %s  %-8s %-16s %s（%s） %s\n", e.Number, e.At.Local().Format("2006-01-02 15:04:05"), e.Action, e.Seal, e.By.Name, e.By.Role, e.Reason)
+			fmt.Fprintf(out, "%4d  %s  %-8s %-16s %s（%s） %s\n", e.Number, e.At.In(beijing.Zone()).Format("2006-01-02 15:04:05"), e.Action, e.Seal, e.By.Name, e.By.Role, e.Reason)
 		}
 	}
 	n, head := o.register.Head()
@@ -141,7 +142,7 @@ func sealLog(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func printSeal(out io.Writer, s life.Seal) {
-	fmt.Fprintf(out, "%s：%s，自 / since %s\n", s.ID, stateName(s.State), s.Since.Local().Format("2006-01-02 15:04:05"))
+	fmt.Fprintf(out, "%s：%s，自 / since %s\n", s.ID, stateName(s.State), s.Since.In(beijing.Zone()).Format("2006-01-02 15:04:05"))
 	if c := s.Current; c != nil {
 		fmt.Fprintf(out, "  %s（%s）\n", c.Name, c.ESID)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 	"yizheng/seal/life"
 )
 
@@ -89,7 +90,7 @@ func usedIn(e audit.Stored, dir, id string) *sealUse {
 }
 
 func (u *sealUse) String() string {
-	s := fmt.Sprintf("%s  %-8s %-30s %-16s %s#%d", u.Time.Local().Format(time.DateTime), u.Use, orDash(u.Number), orDash(u.Outcome), u.Log, u.Index)
+	s := fmt.Sprintf("%s  %-8s %-30s %-16s %s#%d", u.Time.In(beijing.Zone()).Format(time.DateTime), u.Use, orDash(u.Number), orDash(u.Outcome), u.Log, u.Index)
 	if len(u.Others) > 0 {
 		s += "  或 / or: " + strings.Join(u.Others, " ")
 	}

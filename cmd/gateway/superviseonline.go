@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"yizheng/audit/supervise"
+	"yizheng/beijing"
 )
 
 // superviseRemote are the flags of commands that ask a running gateway.
@@ -135,7 +136,7 @@ func printOrders(out io.Writer, orders []supervise.Order) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", o.ID, o.Card, o.Department, o.Demand, o.Due, o.Step, dash(o.Answer))
 		for _, s := range o.Steps {
 			if s.Said != "" {
-				fmt.Fprintf(w, "  %s %s：%s\n", s.At.In(beijing).Format(time.DateTime), s.By, s.Said)
+				fmt.Fprintf(w, "  %s %s：%s\n", s.At.In(beijing.Zone()).Format(time.DateTime), s.By, s.Said)
 			}
 		}
 	}
@@ -144,7 +145,7 @@ func printOrders(out io.Writer, orders []supervise.Order) error {
 
 // superviseStats prints a table of statistics.
 func superviseStats(ctx context.Context, args []string, out io.Writer) error {
-	today := time.Now().In(beijing)
+	today := time.Now().In(beijing.Zone())
 	f := flags("supervise stats", "-cert FILE -cert-key FILE [-by department] [-from DAY -to DAY] [-period day] [-o FILE.xlsx]", "gateway supervise stats -by source"+superviseExample)
 	r := superviseFlags(f)
 	by := f.String("by", "department", "department、item、source、operator")

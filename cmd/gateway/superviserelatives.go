@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"yizheng/audit/supervise"
+	"yizheng/beijing"
 )
 
 // superviseRelatives enters whom an operator may not look up, approves such a list,
@@ -67,10 +68,10 @@ func printRelatives(out io.Writer, declared []supervise.Relatives, waiting []sup
 		if d.Stale {
 			state = "须重新登记 / enter it again"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", d.Operator, d.Persons, state, d.By, d.Approver, d.At.In(beijing).Format(time.DateTime))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", d.Operator, d.Persons, state, d.By, d.Approver, d.At.In(beijing.Zone()).Format(time.DateTime))
 	}
 	for _, p := range waiting {
-		fmt.Fprintf(w, "%s\t%d\t待批 / waits: %s\t%s\t-\t至 / until %s\n", p.Operator, p.Persons, p.ID, p.By, p.Expires.In(beijing).Format(time.DateTime))
+		fmt.Fprintf(w, "%s\t%d\t待批 / waits: %s\t%s\t-\t至 / until %s\n", p.Operator, p.Persons, p.ID, p.By, p.Expires.In(beijing.Zone()).Format(time.DateTime))
 	}
 	return w.Flush()
 }

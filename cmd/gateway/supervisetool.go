@@ -12,6 +12,7 @@ import (
 	"yizheng/audit"
 	"yizheng/audit/auditor"
 	"yizheng/audit/supervise"
+	"yizheng/beijing"
 )
 
 // superviseCommand holds the tools of supervision.
@@ -135,7 +136,7 @@ func (t *cardTable) add(c supervise.Card) {
 	if c.To == supervise.ToProvider && c.Provider != "" {
 		department = c.Provider
 	}
-	fmt.Fprintf(t.out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", c.ID, c.Time.In(beijing).Format(time.DateTime), level, c.Status, c.Rule, dash(c.Operator), dash(department),
+	fmt.Fprintf(t.out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", c.ID, c.Time.In(beijing.Zone()).Format(time.DateTime), level, c.Status, c.Rule, dash(c.Operator), dash(department),
 		dash(c.Source), dash(c.Exchange), c.Evidence[len(c.Evidence)-1].Index)
 }
 
@@ -150,5 +151,3 @@ func dash(s string) string {
 	}
 	return s
 }
-
-var beijing = time.FixedZone("UTC+8", 8*3600)

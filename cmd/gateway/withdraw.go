@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"yizheng/beijing"
 	"yizheng/exchange"
 	"yizheng/identity/jose"
 )
@@ -81,7 +82,7 @@ func withdraw(ctx context.Context, args []string, out io.Writer) error {
 func (w withdrawal) next(reason string, reject bool) (exchange.WithdrawalStatement, error) {
 	switch {
 	case w.State == "withdrawn":
-		return exchange.WithdrawalStatement{}, fmt.Errorf("这份文书已于 %s 撤回，不可更改 / withdrawn on that day already, and stays so", w.Withdrawn.Local().Format(time.DateTime))
+		return exchange.WithdrawalStatement{}, fmt.Errorf("这份文书已于 %s 撤回，不可更改 / withdrawn on that day already, and stays so", w.Withdrawn.In(beijing.Zone()).Format(time.DateTime))
 	case w.State == "asked" && reject:
 		return exchange.WithdrawalStatement{Action: exchange.WithdrawReject, Of: w.Asked}, nil
 	case reject:
@@ -97,7 +98,7 @@ func (w withdrawal) next(reason string, reject bool) (exchange.WithdrawalStateme
 func (w withdrawal) print(out io.Writer) {
 	switch w.State {
 	case "withdrawn":
-		fmt.Fprintf(out, "%s：已撤回，自 / withdrawn since %s\n", w.Number, w.Withdrawn.Local().Format(time.DateTime))
+		fmt.Fprintf(out, "%s：已撤回，自 / withdrawn since %s\n", w.Number, w.Withdrawn.In(beijing.Zone()).Format(time.DateTime))
 	case "asked":
 		fmt.Fprintf(out, "%s：%s 已申请撤回（%s），待另一位安全管理员批准 / pending, another security administrator must approve\n", w.Number, w.By, w.Reason)
 	default:

@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"yizheng/beijing"
 	"yizheng/catalog"
 	"yizheng/identity"
 	"yizheng/seal/pdf"
@@ -61,7 +62,7 @@ func (c Certificate) MarshalJSON() ([]byte, error) {
 }
 
 // Until is the last day of use.
-func (c Certificate) Until() time.Time { return c.Proof.Validity.Until(c.IssuedAt.In(beijing)) }
+func (c Certificate) Until() time.Time { return c.Proof.Validity.Until(c.IssuedAt.In(beijing.Zone())) }
 
 // widestTable is how many columns still read well across a page; what has more
 // fields is printed record by record.
@@ -74,7 +75,7 @@ func (c Certificate) Document(qr string) pdf.Document {
 	fill := c.filler()
 	d := pdf.Document{
 		Title: c.Proof.Title, Issuer: c.Issuer, Number: c.Number,
-		IssuedAt: c.IssuedAt.In(beijing), DataTime: c.DataTime.In(beijing), ValidUntil: c.Until(),
+		IssuedAt: c.IssuedAt.In(beijing.Zone()), DataTime: c.DataTime.In(beijing.Zone()), ValidUntil: c.Until(),
 		Body: fill.Replace(c.Proof.Body), Conclusion: fill.Replace(c.Proof.Validity.Wording),
 		Purpose: c.Purpose, ItemName: c.Item, Watermark: watermark(c.Proof.Level, c.Issuer, c.Until()),
 		Authenticity: authenticityText(c.Authenticity), Seed: c.Seed, Receipt: c.Receipt, QR: qr,

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 
+	"yizheng/beijing"
 	"yizheng/identity/jose"
 )
 
@@ -87,7 +88,7 @@ func (c Certificate) facts() ([]byte, error) {
 	}
 	payload, err := json.Marshal(facts{
 		Number: c.Number, Title: c.Proof.Title, Name: maskName(c.Name), Tail: number[len(number)-4:],
-		Conclusion: "FOUND", Issuer: c.Issuer, Date: c.IssuedAt.In(beijing).Format("20060102"),
+		Conclusion: "FOUND", Issuer: c.Issuer, Date: c.IssuedAt.In(beijing.Zone()).Format("20060102"),
 		Until: c.Until().Format("20060102"), Root: base64.RawURLEncoding.EncodeToString(c.Root),
 	})
 	if err != nil {

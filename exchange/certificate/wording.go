@@ -6,20 +6,19 @@ import (
 	"strings"
 	"time"
 
+	"yizheng/beijing"
 	"yizheng/catalog"
 )
 
-var beijing = time.FixedZone("CST", 8*3600)
-
 // Date writes 2025年3月5日: Arabic numerals, no leading zeros (GB/T 9704-2012 7.3.5.4).
 func Date(t time.Time) string {
-	t = t.In(beijing)
+	t = t.In(beijing.Zone())
 	return fmt.Sprintf("%d年%d月%d日", t.Year(), t.Month(), t.Day())
 }
 
 // Time writes 2025年3月5日14时07分.
 func Time(t time.Time) string {
-	t = t.In(beijing)
+	t = t.In(beijing.Zone())
 	return Date(t) + t.Format("15时04分")
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"html"
 	"math"
+
+	"yizheng/beijing"
 )
 
 // What PDF/A-2u (ISO 19005-2) wants beside what every file of this package has:
@@ -30,7 +32,7 @@ func metadataOf(d *Document) []byte {
 <dc:title><rdf:Alt><rdf:li xml:lang="x-default">%s</rdf:li></rdf:Alt></dc:title>
 <xmp:CreateDate>%s</xmp:CreateDate><pdf:Producer>%s</pdf:Producer>
 </rdf:Description></rdf:RDF></x:xmpmeta>
-<?xpacket end="r"?>`, "\uFEFF", html.EscapeString(oneLine(d.Title)), d.IssuedAt.In(china).Format("2006-01-02T15:04:05-07:00"), producer)
+<?xpacket end="r"?>`, "\uFEFF", html.EscapeString(oneLine(d.Title)), d.IssuedAt.In(beijing.Zone()).Format("2006-01-02T15:04:05-07:00"), producer)
 }
 
 // colorProfile is sRGB (IEC 61966-2-1) as an ICC profile of version 4.2 (ISO

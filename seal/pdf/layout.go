@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"yizheng/beijing"
 )
 
 // Geometry of the A4 page in points; y grows upwards.
@@ -48,15 +50,13 @@ const (
 		wordSource + wordNotes + wordCaution + wordScan + "第页共年月日时分 ．0123456789"
 )
 
-var china = time.FixedZone("CST", 8*60*60)
-
 func dateText(t time.Time) string {
-	t = t.In(china)
+	t = t.In(beijing.Zone())
 	return strconv.Itoa(t.Year()) + "年" + strconv.Itoa(int(t.Month())) + "月" + strconv.Itoa(t.Day()) + "日"
 }
 
 func minuteText(t time.Time) string {
-	t = t.In(china)
+	t = t.In(beijing.Zone())
 	return dateText(t) + t.Format("15时04分")
 }
 

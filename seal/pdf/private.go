@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"yizheng/beijing"
 )
 
 // Private is what a certificate carries for verification beside its text. The
@@ -27,7 +29,7 @@ func untilText(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.In(china).Format(time.DateOnly)
+	return t.In(beijing.Zone()).Format(time.DateOnly)
 }
 
 // ReadPrivate returns the private data of a certificate made by this package.

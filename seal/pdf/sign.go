@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/emmansun/gmsm/sm3"
+
+	"yizheng/beijing"
 )
 
 // ErrTooLarge is wrapped by Fill when a signature does not fit its slot.
@@ -106,4 +108,4 @@ func covered(pdf []byte, br [4]int) (before, after []byte, err error) {
 }
 
 // pdfDate writes t in China Standard Time as a PDF date, to the second.
-func pdfDate(t time.Time) string { return t.In(china).Format("D:20060102150405+08'00'") }
+func pdfDate(t time.Time) string { return t.In(beijing.Zone()).Format("D:20060102150405+08'00'") }

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"time"
 
+	"yizheng/beijing"
 	"yizheng/seal/reach"
 )
 
@@ -166,10 +167,7 @@ func (s Status) freshness() (zh, en string) {
 	return zh + "，下次更新 " + moment(s.NextUpdate), en + ", next due " + moment(s.NextUpdate)
 }
 
-// beijing is the zone times are shown in.
-var beijing = time.FixedZone("UTC+8", 8*60*60)
-
-func moment(t time.Time) string { return t.In(beijing).Format("2006-01-02 15:04:05") }
+func moment(t time.Time) string { return t.In(beijing.Zone()).Format("2006-01-02 15:04:05") }
 
 // answer is what one source says about one certificate.
 type answer struct {

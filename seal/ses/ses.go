@@ -27,6 +27,8 @@ package ses
 import (
 	"encoding/asn1"
 	"time"
+
+	"yizheng/beijing"
 )
 
 // OIDSM2WithSM3 is the algorithm that signs seals and documents (GB/T 33560).
@@ -161,9 +163,6 @@ type Signature struct {
 	RawTBS []byte // toSign as it stood in the input: what the signature covers
 }
 
-// china is the zone of times that are written without one.
-var china = time.FixedZone("UTC+8", 8*60*60)
-
 // SigningTime returns timeInfo as a time. In V1 it is a BIT STRING whose content the
 // standard leaves open: a DER UTCTime or GeneralizedTime, its bare digits, and the
 // time on a Chinese clock as ofdrw writes it (2026-03-01 16:30:00) are understood; for
@@ -182,6 +181,6 @@ func (t TBS) SigningTime() (at time.Time, ok bool) {
 			return at, true
 		}
 	}
-	at, err := time.ParseInLocation(time.DateTime, string(t.TimeInfo), china)
+	at, err := time.ParseInLocation(time.DateTime, string(t.TimeInfo), beijing.Zone())
 	return at.UTC(), err == nil && at.Format(time.DateTime) == string(t.TimeInfo)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"yizheng/audit"
+	"yizheng/beijing"
 	"yizheng/catalog"
 	"yizheng/cmd/gateway/setup"
 	"yizheng/exchange"
@@ -152,7 +153,7 @@ func exchangeOnce(ctx context.Context, city *City, c Case, out string, w io.Writ
 	if err != nil {
 		return "", false, fmt.Errorf("login: %w", err)
 	}
-	caseNo := "SJ-" + time.Now().Format("20060102-150405")
+	caseNo := "SJ-" + time.Now().In(beijing.Zone()).Format("20060102-150405")
 	began := time.Now()
 	tokens, err := clerk.Read(ctx, c, caseNo)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/search"
+	"yizheng/beijing"
 	"yizheng/exchange"
 	"yizheng/identity/jose"
 )
@@ -48,7 +49,7 @@ func (c *City) tellUsages(ctx context.Context, clerk *Clerk, token exchange.Subj
 	}
 	fmt.Fprintf(w, "\n  %s 本人可查“谁查过我”：本次办理有 %d 条使用记录，%d 条的证明核验通过\n", mark, len(u.Usages), proven)
 	for _, one := range u.Usages[:min(shownUsages, len(u.Usages))] {
-		fmt.Fprintf(w, "      %s  %s  %s  %s\n", one.LogTime.Local().Format(time.TimeOnly), pad(one.Action, 28), one.ReceiverName, one.Item)
+		fmt.Fprintf(w, "      %s  %s  %s  %s\n", one.LogTime.In(beijing.Zone()).Format(time.TimeOnly), pad(one.Action, 28), one.ReceiverName, one.Item)
 	}
 	return good, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	_ "modernc.org/sqlite" // database/sql driver "sqlite"
 
+	"yizheng/beijing"
 	"yizheng/deploy/simulators/systems"
 )
 
@@ -55,7 +56,7 @@ var (
 
 // fill creates the tables. Its errors name tables and row numbers, never values.
 func fill(ctx context.Context, db *sql.DB, tables map[string]systems.Table) error {
-	now := time.Now().In(time.FixedZone("CST", 8*60*60)).Format("20060102150405")
+	now := time.Now().In(beijing.Zone()).Format("20060102150405")
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("localdb: %w", err)

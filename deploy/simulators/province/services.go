@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"yizheng/beijing"
 	"yizheng/deploy/simulators/systems"
 )
 
@@ -55,6 +56,6 @@ func loadServices(path string) (map[string]service, error) {
 
 // at returns body with the present time in Beijing where it says {now}.
 func at(body []byte, now time.Time) []byte {
-	stamp := now.In(time.FixedZone("CST", 8*60*60)).Format("20060102150405")
+	stamp := now.In(beijing.Zone()).Format("20060102150405")
 	return []byte(strings.ReplaceAll(string(body), "{now}", stamp))
 }
