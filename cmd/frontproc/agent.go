@@ -15,9 +15,6 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/audit/search"
-	"yizheng/audit/stamp"
-	"yizheng/audit/witness"
 	"yizheng/catalog"
 	"yizheng/cmd/internal/assembly"
 	"yizheng/cmd/internal/process"
@@ -76,12 +73,9 @@ type agent struct {
 	log    *slog.Logger
 	assembly.Closers
 
-	audit   *audit.Log
-	turner  *assembly.Turner
-	keeper  *witness.Keeper // nil without witnesses
-	stamper *stamp.Stamper  // nil without time stamps
-	server  *ferry.Server
-	gap     <-chan error // what ended the spool; nil without one
+	audit  *assembly.AuditLog
+	server *ferry.Server
+	gap    <-chan error // what ended the spool; nil without one
 }
 
 func (a *agent) open(ctx context.Context) error {
@@ -97,11 +91,10 @@ func (a *agent) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pseudonyms, err := a.openAudit(ctx)
-	if err != nil {
+	if err := a.openAudit(ctx); err != nil {
 		return err
 	}
-	if err := assembly.RecordStart(ctx, a.audit, c.Front, release, c.file); err != nil {
+	if err := assembly.RecordStart(ctx, a.audit.Log, c.Front, release, c.file); err != nil {
 		return err
 	}
 	sources, err := a.openSources(ctx, c.ownSources(release.Catalogue))
@@ -116,8 +109,8 @@ func (a *agent) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	worker, err := front.NewAgent(front.Config{Front: catalog.FrontID(c.Front), Release: release, GatewayKeys: gateways.byKey, Sources: sources, Press: press, Audit: a.audit,
-		Pseudonyms: pseudonyms, Reads: c.Reads, DeferredAge: c.DeferredAge, Deferring: c.DeferredWorkers, AllowSimulated: c.Mode == "demo", Logger: a.log})
+	worker, err := front.NewAgent(front.Config{Front: catalog.FrontID(c.Front), Release: release, GatewayKeys: gateways.byKey, Sources: sources, Press: press, Audit: a.audit.Log,
+		Pseudonyms: a.audit.Pseudonyms, Reads: c.Reads, DeferredAge: c.DeferredAge, Deferring: c.DeferredWorkers, AllowSimulated: c.Mode == "demo", Logger: a.log})
 	if errors.Is(err, front.ErrNoReads) {
 		return errors.New("reads: 本前置机有可延时办理的数据源，须给出记录已用读卡的文件 / a source here can be deferred: name the file of used card reads")
 	}
@@ -146,73 +139,18 @@ func (c *Config) ownSources(cat *catalog.Catalogue) []catalog.Source {
 	return slices.DeleteFunc(slices.Clone(cat.Sources), func(s catalog.Source) bool { return s.Front != catalog.FrontID(c.Front) })
 }
 
-func (a *agent) openAudit(ctx context.Context) (audit.SubjectNamer, error) {
-	c := a.config.Audit
-	key, err := jose.ReadKey(c.Key, a.config.Passphrase)
-	if err != nil {
-		return nil, fmt.Errorf("audit key: %w", err)
-	}
-	conf := audit.Config{Signer: key, Logger: a.log}
-	if a.config.Mode == "demo" {
-		conf.SegmentSize = 4 << 20
-	}
-	second, err := assembly.OpenReplica(c.Replica, a.config.Front+"/audit", key.Public(), &conf)
-	if err != nil {
-		return nil, err
-	}
-	if second != nil {
-		a.OnClose(second.Close)
-	}
-	pseudonyms, err := a.config.openPseudonyms(a.log, &a.Closers)
-	if err != nil {
-		return nil, err
-	}
-	steps := assembly.NewKeySteps(c.Dir, key, pseudonyms, a.log)
-	epoch, compromised, err := steps.Epoch(ctx, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	conf.Compromised = compromised
-	if a.audit, err = assembly.OpenEpoch(ctx, c.Dir, a.config.Front+"/audit", epoch, conf); err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	a.OnClose(a.audit.Close)
-	steps.Begin(ctx, a.audit)
-	a.OnClose(steps.Close)
-	a.turner = &assembly.Turner{Dir: c.Dir, Origin: a.config.Front + "/audit", Config: conf, Log: a.audit, Keys: steps, Logger: a.log}
-	archives := assembly.NewArchives(c.Dir, key.Public())
-	if second != nil {
-		second.Earlier(archives, a.audit, a.log)
-		a.turner.Turned = append(a.turner.Turned, second.Turned)
-	}
-	if x := assembly.OpenIndex(c, archives, key, a.audit, a.log); x != nil {
-		a.OnClose(x.Close)
-		a.turner.Turned = append(a.turner.Turned, func(l *audit.Log) { x.Add(l) })
-	}
-	copies, err := assembly.OpenCopies(c, a.audit, a.log, key.Public())
-	if err != nil {
-		return nil, err
-	}
-	a.OnClose(copies.Close)
-	if a.keeper, err = assembly.OpenKeeper(ctx, c, a.audit, a.log); err != nil {
-		return nil, err
-	}
-	if a.stamper, err = assembly.OpenStamper(ctx, c, a.audit, a.log); err != nil {
-		return nil, err
-	}
-	if err := a.recordInspection(ctx); err != nil {
-		return nil, err
-	}
-	return pseudonyms, nil
-}
-
-// openPseudonyms opens the keys, or reaches who has them.
-func (c *Config) openPseudonyms(log *slog.Logger, closers *assembly.Closers) (search.Pseudonyms, error) {
+func (a *agent) openAudit(ctx context.Context) error {
+	c := a.config
 	persons, err := assembly.KeyAdministrators(c.Administrators)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return assembly.OpenPseudonyms(c.Audit, c.Passphrase, persons, log, closers)
+	a.audit, err = assembly.OpenAuditLog(ctx, assembly.Opening{Config: c.Audit, Origin: c.Front + "/audit", Passphrase: c.Passphrase,
+		Persons: persons, Demo: c.Mode == "demo", Logger: a.log}, &a.Closers)
+	if err != nil {
+		return err
+	}
+	return a.recordInspection(ctx)
 }
 
 // recordInspection writes down what the boundary device looks into, and by whose leave not.
@@ -328,7 +266,7 @@ func (a *agent) serve(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(out, string(line))
-	err = assembly.RunRecorded(ctx, a.audit, a.gap, a.run)
+	err = assembly.RunRecorded(ctx, a.audit.Log, a.gap, a.run)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -341,12 +279,6 @@ func (a *agent) run(ctx context.Context) error {
 	defer watching.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	watching.Go(func() { a.turner.Run(ctx) })
-	if a.keeper != nil {
-		watching.Go(func() { a.keeper.Run(ctx) })
-	}
-	if a.stamper != nil {
-		watching.Go(func() { a.stamper.Run(ctx) })
-	}
+	a.audit.Watch(ctx, &watching)
 	return a.server.Run(ctx)
 }

@@ -137,7 +137,11 @@ func (c *Config) checkPseudonyms() error {
 	var closers assembly.Closers
 	log := slog.New(slog.DiscardHandler)
 	defer closers.Close(log)
-	_, err := c.openPseudonyms(log, &closers)
+	persons, err := assembly.KeyAdministrators(c.Administrators)
+	if err != nil {
+		return err
+	}
+	_, err = assembly.OpenPseudonyms(c.Audit, c.Passphrase, persons, log, &closers)
 	return err
 }
 

@@ -72,14 +72,14 @@ func TestAFrontTakesUpAStepOfItsAdministrators(t *testing.T) {
 	c, persons := keeper(t)
 	a := &agent{config: c, log: slog.New(slog.DiscardHandler)}
 	defer func() { a.Close(a.log) }()
-	if _, err := a.openAudit(t.Context()); err != nil {
+	if err := a.openAudit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
-	running.Go(func() { a.turner.Run(ctx) })
+	a.audit.Watch(ctx, &running)
 	done := rotate(t, c, persons[0])
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if l := a.audit.Latest(); strings.HasSuffix(l.Origin(), "/"+done.Epoch) && recorded(t, l) == "pseudonyms/"+done.Epoch+" pseudonyms/"+done.Compromised {
@@ -119,7 +119,7 @@ func TestAFrontRefusesAStepThatNoneOfItsAdministratorsHasSigned(t *testing.T) {
 			change(c)
 			a := &agent{config: c, log: slog.New(slog.DiscardHandler)}
 			defer func() { a.Close(a.log) }()
-			if _, err := a.openAudit(t.Context()); !errors.Is(err, audit.ErrKeyStepUnproven) {
+			if err := a.openAudit(t.Context()); !errors.Is(err, audit.ErrKeyStepUnproven) {
 				t.Errorf("%v", err)
 			}
 			if err := c.checkPseudonyms(); !errors.Is(err, audit.ErrKeyStepUnproven) {

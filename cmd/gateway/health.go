@@ -20,22 +20,22 @@ func (g *gateway) look(ctx context.Context) health.Report {
 		Catalogue: health.Catalogue{Number: g.release.Number, Expires: g.release.Expires},
 		Store:     health.Store{Reachable: g.store.Ping(ctx) == nil}}
 	r.Pseudonyms = health.Pseudonyms{InProcess: true, Reachable: true}
-	if service, ok := g.pseudonyms.(interface{ Check() error }); ok {
+	if service, ok := g.audit.Pseudonyms.(interface{ Check() error }); ok {
 		r.Pseudonyms = health.Pseudonyms{Reachable: service.Check() == nil}
 	}
-	r.Pseudonyms.Unread = g.turner.Keys.Unread()
-	if g.index != nil {
-		lag, err := g.index.Lag(ctx)
+	r.Pseudonyms.Unread = g.audit.Unread()
+	if g.audit.Index != nil {
+		lag, err := g.audit.Index.Lag(ctx)
 		if err != nil {
 			g.log.Warn("audit index: how far it is behind is not known", "err", err)
 		}
 		r.Index = &health.Index{Lag: lag}
 	}
-	if g.keeper != nil {
-		r.Witness = &health.Witness{Status: g.keeper.Status()}
+	if g.audit.Keeper != nil {
+		r.Witness = &health.Witness{Status: g.audit.Keeper.Status()}
 	}
-	if g.stamper != nil {
-		r.Stamps = &health.Stamps{Status: g.stamper.Status(), Down: g.stamper.Client.Down()}
+	if g.audit.Stamper != nil {
+		r.Stamps = &health.Stamps{Status: g.audit.Stamper.Status(), Down: g.audit.Stamper.Client.Down()}
 	}
 	if t := g.timeStamps; t != nil {
 		r.Authority = &health.Authority{Down: t.Client.Down(), Required: t.Required}
@@ -46,7 +46,7 @@ func (g *gateway) look(ctx context.Context) health.Report {
 // shipping is how far the copies of the log are, and what supervision pushes.
 func (g *gateway) shipping() []health.Copy {
 	list := []health.Copy{}
-	for _, s := range g.copies.Status() {
+	for _, s := range g.audit.Copies.Status() {
 		list = append(list, health.Copy{Status: s})
 	}
 	if g.events != nil {

@@ -67,7 +67,7 @@ func TestSealTest_SealsInTheFormOfRealDocuments(t *testing.T) {
 	config := strings.Replace(sealDeskConfig, "trust: trust}", "trust: trust, modes: {mz: cms}, timestamp: {url: \"https://127.0.0.1:9/\", on_failure: proceed, timeout: 1s}}", 1)
 	d.ok(os.WriteFile(d.path("gateway.yaml"), []byte(config), 0o600))
 	said := d.seal(0, "test", "applicant", "mz")
-	for _, want := range []string{"adbe.pkcs7.detached", "no time stamp", "test mz，applicant"} {
+	for _, want := range []string{"adbe.pkcs7.detached", "! 未取得时间戳", "test mz，applicant"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("%q is missing:\n%s", want, said)
 		}

@@ -71,10 +71,10 @@ func (c *SearchConfig) check(bad func(key, zh, en string)) {
 
 // openSearch lets the log be searched. Nil if it is not indexed.
 func (g *gateway) openSearch(persons *staff.Register, pseudonyms search.Pseudonyms) (*search.Service, error) {
-	if g.index == nil {
+	if g.audit.Index == nil {
 		return nil, nil
 	}
-	c := search.Config{Node: search.Node{Log: g.audit, Logs: g.index}, Origin: g.config.Origin, Key: g.auditKey, Persons: persons,
+	c := search.Config{Node: search.Node{Log: g.audit.Log, Logs: g.audit.Index}, Origin: g.config.Origin, Key: g.audit.Key, Persons: persons,
 		Pseudonyms: pseudonyms, Delay: g.config.Search.DisclosureDelay,
 		Front: frontOf(g.release.Catalogue),
 		Department: func(id string) string {

@@ -18,11 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"yizheng/audit"
-	"yizheng/audit/index"
-	"yizheng/audit/search"
-	"yizheng/audit/stamp"
 	"yizheng/audit/supervise"
-	"yizheng/audit/witness"
 	"yizheng/catalog"
 	"yizheng/cmd/internal/assembly"
 	"yizheng/cmd/internal/process"
@@ -73,12 +69,7 @@ type gateway struct {
 
 	key       *jose.Key
 	release   *catalog.Release
-	audit     *audit.Log
-	auditKey  *jose.Key // signs the log's heads, and tickets to search it
-	turner    *assembly.Turner
-	index     *index.Shards   // nil if nothing is indexed
-	keeper    *witness.Keeper // nil without witnesses
-	stamper   *stamp.Stamper  // nil without time stamps
+	audit     *assembly.AuditLog
 	custody   *custody.Custody
 	trust     *seal.Trust
 	renderer  *pdf.Renderer
@@ -96,8 +87,7 @@ type gateway struct {
 	watch           *health.Watch
 	metrics         *health.Metrics
 	store           *store.Store
-	pseudonyms      search.Pseudonyms
-	copies, events  *assembly.Copies // events: nil without supervise
+	events          *assembly.Copies // nil without supervise
 	timeStamps      *seal.TimeStamps // nil without
 	certificateEnds []health.End     // of those read at the start
 }
@@ -121,7 +111,7 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if g.pseudonyms, err = g.openAudit(ctx, persons); err != nil {
+	if err := g.openAudit(ctx, persons); err != nil {
 		return err
 	}
 	if g.store, err = g.openStore(ctx); err != nil {
@@ -141,7 +131,7 @@ func (g *gateway) open(ctx context.Context) error {
 	g.OnClose(closeSeals)
 	g.timeStamps = registry.TimeStamps
 	g.trust = registry.Trust
-	g.custody, err = custody.Open(ctx, custody.Config{Dir: c.Seals.Dir, Persons: persons, Audit: g.audit, Earlier: g.earlier, Logger: g.log, Registry: registry})
+	g.custody, err = custody.Open(ctx, custody.Config{Dir: c.Seals.Dir, Persons: persons, Audit: g.audit.Log, Earlier: g.earlier, Logger: g.log, Registry: registry})
 	if err != nil {
 		return fmt.Errorf("seals: %w", err)
 	}
@@ -158,8 +148,8 @@ func (g *gateway) open(ctx context.Context) error {
 		return err
 	}
 	g.exchanges, err = exchange.New(ctx, exchange.Config{
-		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: g.custody.Seals(), Trust: registry.Trust, Renderer: g.renderer, Audit: g.audit, Earlier: g.earlier,
-		Pseudonyms: g.pseudonyms, Store: g.store, Fleet: shared, LegEnded: g.metrics.LegEnded, Logger: g.log,
+		Slot: c.Slot, Key: g.key, Release: g.release, Sources: sources, Seals: g.custody.Seals(), Trust: registry.Trust, Renderer: g.renderer, Audit: g.audit.Log, Earlier: g.earlier,
+		Pseudonyms: g.audit.Pseudonyms, Store: g.store, Fleet: shared, LegEnded: g.metrics.LegEnded, Logger: g.log,
 		TokenKey: func(kid string) []byte {
 			if kid == tokenKeyID {
 				return token
@@ -180,8 +170,8 @@ func (g *gateway) open(ctx context.Context) error {
 		return err
 	}
 	desk := reading.New(reading.Config{Origin: c.Origin, Key: g.key, TokenKeyID: tokenKeyID, TokenKey: token, Catalogue: g.release.Catalogue,
-		Store: g.store, Audit: g.audit, Pseudonyms: g.pseudonyms, AllowSimulated: c.Mode == "demo", Logger: g.log})
-	searches, err := g.openSearch(persons, g.pseudonyms)
+		Store: g.store, Audit: g.audit.Log, Pseudonyms: g.audit.Pseudonyms, AllowSimulated: c.Mode == "demo", Logger: g.log})
+	searches, err := g.openSearch(persons, g.audit.Pseudonyms)
 	if err != nil {
 		return err
 	}
@@ -193,7 +183,7 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.server, err = web.New(web.Config{Catalogue: g.release.Catalogue, Exchanges: g.exchanges, Desk: desk, Audit: g.audit, Custody: g.custody, Persons: persons, Supervision: g.supervision, Font: c.Fonts.Body,
+	g.server, err = web.New(web.Config{Catalogue: g.release.Catalogue, Exchanges: g.exchanges, Desk: desk, Audit: g.audit.Log, Custody: g.custody, Persons: persons, Supervision: g.supervision, Font: c.Fonts.Body,
 		Search: searches, Peers: peers, Health: g.watch, Metrics: g.metrics, Monitors: monitors,
 		Trust: registry.Trust, Renderer: g.renderer, Key: g.key, Demo: c.Mode == "demo", Logger: g.log})
 	return err
@@ -201,71 +191,19 @@ func (g *gateway) open(ctx context.Context) error {
 
 // openAudit opens this quarter's shard, chained to the last if it is new, and
 // the earlier ones for reading.
-func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (search.Pseudonyms, error) {
-	c := g.config.Audit
-	key, err := jose.ReadKey(c.Key, g.config.Keys.Passphrase)
+func (g *gateway) openAudit(ctx context.Context, persons *staff.Register) (err error) {
+	g.audit, err = assembly.OpenAuditLog(ctx, assembly.Opening{Config: g.config.Audit, Origin: g.config.Origin, Passphrase: g.config.Keys.Passphrase,
+		Persons: persons, Demo: g.config.Mode == "demo", Appended: g.metrics.Appended, Logger: g.log}, &g.Closers)
 	if err != nil {
-		return nil, fmt.Errorf("audit key: %w", err)
+		return err
 	}
-	g.auditKey = key
-	conf := audit.Config{Signer: key, Appended: g.metrics.Appended, Logger: g.log}
-	if g.config.Mode == "demo" {
-		conf.SegmentSize = 4 << 20 // a laptop need not set 128 MiB aside
+	if g.earlier, err = g.audit.Archives.Valid(ctx, time.Now()); err != nil {
+		return fmt.Errorf("audit: %w", err)
 	}
-	now := time.Now()
-	second, err := assembly.OpenReplica(c.Replica, g.config.Origin, key.Public(), &conf)
-	if err != nil {
-		return nil, err
+	if err := g.openEvents(); err != nil {
+		return err
 	}
-	if second != nil {
-		g.OnClose(second.Close)
-	}
-	pseudonyms, err := assembly.OpenPseudonyms(c, g.config.Keys.Passphrase, persons, g.log, &g.Closers)
-	if err != nil {
-		return nil, err
-	}
-	steps := assembly.NewKeySteps(c.Dir, key, pseudonyms, g.log)
-	epoch, compromised, err := steps.Epoch(ctx, now)
-	if err != nil {
-		return nil, err
-	}
-	conf.Compromised = compromised
-	if g.audit, err = assembly.OpenEpoch(ctx, c.Dir, g.config.Origin, epoch, conf); err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	g.OnClose(g.audit.Close)
-	steps.Begin(ctx, g.audit)
-	g.OnClose(steps.Close)
-	archives := assembly.NewArchives(c.Dir, key.Public())
-	if g.earlier, err = archives.Valid(ctx, now); err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	g.turner = &assembly.Turner{Dir: c.Dir, Origin: g.config.Origin, Config: conf, Log: g.audit, Keys: steps, Logger: g.log}
-	if second != nil {
-		second.Earlier(archives, g.audit, g.log)
-		g.turner.Turned = append(g.turner.Turned, second.Turned)
-	}
-	if g.index = assembly.OpenIndex(c, archives, key, g.audit, g.log); g.index != nil {
-		g.OnClose(g.index.Close)
-		g.turner.Turned = append(g.turner.Turned, func(l *audit.Log) { g.index.Add(l) })
-	}
-	if g.copies, err = assembly.OpenCopies(c, g.audit, g.log, key.Public()); err != nil {
-		return nil, err
-	}
-	g.OnClose(g.copies.Close)
-	if err := g.openEvents(key.Public()); err != nil {
-		return nil, err
-	}
-	if g.keeper, err = assembly.OpenKeeper(ctx, c, g.audit, g.log); err != nil {
-		return nil, err
-	}
-	if g.stamper, err = assembly.OpenStamper(ctx, c, g.audit, g.log); err != nil {
-		return nil, err
-	}
-	if err := assembly.RecordStart(ctx, g.audit, g.config.Slot, g.release, g.config.file); err != nil {
-		return nil, err
-	}
-	return pseudonyms, nil
+	return assembly.RecordStart(ctx, g.audit.Log, g.config.Slot, g.release, g.config.file)
 }
 
 func (g *gateway) openStore(ctx context.Context) (*store.Store, error) {
@@ -339,21 +277,15 @@ func (g *gateway) serve(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	g.announce(out, l.Addr().String())
-	return assembly.RunRecorded(ctx, g.audit, nil, func(ctx context.Context) error {
+	return assembly.RunRecorded(ctx, g.audit.Log, nil, func(ctx context.Context) error {
 		var watching sync.WaitGroup
 		defer watching.Wait()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		watching.Go(func() { g.turner.Run(ctx) })
+		g.audit.Watch(ctx, &watching)
 		watching.Go(func() { g.watchFronts(ctx, out) })
 		watching.Go(func() { g.custody.Watch(ctx) })
 		watching.Go(func() { g.supervised(ctx) })
-		if g.keeper != nil {
-			watching.Go(func() { g.keeper.Run(ctx) })
-		}
-		if g.stamper != nil {
-			watching.Go(func() { g.stamper.Run(ctx) })
-		}
 		watching.Go(func() { remind(ctx, g.ends, g.log) })
 		return g.server.Serve(ctx, l, certificate, clients, 10*time.Second)
 	})

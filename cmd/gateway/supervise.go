@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -55,18 +54,18 @@ func (g *gateway) openSupervision() error {
 		return fmt.Errorf("supervise: %w", err)
 	}
 	g.supervision, err = supervise.New(supervise.Config{Rules: rules, Facts: factsOf(g.release.Catalogue, strconv.FormatUint(g.release.Number, 10)),
-		Log: g.audit, Names: g.pseudonyms, Earlier: g.earlier, Key: g.key, Dir: c.Dir, Scan: c.Scan, Logger: g.log})
+		Log: g.audit.Log, Names: g.audit.Pseudonyms, Earlier: g.earlier, Key: g.key, Dir: c.Dir, Scan: c.Scan, Logger: g.log})
 	return err
 }
 
 // openEvents begins to push to the subscribers.
-func (g *gateway) openEvents(logKey *ecdsa.PublicKey) error {
+func (g *gateway) openEvents() error {
 	c := g.config.Supervise
 	if c == nil {
 		return nil
 	}
 	var err error
-	if g.events, err = assembly.OpenEvents(g.config.Audit, filepath.Join(c.Dir, "events"), c.Events, g.key, g.audit, g.log, logKey); err != nil {
+	if g.events, err = assembly.OpenEvents(g.config.Audit, filepath.Join(c.Dir, "events"), c.Events, g.key, g.audit.Log, g.log, g.audit.Key.Public()); err != nil {
 		return err
 	}
 	g.OnClose(g.events.Close)
