@@ -18,8 +18,8 @@ import (
 	"github.com/sony/gobreaker/v2"
 	_ "modernc.org/sqlite" // database/sql driver "sqlite"
 
-	"yizheng/beijing"
 	"yizheng/catalog"
+	"yizheng/catalog/beijing"
 	"yizheng/exchange"
 )
 

@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // statement is one catalogue SELECT with its named parameters numbered $1, $2,

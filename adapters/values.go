@@ -12,7 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/identity"
 )
 

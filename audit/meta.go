@@ -10,7 +10,7 @@ import (
 
 	"github.com/emmansun/gmsm/sm3"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 const metaFormat = "yizheng-audit/1"

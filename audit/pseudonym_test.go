@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 var noon = time.Date(2026, 11, 1, 12, 0, 0, 0, beijing.Zone())

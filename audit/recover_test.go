@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // crashed makes the directory that a crash leaves: n single entries are

@@ -15,7 +15,7 @@ import (
 
 	"github.com/emmansun/gmsm/sm3"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // segments checks all segments, and tells whether they are whole.

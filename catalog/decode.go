@@ -11,7 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // decoder fills Go values from a YAML tree and remembers where each of them

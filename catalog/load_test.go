@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // edit replaces the one place where from stands in a file of testdata/good.

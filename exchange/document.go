@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"time"
 
-	"yizheng/beijing"
 	"yizheng/catalog"
+	"yizheng/catalog/beijing"
 	"yizheng/exchange/certificate"
 	"yizheng/seal"
 	"yizheng/seal/pdf"

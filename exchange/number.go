@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/identity"
 )
 

@@ -12,8 +12,8 @@ import (
 	"github.com/emmansun/gmsm/sm3"
 
 	"yizheng/audit"
-	"yizheng/beijing"
 	"yizheng/catalog"
+	"yizheng/catalog/beijing"
 )
 
 // append makes entries durable even if the caller has hung up: a lost caller

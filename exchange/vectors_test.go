@@ -13,8 +13,8 @@ import (
 
 	"github.com/emmansun/gmsm/sm2"
 
-	"yizheng/beijing"
 	"yizheng/catalog"
+	"yizheng/catalog/beijing"
 	"yizheng/exchange/certificate"
 	"yizheng/identity"
 	"yizheng/identity/jose"

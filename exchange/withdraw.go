@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 )

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // IDType is the kind of an identity document: a three-digit code of the

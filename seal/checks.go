@@ -8,7 +8,7 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 	"github.com/emmansun/gmsm/smx509"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/seal/revocation"
 	"yizheng/seal/ses"
 	"yizheng/seal/tsp"

@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // Result of one check.

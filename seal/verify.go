@@ -10,7 +10,7 @@ import (
 
 	"github.com/emmansun/gmsm/smx509"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/seal/pdf"
 	"yizheng/seal/revocation"
 )

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // Print writes a report for people: a line of verdict, what was counted, then

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // most is how many problems of one kind a report names for one shard.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // Witnesses says what of a log must have been seen from outside.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // destroys has the keys of 2022q4, of which there is a log, destroyed.

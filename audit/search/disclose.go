@@ -12,7 +12,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/index"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/identity"
 )
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 func (o *office) about(number, item, disclose string) audit.Entry {

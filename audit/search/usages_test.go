@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 const otherBase = "gw01.690100.example/audit"

@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // Schema is the SQL that makes the tables, for the database's owner to apply.

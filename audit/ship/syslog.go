@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // SyslogBack is Config.Back for syslog.

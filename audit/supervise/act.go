@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // Refusals of an Engine. Their texts are for people.

@@ -12,7 +12,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/audittest"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/identity/jose"
 )
 

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 const testOrigin = "gw/audit/2026q4"

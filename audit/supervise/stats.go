@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // Dimension of the statistics.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // The variables of a condition, beside its rule's windows. docs/SUPERVISION.md

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"yizheng/audit/auditor"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // auditExport writes some entries with their proofs into one file, which

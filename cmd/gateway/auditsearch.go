@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"yizheng/audit/search"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/identity/jose"
 )
 

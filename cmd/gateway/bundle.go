@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/exchange/bundle"
 	"yizheng/seal"
 	"yizheng/seal/pdf"

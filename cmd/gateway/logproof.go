@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/identity/jose"
 	"yizheng/seal"
 )

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"time"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/seal"
 	"yizheng/seal/reach"
 )

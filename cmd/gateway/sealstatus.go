@@ -10,7 +10,7 @@ import (
 	"os"
 	"time"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/seal"
 	"yizheng/seal/life"
 )

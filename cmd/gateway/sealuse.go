@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"yizheng/audit"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/seal/life"
 )
 

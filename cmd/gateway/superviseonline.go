@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"yizheng/audit/supervise"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // superviseRemote are the flags of commands that ask a running gateway.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"yizheng/audit/supervise"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // superviseRelatives enters whom an operator may not look up, approves such a list,

@@ -12,7 +12,7 @@ import (
 	"yizheng/audit"
 	"yizheng/audit/auditor"
 	"yizheng/audit/supervise"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // superviseCommand holds the tools of supervision.

@@ -22,7 +22,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/search"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/cmd/gateway/setup"
 )
 

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/exchange"
 	"yizheng/identity/jose"
 )

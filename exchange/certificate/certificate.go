@@ -21,8 +21,8 @@ import (
 	"strings"
 	"time"
 
-	"yizheng/beijing"
 	"yizheng/catalog"
+	"yizheng/catalog/beijing"
 	"yizheng/identity"
 	"yizheng/seal/pdf"
 )

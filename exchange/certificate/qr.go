@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"strings"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/identity/jose"
 )
 

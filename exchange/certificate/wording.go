@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"yizheng/beijing"
 	"yizheng/catalog"
+	"yizheng/catalog/beijing"
 )
 
 // Date writes 2025年3月5日: Arabic numerals, no leading zeros (GB/T 9704-2012 7.3.5.4).

@@ -6,7 +6,7 @@ import (
 	"html"
 	"math"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // What PDF/A-2u (ISO 19005-2) wants beside what every file of this package has:

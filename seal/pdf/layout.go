@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // Geometry of the A4 page in points; y grows upwards.

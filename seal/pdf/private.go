@@ -8,7 +8,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // Private is what a certificate carries for verification beside its text. The

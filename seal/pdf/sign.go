@@ -10,7 +10,7 @@ import (
 
 	"github.com/emmansun/gmsm/sm3"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // ErrTooLarge is wrapped by Fill when a signature does not fit its slot.

@@ -20,7 +20,7 @@ import (
 	"fmt"
 	"time"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/seal/reach"
 )
 

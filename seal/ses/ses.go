@@ -28,7 +28,7 @@ import (
 	"encoding/asn1"
 	"time"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 )
 
 // OIDSM2WithSM3 is the algorithm that signs seals and documents (GB/T 33560).

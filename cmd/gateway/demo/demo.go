@@ -16,8 +16,8 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"yizheng/audit"
-	"yizheng/beijing"
 	"yizheng/catalog"
+	"yizheng/catalog/beijing"
 	"yizheng/cmd/gateway/setup"
 	"yizheng/exchange"
 	"yizheng/identity/jose"

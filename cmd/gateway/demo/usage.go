@@ -11,7 +11,7 @@ import (
 
 	"yizheng/audit"
 	"yizheng/audit/search"
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/exchange"
 	"yizheng/identity/jose"
 )

@@ -17,7 +17,7 @@ import (
 
 	_ "modernc.org/sqlite" // database/sql driver "sqlite"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/deploy/simulators/systems"
 )
 

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"yizheng/beijing"
+	"yizheng/catalog/beijing"
 	"yizheng/deploy/simulators/systems"
 )
 
