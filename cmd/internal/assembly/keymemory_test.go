@@ -35,7 +35,7 @@ func past(t *testing.T) (n *node, keys *audit.Pseudonyms) {
 }
 
 // begin starts, and tells whether business was refused at once, and after all was read.
-func (n *node) begin(keys *audit.Pseudonyms) (atOnce, in error, tu *Turner) {
+func (n *node) begin(keys *audit.Pseudonyms) (tu *Turner, atOnce, in error) {
 	n.t.Helper()
 	l := n.openEpoch(keys)
 	tu = n.turner(l)
@@ -45,7 +45,7 @@ func (n *node) begin(keys *audit.Pseudonyms) (atOnce, in error, tu *Turner) {
 	tu.Keys.reading.Wait()
 	tu.Keys.look(context.Background(), tu)
 	_, in = l.Append(context.Background(), business)
-	return atOnce, in, tu
+	return tu, atOnce, in
 }
 
 // Whatever is done to the file, a step is noticed, at once or when the log was read.
@@ -86,7 +86,7 @@ func TestKeyMemory_NeitherLostNorForgedNorOldHidesAStep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n, keys := past(t)
 			test.change(n, memoryFile(n.dir))
-			atOnce, in, tu := n.begin(keys)
+			tu, atOnce, in := n.begin(keys)
 			if errors.Is(atOnce, ErrKeyStepUndone) != test.atOnce && test.atOnce { // else it may have been read already
 				t.Errorf("at once: %v", atOnce)
 			}
@@ -98,7 +98,7 @@ func TestKeyMemory_NeitherLostNorForgedNorOldHidesAStep(t *testing.T) {
 			}
 			n.end(tu)
 			// What was read is remembered.
-			atOnce, _, tu = n.begin(keys)
+			tu, atOnce, _ = n.begin(keys)
 			if !errors.Is(atOnce, ErrKeyStepUndone) {
 				t.Errorf("after another start: %v", atOnce)
 			}
@@ -110,7 +110,7 @@ func TestKeyMemory_NeitherLostNorForgedNorOldHidesAStep(t *testing.T) {
 func TestKeyMemory_ANormalStartReadsWhatIsNew(t *testing.T) {
 	n, keys := past(t)
 	n.must(destroy(keys, "again"))
-	_, in, tu := n.begin(keys)
+	tu, _, in := n.begin(keys)
 	n.must(in)
 	size := tu.Log.Head().Size
 	n.end(tu)
@@ -133,7 +133,7 @@ func TestKeyMemory_AShardThatCannotBeReadIsTold(t *testing.T) {
 	n, keys := past(t)
 	n.must(os.Remove(memoryFile(n.dir)))
 	n.must(os.Truncate(n.in("2026q3/wal/000000000000.seg"), 512))
-	_, in, tu := n.begin(keys)
+	tu, _, in := n.begin(keys)
 	if in != nil {
 		t.Errorf("business is refused: %v", in)
 	}
@@ -154,7 +154,7 @@ func TestKeyMemory_AnotherShardInItsPlaceIsTold(t *testing.T) {
 	other.seal("2026q3")
 	n.must(os.RemoveAll(n.in("2026q3")))
 	n.must(os.CopyFS(n.in("2026q3"), os.DirFS(other.in("2026q3"))))
-	atOnce, in, tu := n.begin(keys)
+	tu, atOnce, in := n.begin(keys)
 	if !errors.Is(atOnce, ErrKeyStepUndone) || !errors.Is(in, ErrKeyStepUndone) {
 		t.Errorf("business goes on: %v, %v", atOnce, in)
 	}
@@ -167,11 +167,11 @@ func TestKeyMemory_AnotherShardInItsPlaceIsTold(t *testing.T) {
 // Shards are taken away after their time; what they told of stays known.
 func TestKeyMemory_AShardThatWasTakenAwayStaysKnown(t *testing.T) {
 	n, keys := past(t)
-	_, _, tu := n.begin(keys)
+	tu, _, _ := n.begin(keys)
 	n.end(tu)
 	n.must(os.RemoveAll(n.in("2026q3")))
 	for range 2 {
-		atOnce, _, tu := n.begin(keys)
+		tu, atOnce, _ := n.begin(keys)
 		if !errors.Is(atOnce, ErrKeyStepUndone) || len(tu.Keys.Unread()) > 0 {
 			t.Errorf("%v, unread %v", atOnce, tu.Keys.Unread())
 		}
