@@ -294,14 +294,14 @@ func (x *Index) write(ctx context.Context, name string, from []*part) (err error
 	db.SetMaxOpenConns(1) // ATTACH is of one connection
 	steps := []string{schema(), begins(from[0].first, from[0].words)}
 	for _, p := range from {
-		steps = append(steps, "ATTACH '"+strings.ReplaceAll(filepath.Join(x.cfg.Dir, p.name), "'", "''")+"' AS old",
+		steps = append(steps, "ATTACH '"+byItself(x.cfg.Dir, p.name)+"' AS old",
 			"INSERT INTO entry SELECT * FROM old.entry ORDER BY idx", "DETACH old")
 	}
 	// The subjects of all files in one order, so that the tree is written from
 	// left to right: into a plain table first, as SQLite attaches ten at most.
 	steps = append(steps, "CREATE TEMP TABLE every (hash INTEGER, idx INTEGER)")
 	for _, p := range from {
-		steps = append(steps, "ATTACH '"+strings.ReplaceAll(filepath.Join(x.cfg.Dir, p.name), "'", "''")+"' AS old",
+		steps = append(steps, "ATTACH '"+byItself(x.cfg.Dir, p.name)+"' AS old",
 			"INSERT INTO every SELECT hash, idx FROM old.subject", "DETACH old")
 	}
 	steps = append(steps, "INSERT INTO subject SELECT hash, idx FROM every ORDER BY hash, idx", "DROP TABLE every", indexes)

@@ -113,7 +113,7 @@ func (c *comparison) open() error {
 		return err
 	}
 	for _, name := range names {
-		p, err := openPartWith(c.ctx, c.dir, name, "query_only(1)")
+		p, err := openPart(c.ctx, c.dir, name, "query_only(1)")
 		if err != nil {
 			return err
 		}

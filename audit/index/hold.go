@@ -42,7 +42,7 @@ var errGone = errors.New("audit index: the file was made into another one")
 func (x *Index) hold(ctx context.Context, p *part, l Shard, at *pace) (_ string, err error) {
 	h := &holding{ctx: ctx, x: x, p: p, db: p.db, at: at, want: make(map[string]*prints)}
 	if p.name != liveName { // the file as it is, not as it was opened
-		if h.db, err = connect(x.cfg.Dir, p.name, "query_only(1)"); err != nil {
+		if h.db, err = connectTo(p.name, byItself(x.cfg.Dir, p.name)); err != nil {
 			return "", err
 		}
 		defer func() { err = errors.Join(err, h.db.Close()) }()

@@ -180,7 +180,7 @@ func (x *Index) load(ctx context.Context) error {
 	}
 	next := uint64(0)
 	for _, name := range names {
-		p, err := openPart(ctx, x.cfg.Dir, name)
+		p, err := openPart(ctx, x.cfg.Dir, name, living...)
 		if err == nil && p.first == next && p.words == x.words.name {
 			p.standing.Store(unchecked)
 			p.readSeal(x.cfg, x.words)

@@ -79,13 +79,24 @@ const tablesOf = `SELECT group_concat(sql, ';') FROM (SELECT sql FROM sqlite_sch
 
 // connect opens a file. What a power cut may do to it is made good from the log.
 func connect(dir, name string, pragmas ...string) (*sql.DB, error) {
-	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)"}, pragmas...)}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: filepath.Join(dir, name)}).EscapedPath()+"?"+q.Encode())
+	return connectTo(name, address(dir, name, url.Values{"_pragma": append([]string{"busy_timeout(5000)"}, pragmas...)}))
+}
+
+func connectTo(name, at string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", at)
 	if err != nil {
 		return nil, fmt.Errorf("audit index: %s: %w", name, err)
 	}
 	return db, nil
 }
+
+func address(dir, name string, q url.Values) string {
+	return "file:" + (&url.URL{Path: filepath.Join(dir, name)}).EscapedPath() + "?" + q.Encode()
+}
+
+// byItself is where a full file is read: its own bytes, which are what is sealed,
+// and no journal or write-ahead log that somebody laid beside it.
+func byItself(dir, name string) string { return address(dir, name, url.Values{"immutable": {"1"}}) }
 
 // living is for the live file: it fits into the cache, so that its pages are
 // written when SQLite takes them over from its own log, every 32 MiB of that.
@@ -115,20 +126,19 @@ func begins(first uint64, words string) string {
 	return fmt.Sprintf("INSERT INTO meta VALUES (%d, '%s')", first, words)
 }
 
-// openPart opens a file that has to be there. Full files are only read.
-func openPart(ctx context.Context, dir, name string) (*part, error) {
-	if name == liveName {
-		return openPartWith(ctx, dir, name, living...)
-	}
-	return openPartWith(ctx, dir, name, "query_only(1)")
-}
-
-func openPartWith(ctx context.Context, dir, name string, pragmas ...string) (*part, error) {
+// openPart opens a file that has to be there. Full files are only read; pragmas
+// are for the live one.
+func openPart(ctx context.Context, dir, name string, pragmas ...string) (*part, error) {
 	info, err := os.Stat(filepath.Join(dir, name))
 	if err != nil {
 		return nil, fmt.Errorf("audit index: %w", err)
 	}
-	db, err := connect(dir, name, pragmas...)
+	var db *sql.DB
+	if name == liveName {
+		db, err = connect(dir, name, pragmas...)
+	} else {
+		db, err = connectTo(name, byItself(dir, name))
+	}
 	if err != nil {
 		return nil, err
 	}
