@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -22,14 +23,15 @@ import (
 // The numbers become pseudonyms before anything is kept, and nobody reads them
 // back. The pseudonyms lie in a file of the texts, named by its keyed digest, and
 // the log has that digest: so each version of a list stays what it was, and
-// reading the log again finds the same. Pseudonyms are those of one quarter. In
-// the next one nobody could compute them without the numbers, so the list has to
-// be entered again, and is STALE until it is. One that cannot be read is, too.
+// reading the log again finds the same. Pseudonyms are those of one quarter, or of
+// what is left of it after an emergency rotation. In the next one nobody could
+// compute them without the numbers, so the list has to be entered again, and is
+// STALE until it is. One that cannot be read is, too.
 
 // Whether an account's list can say anything about an entry.
 const (
 	RelativesCurrent = "CURRENT"
-	RelativesStale   = "STALE" // of another quarter than the entry's pseudonyms, or lost
+	RelativesStale   = "STALE" // of another epoch than the entry's pseudonyms, or lost
 )
 
 // Bounds of lists.
@@ -53,7 +55,7 @@ type Declaration struct {
 type Relatives struct {
 	Declaration
 	Epoch string `json:"epoch,omitempty"` // of its pseudonyms, if it can be read and names anybody
-	Stale bool   `json:"stale"`           // of another quarter than this, or lost
+	Stale bool   `json:"stale"`           // of another epoch than new entries are, or lost
 }
 
 // Proposal is a list that nobody has approved yet. It is forgotten after a day,
@@ -178,8 +180,11 @@ func (e *Engine) Propose(ctx context.Context, who, operator string, numbers []id
 	}
 	p := Proposal{ID: "R" + rand.Text()[:16], Operator: operator, Persons: len(list.Subjects), List: e.texts.digest(string(text)), By: who,
 		Expires: now.Add(proposalLife).UTC().Truncate(time.Second), text: string(text)}
-	if len(list.Subjects) > 0 {
+	if n := len(list.Subjects); n > 0 {
 		p.epoch = list.Subjects[0].Epoch
+		if list.Subjects[n-1].Epoch != p.epoch { // they are sorted; the keys changed in between
+			return Proposal{}, ErrNames
+		}
 	}
 	err = e.act(ctx, func() (audit.Entry, error) {
 		e.forget(now, operator)
@@ -237,8 +242,8 @@ func (e *Engine) Approve(ctx context.Context, id, who, role string) (Relatives, 
 			return audit.Entry{}, err
 		case who == p.By || who == p.Operator:
 			return audit.Entry{}, ErrConcerned
-		case kin{epoch: p.epoch}.over(time.Now()):
-			return audit.Entry{}, fmt.Errorf("%w: 名单是上一季度登记的，请重新登记 / it was entered in another quarter; enter it again", ErrCode)
+		case e.over(p.epoch):
+			return audit.Entry{}, fmt.Errorf("%w: 登记后假名密钥已更换（换季或应急轮换），请重新登记 / the pseudonym keys have changed since it was entered (a new quarter, or an emergency rotation); enter it again", ErrCode)
 		}
 		if err := e.texts.store(p.text); err != nil {
 			return audit.Entry{}, fmt.Errorf("supervise: relatives: %w", err)
@@ -300,11 +305,16 @@ func (e *Engine) Relatives() (declared []Relatives, waiting []Proposal) {
 // listed is a list with what is known of it now.
 func (e *Engine) listed(d *Declaration) Relatives {
 	list, readable := e.fold.kin[d.Operator]
-	return Relatives{*d, list.epoch, !readable || list.over(time.Now())}
+	return Relatives{*d, list.epoch, !readable || e.over(list.epoch)}
 }
 
-// over tells whether the list is of another quarter than that of a moment. One
-// that names nobody is of every quarter.
-func (k kin) over(at time.Time) bool {
-	return k.epoch != "" && audit.EpochQuarter(k.epoch) != audit.Quarter(at)
+// over tells whether pseudonyms of an epoch are no longer those of new entries: the
+// quarter has ended, or the running log is one of the same quarter after an emergency
+// rotation. A list that names nobody has none, and is never over.
+func (e *Engine) over(epoch string) bool {
+	if epoch == "" {
+		return false
+	}
+	quarter, running := audit.EpochQuarter(epoch), path.Base(e.cfg.Log.Latest().Origin())
+	return quarter != audit.Quarter(time.Now()) || quarter == audit.EpochQuarter(running) && epoch != running
 }

@@ -3,6 +3,7 @@ package supervise
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"yizheng/audit"
+	"yizheng/audit/audittest"
 	"yizheng/identity"
 )
 
@@ -194,6 +196,53 @@ func TestAListIsOfTheQuarterInWhichItIsApproved(t *testing.T) {
 	h.eng.cfg.Names = another{err: errors.New("down")}
 	if _, err := h.eng.Propose(t.Context(), "sup-1", "op-1", numbers(t, aunt)); !errors.Is(err, ErrNames) {
 		t.Errorf("without pseudonyms: %v", err)
+	}
+}
+
+// changing is who gets other keys in the middle of a list.
+type changing struct{ n int }
+
+func (c *changing) Of(string, string, time.Time) (audit.SubjectRef, error) {
+	c.n++
+	return audit.SubjectRef{Type: audit.SubjectIDNumber, Epoch: fmt.Sprintf("2020q%d", c.n), P: "p"}, nil
+}
+
+func TestAListIsOfOneEpoch(t *testing.T) {
+	h := newHall(t)
+	h.eng.cfg.Names = &changing{}
+	if _, err := h.eng.Propose(t.Context(), "sup-1", "op-1", numbers(t, aunt, cousin)); !errors.Is(err, ErrNames) {
+		t.Errorf("entered while the keys changed: %v", err)
+	}
+}
+
+func TestAListIsStaleAfterAnEmergencyRotation(t *testing.T) {
+	h := newHall(t)
+	h.stop()
+	h.dir = t.TempDir()
+	quarter := audit.Quarter(time.Now())
+	h.from("log", "gw/audit/"+quarter, nil)
+	h.eng.cfg.Names = another{quarter: quarter}
+	if d := h.approve(h.propose(aunt).ID); d.Stale {
+		t.Errorf("before: %+v", d)
+	}
+	waits := h.propose(cousin)
+	next, err := h.log.Turn(func(previous []byte) (*audit.Log, error) {
+		return audit.OpenLog(t.Context(), audit.Config{AppendTimeout: audittest.Patience, Dir: filepath.Join(h.dir, "next"), Origin: "gw/audit/" + quarter + "-2", Signer: h.key,
+			SegmentSize: 1 << 20, Previous: previous})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { h.stop(); _ = next.Close() }()
+	if list, _ := h.eng.Relatives(); len(list) != 1 || !list[0].Stale {
+		t.Errorf("after: %+v", list)
+	}
+	if _, err := h.eng.Approve(t.Context(), waits.ID, "approver-1", "approver"); !errors.Is(err, ErrCode) {
+		t.Errorf("a list with the pseudonyms of before is approved: %v", err)
+	}
+	h.eng.cfg.Names = another{quarter: quarter + "-2"}
+	if d := h.approve(h.propose(cousin).ID); d.Stale {
+		t.Errorf("entered again: %+v", d)
 	}
 }
 
