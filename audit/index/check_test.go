@@ -136,6 +136,8 @@ var tampering = map[string]struct {
 	"a table behind a view": {liveName, "case", statements(liveName, "ALTER TABLE entry RENAME TO truth", "CREATE VIEW entry AS SELECT * FROM truth WHERE idx <> 34")},
 	"words exchanged": {"", "department", statements(wordsName, "UPDATE word SET text = 'x' WHERE text = 'dept-0'",
 		"UPDATE word SET text = 'dept-0' WHERE text = 'dept-1'", "UPDATE word SET text = 'dept-1' WHERE text = 'x'")},
+	"words that nothing can be added to":   {wordsName, "", statements(wordsName, "CREATE TRIGGER no BEFORE INSERT ON word BEGIN SELECT RAISE(ABORT, 'no'); END")},
+	"a statement in the name of the words": {wordsName, "", statements(wordsName, "UPDATE name SET name = name || char(39) || '); DROP TABLE entry; --'")},
 	"the seal taken away as well": {full, "case", func(t *testing.T, dir string) {
 		if err := os.Remove(filepath.Join(dir, full+sealSuffix)); err != nil {
 			t.Fatal(err)

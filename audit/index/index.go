@@ -102,7 +102,7 @@ func Open(ctx context.Context, c Config) (*Index, error) {
 	}
 	x := &Index{cfg: c, lock: lock, turn: make(chan struct{}, 1), unchecked: make(chan struct{}, 1)}
 	_, _ = rand.Read(x.secret[:]) // never fails
-	if x.schema, err = madeSchema(ctx); err == nil {
+	if x.schema, err = madeSchema(ctx, schema()+indexes); err == nil {
 		err = x.load(ctx)
 	}
 	if err != nil {

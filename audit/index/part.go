@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -61,14 +62,14 @@ func schema() string {
 }
 
 // madeSchema is how SQLite tells the tables of a file that nobody changed.
-func madeSchema(ctx context.Context) (text string, err error) {
+func madeSchema(ctx context.Context, tables string) (text string, err error) {
 	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
 		return "", fmt.Errorf("audit index: %w", err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	db.SetMaxOpenConns(1) // each connection would have a memory of its own
-	if _, err := db.ExecContext(ctx, schema()+indexes); err != nil {
+	if _, err := db.ExecContext(ctx, tables); err != nil {
 		return "", fmt.Errorf("audit index: %w", err)
 	}
 	return text, db.QueryRowContext(ctx, tablesOf).Scan(&text)
@@ -229,9 +230,14 @@ func makeWords(ctx context.Context, dir string) (*words, error) {
 	return openWords(ctx, dir, "synchronous(FULL)")
 }
 
+const wordTables = `CREATE TABLE IF NOT EXISTS word (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+		CREATE TABLE IF NOT EXISTS name (id INTEGER PRIMARY KEY CHECK (id = 1), name TEXT NOT NULL)`
+
+// wordsForm is that of rand.Text.
+var wordsForm = regexp.MustCompile(`^[A-Z2-7]{26,}$`)
+
 func nameWords(ctx context.Context, db *sql.DB) error {
-	if _, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS word (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
-		CREATE TABLE IF NOT EXISTS name (id INTEGER PRIMARY KEY CHECK (id = 1), name TEXT NOT NULL)`); err != nil {
+	if _, err := db.ExecContext(ctx, wordTables); err != nil {
 		return err
 	}
 	_, err := db.ExecContext(ctx, `INSERT OR IGNORE INTO name VALUES (1, ?)`, rand.Text())
@@ -239,8 +245,22 @@ func nameWords(ctx context.Context, db *sql.DB) error {
 }
 
 func (w *words) load(ctx context.Context) error {
+	made, err := madeSchema(ctx, wordTables)
+	if err != nil {
+		return err
+	}
+	var tables string
+	if err := w.db.QueryRowContext(ctx, tablesOf).Scan(&tables); err != nil {
+		return err
+	}
+	if tables != made {
+		return fmt.Errorf("%w: 表结构不符 / its tables are not those that were made", ErrChanged)
+	}
 	if err := w.db.QueryRowContext(ctx, `SELECT name FROM name`).Scan(&w.name); err != nil {
 		return err
+	}
+	if !wordsForm.MatchString(w.name) {
+		return fmt.Errorf("%w: 词表名不符 / it has another name than it was given", ErrChanged)
 	}
 	rows, err := w.db.QueryContext(ctx, `SELECT id, text FROM word ORDER BY id`)
 	if err != nil {
@@ -285,6 +305,9 @@ func (w *words) number(ctx context.Context, text string) (int64, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if id, ok := w.id[text]; ok { // a file that is made again needed it meanwhile
+		return id, nil
+	}
 	id := int64(len(w.text) + 1)
 	if _, err := w.db.ExecContext(ctx, `INSERT INTO word VALUES (?, ?)`, id, text); err != nil {
 		return 0, fmt.Errorf("audit index: %s: %w", wordsName, err)
