@@ -240,11 +240,14 @@ func (m *keyMemory) lacks(step audit.KeyStep) bool {
 
 // undone finds what the log tells of and the keys do not, in its entries or in the
 // name of a shard. A destruction that was done again is there. A rotation is not:
-// the same epoch would have other keys. One to a later epoch takes its place.
+// the same epoch would have other keys. One to a later epoch takes its place, but
+// not if its statement is by the log another step's: whoever signs a rotation names
+// the quarter, not the epoch.
 func (m *keyMemory) undone(steps []audit.KeyStep) error {
-	ids, there, newest := map[string]bool{}, map[string]bool{}, ""
+	signed, there, newest := map[string]doneStep{}, map[string]bool{}, ""
 	for _, s := range steps {
-		ids[stepID(s)], there[doneStep{Action: s.Action, Epoch: s.Epoch}.String()] = true, true
+		done := doneStep{stepID(s), s.Action, s.Epoch}
+		signed[done.ID], there[done.String()] = done, true
 		if s.Action == audit.KeyRotate {
 			newest = max(newest, s.Epoch)
 		}
@@ -257,8 +260,12 @@ func (m *keyMemory) undone(steps []audit.KeyStep) error {
 			return fmt.Errorf("%w: %s", ErrKeyStepUndone, named)
 		}
 		for _, d := range m.shards[name].Steps {
+			same, known := signed[d.ID]
+			if known && same != d {
+				return fmt.Errorf("%w: %s: 其声明在日志中是 %s 的 / by the log its statement is that of %s", audit.ErrKeyStepUnproven, same, d, d)
+			}
 			gone := d.Action == audit.KeyDestroy && !there[d.String()] ||
-				d.Action == audit.KeyRotate && !ids[d.ID] && newest <= d.Epoch
+				d.Action == audit.KeyRotate && !known && newest <= d.Epoch
 			if gone {
 				return fmt.Errorf("%w: %s", ErrKeyStepUndone, d)
 			}

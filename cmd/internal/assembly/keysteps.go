@@ -131,6 +131,9 @@ func (k *KeySteps) judge(ctx context.Context, log *audit.Log) (steps []audit.Key
 		err = k.memory.undone(steps)
 	}
 	k.hold(ctx, log, err)
+	if errors.Is(err, audit.ErrKeyStepUnproven) { // nothing of it is followed
+		steps = nil
+	}
 	return steps, err
 }
 

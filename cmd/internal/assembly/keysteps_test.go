@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"yizheng/audit"
@@ -283,6 +284,45 @@ func TestKeySteps_AnEpochIsNotOpenedTwice(t *testing.T) {
 	if good, said := n.verify(auditor.Options{}); !good {
 		t.Error(said)
 	}
+}
+
+// The statement of one rotation says the quarter: laid down again under the name
+// of the next epoch it opens none, and nothing that was lost is forgiven for it.
+func TestKeySteps_AStatementOpensOneEpochOnly(t *testing.T) {
+	n, ctx := newNode(t), context.Background()
+	dir := filepath.Join(t.TempDir(), "keys")
+	keys := n.keysIn(dir)
+	l, err := n.open(autumn)
+	n.must(err)
+	tu := n.watch(l, keys)
+	n.must(rotate(keys, "s"))
+	tu.Keys.look(ctx, tu)
+	n.issue(l, "A")
+	second, third := filepath.Join(dir, "2026q4-2.opened"), filepath.Join(dir, "2026q4-3.opened")
+	text, err := os.ReadFile(second)
+	n.must(err)
+	n.must(os.Remove(second))
+	forged := strings.NewReplacer(`"epoch":"2026q4-2"`, `"epoch":"2026q4-3"`, `"compromised":"2026q4"`, `"compromised":"2026q4-2"`).Replace(string(text))
+	n.must(os.WriteFile(third, []byte(forged), 0o600))
+	for _, by := range []*Turner{tu, nil} {
+		if by == nil { // the next start
+			n.end(tu)
+			tu = n.watch(n.openEpoch(keys), keys)
+		}
+		tu.Keys.look(ctx, tu)
+		if _, err := tu.Log.Append(ctx, business); !errors.Is(err, audit.ErrKeyStepUnproven) {
+			t.Errorf("business goes on: %v", err)
+		}
+		if got := filepath.Base(tu.Log.Latest().Origin()); by != nil && got != "2026q4-2" {
+			t.Errorf("goes on in %s", got)
+		}
+	}
+	n.must(os.Remove(third)) // its shard was begun: the epoch has to be opened, by a person
+	n.must(os.WriteFile(second, text, 0o600))
+	n.must(rotate(keys, "again"))
+	tu.Keys.look(ctx, tu)
+	n.issue(tu.Log, "B")
+	n.end(tu)
 }
 
 // The epoch's shard was begun, and its record not yet written.
