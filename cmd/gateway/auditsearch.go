@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -197,7 +198,11 @@ func readNumbers(name string) ([]string, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, err
+			var at *fs.PathError
+			if errors.As(err, &at) {
+				err = at.Err // without the name, which may be a number that was given in place of one
+			}
+			return nil, fmt.Errorf("号码文件打不开（-numbers 写文件名，不写号码） / cannot open the file of numbers (-numbers takes its name, not a number): %w", err)
 		}
 		defer f.Close() // only read
 		in = f
@@ -205,11 +210,14 @@ func readNumbers(name string) ([]string, error) {
 	var list []string
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
-		if n := strings.TrimSpace(lines.Text()); n != "" {
+		if n := strings.TrimSpace(strings.TrimPrefix(lines.Text(), "\ufeff")); n != "" {
 			list = append(list, n)
 		}
 	}
-	return list, lines.Err()
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("号码须一行一个 / give one number a line: %w", err)
+	}
+	return list, nil
 }
 
 // auditApprove approves or rejects an application, or without one lists those there are.

@@ -114,9 +114,13 @@ func refusal(status int, answer []byte) error {
 		Title   string `json:"title"`
 		TitleEN string `json:"title_en"`
 		Code    string `json:"code"`
+		Where   string `json:"where"` // which part of what was sent
 	}
 	if err := json.Unmarshal(answer, &p); err != nil || p.Code == "" {
 		return fmt.Errorf("网关未予办理 / the gateway refused: HTTP %d", status)
+	}
+	if p.Where != "" {
+		p.Code += ", " + p.Where
 	}
 	return fmt.Errorf("网关未予办理：%s / the gateway refused: %s (%s)", p.Title, p.TitleEN, p.Code)
 }

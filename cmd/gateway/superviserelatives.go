@@ -27,6 +27,10 @@ func superviseRelatives(ctx context.Context, args []string, out io.Writer) error
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
+	if given(*operator, *show, *approve) > 1 {
+		f.Usage()
+		return errUsage
+	}
 	g, err := r.open()
 	if err != nil {
 		return err
@@ -58,6 +62,16 @@ func superviseRelatives(ctx context.Context, args []string, out io.Writer) error
 		return err
 	}
 	return printRelatives(out, list.Declared, list.Waiting)
+}
+
+// given counts the flags that are not empty.
+func given(flags ...string) (n int) {
+	for _, f := range flags {
+		if f != "" {
+			n++
+		}
+	}
+	return n
 }
 
 func printRelatives(out io.Writer, declared []supervise.Relatives, waiting []supervise.Proposal) error {
