@@ -41,7 +41,14 @@ func (s *Service) PrintOrder(ctx context.Context, who Principal, x *Exchange, re
 	if p := receipts[0].Pointer(); p.Origin == s.audit.Latest().Origin() {
 		e.Open.Prev = &p.Index
 	}
+	ended := false
+	defer func() {
+		if !ended { // something panicked, which goes on
+			_ = s.orderFailed(ctx, e, errPanic)
+		}
+	}()
 	file, err := s.boundAndClaimed(ctx, who, x, e, v, bind)
+	ended = true
 	if err != nil {
 		return nil, s.orderFailed(ctx, e, err)
 	}
@@ -109,6 +116,8 @@ func (s *Service) orderFailed(ctx context.Context, e audit.Entry, cause error) e
 		e.Open.Outcome = string(r.Reason)
 	case errors.Is(cause, store.ErrNotFound):
 		e.Open.Outcome = string(ReasonNotFound)
+	case errors.Is(cause, errPanic):
+		e.Open.Outcome = "ABANDONED"
 	}
 	if _, err := s.append(ctx, e); err != nil {
 		return errors.Join(err, cause)

@@ -22,6 +22,19 @@ func TestAHandlerThatPanicsLeavesNoIntentOpen(t *testing.T) {
 	}
 }
 
+// So does a print order, whose intent was recorded before its documents were looked at.
+func TestAPrintOrderThatPanicsLeavesNoIntentOpen(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	x, r := s.released()
+	s.server.ExplodeOrders()
+	want(t, s.desk().call(http.MethodPost, "/v1/exchanges/"+x.Exchange+"/print-order", map[string]any{"documents": [][]byte{r.Document}}), http.StatusInternalServerError, "INTERNAL")
+	list := s.recorded(audit.OpDocPrint)
+	if len(list) != 2 || list[0].Open.Phase != audit.PhaseIntent || list[1].Open.Phase != audit.PhaseFailed || list[1].Open.Outcome != "ABANDONED" || list[1].Open.Prev == nil {
+		t.Errorf("%+v", list)
+	}
+}
+
 // A route with one record has it, too.
 func TestARecordedHandlerThatPanicsIsRecorded(t *testing.T) {
 	g := startWith(t, nil, (*web.Server).ExplodeSeals)

@@ -45,3 +45,6 @@ func (s *Server) Explode() { s.catalogue = nil }
 
 // ExplodeSeals makes every handler that is about seals panic.
 func (s *Server) ExplodeSeals() { s.custody = nil }
+
+// ExplodeOrders makes every print order panic once its documents are verified.
+func (s *Server) ExplodeOrders() { s.renderer = nil }
