@@ -14,6 +14,10 @@ import (
 // maxDepth is how deep a request's JSON may nest.
 const maxDepth = 16
 
+// maxMembers is how many members one list or object of it may have. Decoded, the
+// emptiest take many times the memory that the body does.
+const maxMembers = 10_000
+
 // decode reads a JSON body strictly: an unknown member is an error, so that a
 // client's mistake (or an ID number typed into a made-up parameter) is refused,
 // and so is whatever two parsers could read differently: repeated members,
@@ -60,7 +64,10 @@ func walk(d *json.Decoder, t reflect.Type, depth int) error {
 		return nil
 	}
 	seen := make(map[string]bool)
-	for d.More() {
+	for n := 0; d.More(); n++ {
+		if n == maxMembers {
+			return errJSON
+		}
 		inner := element(t)
 		if open == '{' {
 			if inner, err = member(d, t, seen); err != nil {

@@ -75,7 +75,8 @@ func TestPrintOrder_BindsWhatTheExchangeReleased(t *testing.T) {
 
 	// Refused before there is an intent.
 	want(t, order(s.desk(), path, "", [][]byte{}...), http.StatusUnprocessableEntity, "INVALID_REQUEST")
-	want(t, order(s.desk(), path, "", make([][]byte, 65)...), http.StatusBadRequest, "MALFORMED_BODY") // null is no file
+	want(t, order(s.desk(), path, "", make([][]byte, 65)...), http.StatusBadRequest, "MALFORMED_BODY")                                           // null is no file
+	want(t, s.desk().call(http.MethodPost, path, `{"documents":[`+strings.Repeat(`"",`, 1<<20)+`""]}`), http.StatusBadRequest, "MALFORMED_BODY") // read no further than it could be right
 	many := make([][]byte, 65)
 	for i := range many {
 		many[i] = []byte("x")
