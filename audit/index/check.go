@@ -93,7 +93,11 @@ func (x *Index) standing() error {
 func (x *Index) check(ctx context.Context, p *part, l Shard) (what string, err error) {
 	at := newPace(ctx, func() int { return x.restOf(p, l) })
 	name := filepath.Join(x.cfg.Dir, p.name)
-	if info, err := os.Stat(name); err != nil || !os.SameFile(info, p.opened) {
+	info, err := os.Stat(name)
+	if elsewhere(err) {
+		return "", fmt.Errorf("audit index: %w", err)
+	}
+	if err != nil || !os.SameFile(info, p.opened) {
 		return x.unlessGone(p, "文件已被移走或换过 / it was taken away or replaced by another")
 	}
 	if p.name == liveName {
@@ -101,7 +105,7 @@ func (x *Index) check(ctx context.Context, p *part, l Shard) (what string, err e
 	}
 	sum, err := digest(name, at) // before its rows are looked at: what is changed after that is found next time
 	switch {
-	case err != nil && ctx.Err() == nil:
+	case err != nil && ctx.Err() == nil && !elsewhere(err):
 		return x.unlessGone(p, "文件不可读 / it cannot be read")
 	case err != nil:
 		return "", err

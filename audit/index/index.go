@@ -164,6 +164,9 @@ func (x *Index) load(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("audit index: %w", ctx.Err())
 		}
+		if elsewhere(err) {
+			return err
+		}
 		if errors.Is(err, ErrChanged) {
 			x.dropped = append(x.dropped, Change{File: wordsName, What: err.Error()})
 		}
@@ -186,6 +189,9 @@ func (x *Index) load(ctx context.Context) error {
 			p.readSeal(x.cfg, x.words)
 			x.parts, next = append(x.parts, p), p.next
 			continue
+		}
+		if elsewhere(err) {
+			return err
 		}
 		x.dropping(name, p, next)
 		if p != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 	sqlitelib "modernc.org/sqlite/lib"
 
@@ -218,6 +220,22 @@ func spoilt(err error) bool {
 	}
 	code := e.Code() & 0xff
 	return code == sqlitelib.SQLITE_CORRUPT || code == sqlitelib.SQLITE_NOTADB
+}
+
+// elsewhere: what keeps a file from being used is not in it. There is no room, no
+// handle or no right, which will pass; what is in the file stays.
+func elsewhere(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+	}
+	switch e.Code() & 0xff {
+	case sqlitelib.SQLITE_CANTOPEN, sqlitelib.SQLITE_FULL, sqlitelib.SQLITE_BUSY, sqlitelib.SQLITE_LOCKED, sqlitelib.SQLITE_NOMEM, sqlitelib.SQLITE_PERM, sqlitelib.SQLITE_READONLY:
+		return true
+	case sqlitelib.SQLITE_IOERR:
+		return e.Code() != sqlitelib.SQLITE_IOERR_READ && e.Code() != sqlitelib.SQLITE_IOERR_SHORT_READ && e.Code() != sqlitelib.SQLITE_IOERR_CORRUPTFS
+	}
+	return false
 }
 
 // dropLive removes the live file of an index that nobody uses. It is made again
