@@ -109,7 +109,7 @@ func recorded(t *testing.T, l *audit.Log) (object string) {
 func TestAFrontRefusesAStepThatNoneOfItsAdministratorsHasSigned(t *testing.T) {
 	for name, change := range map[string]func(c *Config){
 		"of others":       func(c *Config) { c.Administrators = c.Administrators[1:] },
-		"who have left":   func(c *Config) { c.Administrators[0].Until = time.Now().Add(-time.Hour) },
+		"who have left":   func(c *Config) { c.Administrators[0].Until = assembly.End{Time: time.Now().Add(-time.Hour)} },
 		"there are none":  func(c *Config) { c.Administrators = nil },
 		"file was forged": func(c *Config) { forge(c.Audit.Pseudonyms) },
 	} {
@@ -139,6 +139,7 @@ func TestAdministratorsOfTheKeysAreChecked(t *testing.T) {
 	for name, test := range map[string]struct{ settings, says string }{
 		"two":                {two, ""},
 		"one":                {"administrators:\n  - {name: security-1, key: keys/security-1.pub.pem}\n", "administrators: 至少两人"},
+		"until no time":      {strings.Replace(two, "2026-10-01T00:00:00Z", "2026-10-32", 1), "不是时间"},
 		"without a key":      {strings.Replace(two, ", key: keys/security-1.pub.pem", "", 1), "administrators[0].key: 缺少此项"},
 		"like an ID number":  {strings.Replace(two, "security-2,", "69010219880614105X,", 1), "administrators[1].name: 其中连续 18 位像居民身份证号码"},
 		"a role":             {strings.Replace(two, "name: security-1", "name: security-1, role: auditor", 1), "role"},

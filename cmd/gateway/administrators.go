@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/emmansun/gmsm/smx509"
 
 	"yizheng/audit"
 	"yizheng/catalog"
+	"yizheng/cmd/internal/assembly"
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
 )
@@ -29,7 +29,7 @@ type AdministratorConfig struct {
 	Certificate string   `yaml:"certificate"` // PEM of their TLS client certificate, for /v1/admin; may be missing
 	// Until ends what the person may sign, RFC 3339. Keep persons who left here:
 	// what they signed must still be verified.
-	Until time.Time `yaml:"until"`
+	Until assembly.End `yaml:"until"`
 }
 
 // persons reads the administrators' keys and certificates.
@@ -41,7 +41,7 @@ func registerOf(administrators []AdministratorConfig) (*staff.Register, error) {
 		if zh, en := audit.NameFault(a.Name); zh != "" {
 			return nil, fmt.Errorf("administrators[%d].name: %s / %s", i, zh, en)
 		}
-		p := staff.Person{Name: a.Name, Role: a.Role, Until: a.Until, Departments: a.Departments}
+		p := staff.Person{Name: a.Name, Role: a.Role, Until: a.Until.Time, Departments: a.Departments}
 		if !departmentsFit(a.Role, len(a.Departments)) {
 			return nil, fmt.Errorf("administrators: %s: applicant 须用 departments 列出其单位的统一社会信用代码，respondent 列一个，security 可列，其他角色不列 / an applicant needs departments, the credit codes of their own, a respondent one of them; security may have some, other roles none", a.Name)
 		}

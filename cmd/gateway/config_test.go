@@ -39,6 +39,7 @@ func TestConfigurationMistakesAreNamedWithTheirPlace(t *testing.T) {
 		{"name that the audit log takes for an ID number", "origin: gw", "origin: gw69010219880614105x.", "origin: 其中连续 18 位像居民身份证号码"},
 		{"supervision without rules", "  rules: supervise\n", "", "supervise.rules: 缺少此项"},
 		{"supervision once a week", "  # scan: 2s", "  scan: 168h #", "supervise.scan: 须在"},
+		{"end of a person's time that is no time", "role: auditor,", "role: auditor, until: 2026-13-01,", "不是时间"},
 		{"connection of no kind", "    sql:\n      driver: pgx\n      dsn_file: keys/housing-fund.dsn\n", "    {}\n", "exactly one of platform and sql"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

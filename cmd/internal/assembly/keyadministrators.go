@@ -2,7 +2,6 @@ package assembly
 
 import (
 	"fmt"
-	"time"
 
 	"yizheng/identity/jose"
 	"yizheng/identity/staff"
@@ -15,7 +14,7 @@ type KeyAdministrator struct {
 	Key  string `yaml:"key"`  // PEM of the person's SM2 public key
 	// Until ends what the person may sign, RFC 3339. Keep persons who left here:
 	// what they signed must still be verified.
-	Until time.Time `yaml:"until"`
+	Until End `yaml:"until"`
 }
 
 // KeyAdministrators reads their keys. Without any, no step is believed.
@@ -26,7 +25,7 @@ func KeyAdministrators(list []KeyAdministrator) (*staff.Register, error) {
 		if err != nil {
 			return nil, fmt.Errorf("administrators: %s: %w", a.Name, err)
 		}
-		persons = append(persons, staff.Person{Name: a.Name, Role: staff.Security, Key: key, Until: a.Until})
+		persons = append(persons, staff.Person{Name: a.Name, Role: staff.Security, Key: key, Until: a.Until.Time})
 	}
 	r, err := staff.NewRegister(persons)
 	if err != nil {
