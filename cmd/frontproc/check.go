@@ -17,6 +17,7 @@ import (
 	"yizheng/audit"
 	"yizheng/audit/auditor"
 	"yizheng/catalog"
+	"yizheng/catalog/beijing"
 	"yizheng/cmd/internal/assembly"
 	"yizheng/exchange/ferry"
 	"yizheng/identity/jose"
@@ -73,7 +74,7 @@ func (k *checkup) line(what string, err error, todo string) bool {
 // soon reminds of what works today and will not for long.
 func (k *checkup) soon(what string, until time.Time) {
 	if left := time.Until(until); left < expireSoon {
-		fmt.Fprintf(k.out, "! %s：%d 天后到期（%s），请尽快更换 / expires in %d days, replace it soon\n", what, int(left.Hours()/24), until.Format(time.DateOnly), int(left.Hours()/24))
+		fmt.Fprintf(k.out, "! %s：%d 天后到期（%s），请尽快更换 / expires in %d days, replace it soon\n", what, int(left.Hours()/24), until.In(beijing.Zone()).Format(time.DateOnly), int(left.Hours()/24))
 	}
 }
 

@@ -260,3 +260,12 @@ func TestNamesThatTheAuditLogWouldRefuseAreNamedAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestSoon_TellsTheDayOfBeijing on which something ends, which in UTC may be the day before.
+func TestSoon_TellsTheDayOfBeijing(t *testing.T) {
+	var out bytes.Buffer
+	(&checkup{out: &out}).soon("x", time.Date(2020, 12, 31, 16, 0, 0, 0, time.UTC))
+	if !strings.Contains(out.String(), "2021-01-01") {
+		t.Errorf("says %s", out.String())
+	}
+}

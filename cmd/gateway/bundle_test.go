@@ -73,7 +73,7 @@ func TestReadFile_TakesNoMoreThanItMay(t *testing.T) {
 	if b, err := readFile(file, 100); err != nil || len(b) != 100 || cap(b) != 100 {
 		t.Errorf("%d bytes in %d: %v", len(b), cap(b), err)
 	}
-	if _, err := readFile(file, 99); err == nil || !strings.Contains(err.Error(), "larger") {
+	if _, err := readFile(file, 99); err == nil || !strings.Contains(err.Error(), "larger than 0 MiB") {
 		t.Errorf("too large: %v", err)
 	}
 	if _, err := readFile(filepath.Dir(file), 99); err == nil || !strings.Contains(err.Error(), "regular") {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/emmansun/gmsm/smx509"
 
+	"yizheng/catalog/beijing"
 	"yizheng/seal"
 	"yizheng/web/health"
 )
@@ -162,7 +163,7 @@ func remind(ctx context.Context, ends func(time.Time) []health.End, log *slog.Lo
 	for {
 		for _, e := range ends(time.Now()) {
 			if e.Days < 0 || e.Within > 0 {
-				log.Warn("ends soon, renew it (即将到期，请办理更新)", "what", e.What, "name", e.Name, "on", e.Until.Format(time.DateOnly), "days", e.Days, "within", e.Within)
+				log.Warn("ends soon, renew it (即将到期，请办理更新)", "what", e.What, "name", e.Name, "on", e.Until.In(beijing.Zone()).Format(time.DateOnly), "days", e.Days, "within", e.Within)
 			}
 		}
 		select {

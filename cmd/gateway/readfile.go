@@ -27,7 +27,7 @@ func readFile(name string, limit int64) ([]byte, error) {
 	case !info.Mode().IsRegular(): // opening a pipe or a device could wait for ever
 		return nil, fmt.Errorf("不是普通文件，请给出文件而不是目录或设备 / not a regular file, give a file and no directory or device: %s", name)
 	case info.Size() > limit:
-		return nil, fmt.Errorf("文件超过 %d MiB，不予读取 / larger than that, not read: %s", limit>>20, name)
+		return nil, fmt.Errorf("文件超过 %[1]d MiB，不予读取，请核对是否选对了文件 / larger than %[1]d MiB, not read, check that it is the right file: %[2]s", limit>>20, name)
 	}
 	file, err := os.Open(name)
 	if err != nil {

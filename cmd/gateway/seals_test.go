@@ -10,6 +10,7 @@ import (
 
 	"yizheng/catalog"
 	"yizheng/seal"
+	"yizheng/seal/life"
 	"yizheng/web/health"
 )
 
@@ -57,6 +58,23 @@ func TestRemind_LogsWhatExpires(t *testing.T) {
 	}
 	if said := d.seal(0, "status", ""); !strings.Contains(said, "within 30") {
 		t.Errorf("status: %s", said)
+	}
+}
+
+// TestEndsAreShownByTheDayOfBeijing: what ends at midnight there ends on the day before
+// in UTC.
+func TestEndsAreShownByTheDayOfBeijing(t *testing.T) {
+	at := time.Date(2026, 12, 31, 16, 0, 0, 0, time.UTC)
+	var log, out bytes.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	remind(ctx, func(time.Time) []health.End { return []health.End{{What: "seal", Until: at, Days: -1}} }, slog.New(slog.NewTextHandler(&log, nil)))
+	if !strings.Contains(log.String(), "on=2027-01-01") {
+		t.Errorf("logged: %s", log.String())
+	}
+	printSeal(&out, life.Seal{Pending: &life.Change{Order: &life.Order{From: at.AddDate(-1, 0, 0), Until: at}}})
+	if !strings.Contains(out.String(), "2026-01-01 – 2027-01-01") {
+		t.Errorf("status: %s", out.String())
 	}
 }
 

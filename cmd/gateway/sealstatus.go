@@ -149,7 +149,7 @@ func printSeal(out io.Writer, s life.Seal) {
 	if c := s.Pending; c != nil {
 		fmt.Fprintf(out, "  待办 / pending: %s，%s，%s 提出 / asked by %s %s\n", c.Action, stateName(c.Stage), c.By, c.By, c.Reason)
 		if o := c.Order; o != nil {
-			fmt.Fprintf(out, "    %s（%s），%d × %d mm，%s – %s\n", o.Name, o.ESID, o.WidthMM, o.HeightMM, o.From.Format(time.DateOnly), o.Until.Format(time.DateOnly))
+			fmt.Fprintf(out, "    %s（%s），%d × %d mm，%s – %s\n", o.Name, o.ESID, o.WidthMM, o.HeightMM, o.From.In(beijing.Zone()).Format(time.DateOnly), o.Until.In(beijing.Zone()).Format(time.DateOnly))
 		}
 	}
 }
