@@ -287,7 +287,10 @@ func TestAnIndexThatNobodyTouchedIsSound(t *testing.T) {
 		k.conf.Merge = merge
 		s := k.open(t, false)
 		if merge == 2 {
-			wait(t, "merged", func() bool { return len(s.shards()[0].x.parts) < 4 })
+			wait(t, "merged", func() bool {
+				_, err := os.Stat(filepath.Join(k.dir, full))
+				return errors.Is(err, os.ErrNotExist)
+			})
 		}
 		wait(t, "sound", func() bool { return s.State()[0].Doubt == nil })
 		if same, complete := k.found(t, s, asked["case"]); !same || !complete || len(s.Changes()) > 0 {
