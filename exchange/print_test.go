@@ -79,6 +79,23 @@ func TestAPrintOfASensitiveProofTellsTheOpenHalfNothing(t *testing.T) {
 	}
 }
 
+// Neither by what an entry says nor by standing beside the order's.
+func TestAPrintOrderTellsTheOpenHalfNothingOfASensitiveProof(t *testing.T) {
+	t.Parallel()
+	c := newCity(t)
+	x := c.ended(c.request("SECRET"))
+	numbers := []string{x.plan.parts[0].result.number}
+	_, err := c.PrintOrder(t.Context(), c.who, x, "", func(View) (Bound, error) { return Bound{File: []byte("order"), Numbers: numbers}, nil })
+	c.ok(err)
+	list := c.entries(audit.OpDocPrint)
+	if len(list) != 2 || list[0].Closed.Object != "print-order" || list[1].Closed.Object != "print-order "+x.Number+"/MR-01" {
+		t.Errorf("%+v", list)
+	}
+	if list[1].Open.Exchange != x.Number || list[1].Open.Leg+list[1].Open.Proof+list[1].Open.Provider != "" {
+		t.Errorf("%+v", list[1].Open)
+	}
+}
+
 func TestWithoutARecordNothingIsPrinted(t *testing.T) {
 	t.Parallel()
 	c := newCity(t)

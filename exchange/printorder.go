@@ -55,7 +55,8 @@ func (s *Service) PrintOrder(ctx context.Context, who Principal, x *Exchange, re
 	return file, nil
 }
 
-// printOrder is the object of a print order's own entries.
+// printOrder is the object of a print order's own entries. In the outcome's the
+// sensitive proofs that were bound follow it, as Print names them.
 const printOrder = "print-order"
 
 // boundAndClaimed binds, claims the prints and records the outcome. e is the intent.
@@ -71,7 +72,7 @@ func (s *Service) boundAndClaimed(ctx context.Context, who Principal, x *Exchang
 	}()
 	reason := e.Closed.Reason
 	e.Open.Phase = audit.PhaseDone
-	entries := []audit.Entry{e}
+	var prints []audit.Entry
 	var first []*result
 	back := func() {
 		for _, r := range first {
@@ -87,9 +88,13 @@ func (s *Service) boundAndClaimed(ctx context.Context, who Principal, x *Exchang
 		if !again {
 			first = append(first, r)
 		}
-		entries = append(entries, s.printed(who, x, pt, reason))
+		if pt.proof.Sensitive { // an entry beside the others would tell of it, whatever it says
+			e.Closed.Object += " " + x.Number + "/" + pt.id
+			continue
+		}
+		prints = append(prints, s.printed(who, x, pt, reason))
 	}
-	if _, err := s.append(ctx, entries...); err != nil {
+	if _, err := s.append(ctx, append([]audit.Entry{e}, prints...)...); err != nil {
 		back()
 		return nil, err
 	}
