@@ -62,6 +62,21 @@ const (
 	SubjectAny    Role = "any"
 )
 
+// Chinese is the role in a person's words; the code itself if there are none.
+func (r Role) Chinese() string {
+	switch r {
+	case RoleApplicant:
+		return "本人"
+	case RoleSpouse:
+		return "配偶"
+	case RoleChild:
+		return "子女"
+	case RolePrincipal:
+		return "委托人"
+	}
+	return string(r)
+}
+
 // City names the place this catalogue is for.
 type City struct {
 	Code      string `json:"code" yaml:"code"` // GB/T 2260, six digits

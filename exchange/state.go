@@ -352,6 +352,14 @@ type PartView struct {
 	Legs     []LegView         `json:"legs"`
 }
 
+// Title is the proof's name, and whose it is if not the applicant's.
+func (p PartView) Title() string {
+	if p.Role == catalog.RoleApplicant || p.Role == "" {
+		return p.Name
+	}
+	return p.Name + "（" + p.Role.Chinese() + "）"
+}
+
 // LegView is one leg's progress; its code is told once the part is released.
 type LegView struct {
 	Leg        string             `json:"leg"`

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"yizheng/catalog"
 	"yizheng/exchange"
 	"yizheng/seal"
 	"yizheng/seal/pdf"
@@ -46,7 +47,7 @@ func TestPrintOrderOfAMatterFollowsItAndTellsWhatCameOfEveryProof(t *testing.T) 
 		{Name: "婚姻登记信息", State: "released", Code: exchange.Pending, Sentence: "需民政局人工核验。", Manual: "M-7"},
 		{Name: "不动产登记信息", State: "deferred"},
 		{Name: "社会保险", State: "released", Code: exchange.Found, Sentence: "已查到。", Number: "N4"},
-		{Name: "住房公积金", State: "released", Code: exchange.Found, Sentence: "已查到。", Number: "N5"},
+		{Name: "住房公积金", Role: catalog.RoleSpouse, State: "released", Code: exchange.Found, Sentence: "已查到。", Number: "N5"},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +63,7 @@ func TestPrintOrderOfAMatterFollowsItAndTellsWhatCameOfEveryProof(t *testing.T) 
 		t.Fatal(err)
 	}
 	want := [][]string{{"1", "户籍信息\nN1", "已查到。", "核验不通过", "1"}, {"2", "婚姻登记信息", "需民政局人工核验。（受理号M-7）", "—", "—"},
-		{"3", "不动产登记信息", "延时办理，尚无结果。", "—", "—"}, {"4", "社会保险\nN4", "已查到。", "核验不通过", "2"}, {"5", "住房公积金\nN5", "已查到。", "—", "—"}}
+		{"3", "不动产登记信息", "延时办理，尚无结果。", "—", "—"}, {"4", "社会保险\nN4", "已查到。", "核验不通过", "2"}, {"5", "住房公积金（配偶）\nN5", "已查到。", "—", "—"}}
 	for i, row := range d.Tables[0].Rows {
 		if strings.Join(row, "|") != strings.Join(want[i], "|") {
 			t.Errorf("row %d: %q", i+1, row)

@@ -93,7 +93,7 @@ func (m *Matter) Cover(matter, by string, now time.Time) pdf.Document {
 	}
 	t := pdf.Table{Columns: []pdf.Column{{Label: "序号", Align: pdf.AlignCenter}, {Label: "证明与编号"}, {Label: "办理结果"}, {Label: "电子印章", Align: pdf.AlignCenter}, {Label: "附件", Align: pdf.AlignCenter}}}
 	for i, part := range m.view.Parts {
-		row := []string{fmt.Sprint(i + 1), part.Name, outcome(part), "—", "—"}
+		row := []string{fmt.Sprint(i + 1), part.Title(), outcome(part), "—", "—"}
 		if p, ok := m.issued[part.Number]; ok && part.Number != "" {
 			d.Attachments = append(d.Attachments, p.Attachment(len(d.Attachments)+1))
 			row[3], row[4] = p.Seal.Text.ZH, fmt.Sprint(len(d.Attachments))

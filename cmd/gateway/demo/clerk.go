@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"yizheng/catalog"
 	"yizheng/exchange"
 	"yizheng/exchange/reading"
 	"yizheng/identity/jose"
@@ -142,7 +143,7 @@ func (k *Clerk) Read(ctx context.Context, c Case, number string) ([]exchange.Sub
 	for i, card := range c.Cards {
 		t, err := k.readCard(ctx, c, number, card, workstations[i%len(workstations)].id)
 		if err != nil {
-			return nil, fmt.Errorf("%s（%s）: %w", roleName(card.Role), card.Person, err)
+			return nil, fmt.Errorf("%s（%s）: %w", catalog.Role(card.Role).Chinese(), card.Person, err)
 		}
 		tokens = append(tokens, t)
 	}

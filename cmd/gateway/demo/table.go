@@ -29,7 +29,7 @@ func newTable(w io.Writer, parts []exchange.PartView) *table {
 		for _, l := range p.Legs {
 			by[l.Route]++
 		}
-		t.name = max(t.name, columns(title(p)))
+		t.name = max(t.name, columns(p.Title()))
 	}
 	var kinds []string
 	for _, r := range routes {
@@ -39,21 +39,6 @@ func newTable(w io.Writer, parts []exchange.PartView) *table {
 	}
 	fmt.Fprintf(w, "同时询问 %d 路（%s）：\n", legs, strings.Join(kinds, "、"))
 	return t
-}
-
-// title is a proof's name, and whose it is if not the applicant's.
-func title(p exchange.PartView) string {
-	if p.Role == "applicant" {
-		return p.Name
-	}
-	return p.Name + "（" + roleName(string(p.Role)) + "）"
-}
-
-func roleName(role string) string {
-	if name, ok := map[string]string{"applicant": "本人", "spouse": "配偶", "child": "子女", "parent": "父母", "principal": "委托人"}[role]; ok {
-		return name
-	}
-	return role
 }
 
 // seen prints a part as soon as it has been released, and when its department asks for more time.
@@ -68,7 +53,7 @@ func (t *table) seen(kind string, p exchange.PartView) {
 }
 
 func (t *table) line(p exchange.PartView, what string) {
-	fmt.Fprintf(t.w, "  %5d ms  %s  %s  %s\n", time.Since(t.began).Milliseconds(), pad(title(p), t.name), pad(ways(p), 13), what)
+	fmt.Fprintf(t.w, "  %5d ms  %s  %s  %s\n", time.Since(t.began).Milliseconds(), pad(p.Title(), t.name), pad(ways(p), 13), what)
 }
 
 func code(p exchange.PartView) string {
@@ -120,7 +105,7 @@ func (t *table) finish(parts []exchange.PartView, took time.Duration) {
 	row("证明", "部门", "路径", "结果", "  毫秒")
 	fmt.Fprintln(t.w, rule)
 	for _, p := range parts {
-		name := title(p)
+		name := p.Title()
 		for _, l := range p.Legs {
 			row(name, l.Department, routeName(l.Route), string(l.Code), fmt.Sprintf("%6d", l.Millis))
 			name = ""
