@@ -51,9 +51,9 @@ func (s *Server) auditPath(ctx context.Context, r *request) (reply, error) {
 	return jsonReply(http.StatusOK, a)
 }
 
-// applyForSubjects and proposeRelatives are the only calls of a person that take ID
-// numbers; this one sends them on to the other gateways (takeApplication). They are in
-// memory until it answers.
+// applyForSubjects, proposeRelatives and approveRelatives are the only calls of a
+// person that take ID numbers; this one sends them on to the other gateways
+// (takeApplication). They are in memory until it answers.
 func (s *Server) applyForSubjects(ctx context.Context, r *request) (reply, error) {
 	defer clear(r.body)
 	var in struct {

@@ -266,7 +266,7 @@ func recordings() []recording {
 			return s.as("admin-approver-1").knock(get, "/v1/supervision/relatives/"+s.proposed(), nil)
 		}},
 		{"POST /v1/supervision/relatives/:id/approve", audit.OpSuperviseRelatives, 0, func(s *scene) knock {
-			return s.as("admin-approver-1").knock(post, "/v1/supervision/relatives/"+s.proposed()+"/approve", nil)
+			return s.as("admin-approver-1").knock(post, "/v1/supervision/relatives/"+s.proposed()+"/approve", sameNumbers(sampleNumber))
 		}},
 		{"POST /v1/supervision/statistics", audit.OpAuditExport, 0, staff("supervisor-1", post, "/v1/supervision/statistics",
 			map[string]string{"by": "operator", "from": "2026-01-01", "to": "2026-12-31", "period": "month"})},

@@ -129,7 +129,7 @@ func TestRoutesThatRecordInsideDoSo(t *testing.T) {
 		}},
 		{"POST /v1/supervision/relatives", audit.OpSuperviseRelatives, func() { order = g.proposed() }},
 		{"POST /v1/supervision/relatives/:id/approve", audit.OpSuperviseRelatives, func() {
-			want(t, g.as("admin-approver-1").call(http.MethodPost, "/v1/supervision/relatives/"+order+"/approve", nil), http.StatusOK, "")
+			want(t, g.as("admin-approver-1").call(http.MethodPost, "/v1/supervision/relatives/"+order+"/approve", sameNumbers(sampleNumber)), http.StatusOK, "")
 		}},
 		{"DELETE /v1/sessions/:id", audit.OpLogout, func() {
 			want(t, clerk.call(http.MethodDelete, "/v1/sessions/"+clerk.session, nil), http.StatusNoContent, "")

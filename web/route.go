@@ -58,7 +58,7 @@ type request struct {
 	*http.Request
 	number string // request number, printed in problems
 	who    exchange.Principal
-	role   string                // of an administrator, auditor or approver
+	role   string                // of a person of the staff register
 	peer   string                // of another node: its name
 	ws     catalog.WorkstationID // for agents
 	params gin.Params

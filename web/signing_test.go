@@ -38,13 +38,14 @@ var bodies = map[string]bool{
 	"POST /v1/citizen/findUsage":                    false,
 	"POST /v1/citizen/complaints":                   false,
 
-	"POST /v1/supervision/cards":              false,
-	"POST /v1/supervision/cards/{id}/dismiss": false,
-	"POST /v1/supervision/orders":             false,
-	"POST /v1/supervision/relatives":          false,
-	"POST /v1/supervision/orders/{id}/return": false,
-	"POST /v1/supervision/statistics":         false,
-	"POST /v1/orders/{id}/answer":             false,
+	"POST /v1/supervision/cards":                  false,
+	"POST /v1/supervision/cards/{id}/dismiss":     false,
+	"POST /v1/supervision/orders":                 false,
+	"POST /v1/supervision/relatives":              false,
+	"POST /v1/supervision/relatives/{id}/approve": false,
+	"POST /v1/supervision/orders/{id}/return":     false,
+	"POST /v1/supervision/statistics":             false,
+	"POST /v1/orders/{id}/answer":                 false,
 }
 
 // lookups are the fields that may hold a digest: it is compared, not signed.

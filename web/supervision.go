@@ -61,6 +61,8 @@ func superviseProblem(err error) error {
 		return newProblem(http.StatusNotFound, "NO_SUCH_CARD", "", zh, en)
 	case errors.Is(err, supervise.ErrSettled):
 		return newProblem(http.StatusConflict, "SETTLED", "", zh, en)
+	case errors.Is(err, supervise.ErrDiffer):
+		return newProblem(http.StatusConflict, listsDiffer, "", zh, en)
 	case errors.Is(err, supervise.ErrConcerned):
 		return newProblem(http.StatusForbidden, "CONCERNED", "", zh, en)
 	case errors.Is(err, supervise.ErrNotAddressed):
@@ -355,6 +357,6 @@ func (s *Server) admitStaff(rt route, r *request) (admitted bool) {
 	if !ok || rt.door == supervisor && p.Role != staff.Supervisor || rt.door == addressee && p.Role != staff.Respondent {
 		return false
 	}
-	r.who.Operator = catalog.OperatorID(p.Name)
+	r.who.Operator, r.role = catalog.OperatorID(p.Name), string(p.Role)
 	return true
 }

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"path/filepath"
@@ -123,6 +124,11 @@ func relativesOf(operator string, numbers ...string) map[string]any {
 	return map[string]any{"operator": operator, "numbers": append([]string{}, numbers...)}
 }
 
+// sameNumbers is what an approver of the list that proposed enters sends.
+func sameNumbers(numbers ...string) map[string]any {
+	return map[string]any{"numbers": append([]string{}, numbers...)}
+}
+
 // proposed enters a clerk's relatives and returns the list that waits.
 func (g *gateway) proposed() string {
 	g.t.Helper()
@@ -144,12 +150,14 @@ func TestRelativesAreEnteredByOneAndApprovedByAnother(t *testing.T) {
 	}{
 		"a clerk enters them":           {"clerk-01", post, base, relativesOf("clerk-01"), 403, "UNKNOWN_CERTIFICATE", ""},
 		"an approver enters them":       {"admin-approver-1", post, base, relativesOf("clerk-01"), 403, "UNKNOWN_CERTIFICATE", ""},
-		"a supervisor approves":         {"admin-supervisor-1", post, base + "/" + id + "/approve", nil, 403, "UNKNOWN_CERTIFICATE", ""},
-		"an administrator approves":     {"admin-security-1", post, base + "/" + id + "/approve", nil, 403, "UNKNOWN_CERTIFICATE", ""},
+		"a supervisor approves":         {"admin-supervisor-1", post, base + "/" + id + "/approve", sameNumbers(sampleNumber), 403, "UNKNOWN_CERTIFICATE", ""},
+		"an administrator approves":     {"admin-security-1", post, base + "/" + id + "/approve", sameNumbers(sampleNumber), 403, "UNKNOWN_CERTIFICATE", ""},
 		"of an account of nobody":       {"admin-supervisor-1", post, base, relativesOf("clerk-9999"), 422, "INVALID_REQUEST", "operator"},
 		"of oneself":                    {"admin-supervisor-1", post, base, relativesOf("supervisor-1"), 403, "CONCERNED", ""},
 		"a wrong check digit":           {"admin-supervisor-1", post, base, relativesOf("clerk-01", sampleNumber, "690102198503120017"), 422, "INVALID_REQUEST", "numbers[1]"},
-		"a list that nobody entered":    {"admin-approver-1", post, base + "/RNONE/approve", nil, 404, "NO_SUCH_CARD", ""},
+		"a list that nobody entered":    {"admin-approver-1", post, base + "/RNONE/approve", sameNumbers(), 404, "NO_SUCH_CARD", ""},
+		"approved blindly":              {"admin-approver-1", post, base + "/" + id + "/approve", map[string]any{}, 422, "INVALID_REQUEST", "numbers"},
+		"approved with a wrong digit":   {"admin-approver-1", post, base + "/" + id + "/approve", sameNumbers("690102198503120017"), 422, "INVALID_REQUEST", "numbers[0]"},
 		"without numbers":               {"admin-supervisor-1", post, base, map[string]any{"operator": "clerk-01"}, 422, "INVALID_REQUEST", "numbers"},
 		"an approver looks at it":       {"admin-approver-1", get, base + "/" + id, nil, 200, "", ""},
 		"a supervisor looks at all":     {"admin-supervisor-1", get, base, nil, 200, "", ""},
@@ -165,9 +173,60 @@ func TestRelativesAreEnteredByOneAndApprovedByAnother(t *testing.T) {
 		})
 	}
 	var d supervise.Relatives
-	g.as("admin-approver-1").call(post, base+"/"+id+"/approve", nil).into(t, &d)
+	g.as("admin-approver-1").call(post, base+"/"+id+"/approve", sameNumbers(sampleNumber, sampleNumber)).into(t, &d)
 	if d.Operator != "clerk-01" || d.Persons != 1 || d.By != "supervisor-1" || d.Approver != "approver-1" || d.Stale {
 		t.Errorf("in force: %+v", d)
 	}
-	want(t, g.as("admin-approver-2").call(post, base+"/"+id+"/approve", nil), http.StatusNotFound, "NO_SUCH_CARD")
+	want(t, g.as("admin-approver-2").call(post, base+"/"+id+"/approve", sameNumbers(sampleNumber)), http.StatusNotFound, "NO_SUCH_CARD")
+}
+
+func TestRelativesThatDifferAreVoidAndRefusalsAreOnRecord(t *testing.T) {
+	g := start(t, nil)
+	const base = "/v1/supervision/relatives"
+	approve := func(as, id string, numbers ...string) got {
+		return g.as(as).call(http.MethodPost, base+"/"+id+"/approve", sameNumbers(numbers...))
+	}
+	var about supervise.Proposal // an approver
+	g.as("admin-supervisor-1").call(http.MethodPost, base, relativesOf("approver-1")).into(t, &about)
+	id := g.proposed()
+	for _, c := range []struct {
+		what    string
+		do      func() got
+		status  int
+		code    string
+		phase   audit.Phase
+		actor   string
+		subject string // its number in the log
+	}{
+		{"a list about oneself", func() got { return approve("admin-approver-1", about.ID) }, 403, "CONCERNED", audit.PhaseFailed, "approver-1", about.ID},
+		{"of oneself", func() got { return g.as("admin-supervisor-1").call(http.MethodPost, base, relativesOf("supervisor-1")) }, 403, "CONCERNED", audit.PhaseFailed, "supervisor-1", ""},
+		{"a number in place of a list's", func() got { return approve("admin-approver-1", sampleNumber) }, 404, "NO_SUCH_CARD", audit.PhaseFailed, "approver-1", ""},
+		{"an empty list", func() got { return approve("admin-approver-1", id) }, 409, "LISTS_DIFFER", audit.PhaseDenied, "approver-1", id},
+		{"the right one afterwards", func() got { return approve("admin-approver-2", id, sampleNumber) }, 404, "NO_SUCH_CARD", audit.PhaseFailed, "approver-2", id},
+	} {
+		before := g.count(audit.OpSuperviseRelatives)
+		a := c.do()
+		want(t, a, c.status, c.code)
+		if bytes.Contains(a.body, []byte(sampleNumber)) {
+			t.Errorf("%s: the answer holds a number: %s", c.what, a.body)
+		}
+		if n := g.count(audit.OpSuperviseRelatives) - before; n != 1 {
+			t.Errorf("%s: %d records", c.what, n)
+		}
+		if e := g.last(audit.OpSuperviseRelatives); e.Open.Phase != c.phase || e.Open.Outcome != c.code || e.Open.Number != c.subject || e.Closed.Actor != c.actor || e.Closed.Role == "" {
+			t.Errorf("%s: the record: %+v", c.what, e)
+		}
+	}
+}
+
+// last is the newest entry of an operation.
+func (g *gateway) last(op audit.Op) (last audit.Entry) {
+	g.t.Helper()
+	ok(g.t, g.audit.Read(g.t.Context(), 0, g.audit.Head().Size, func(_ uint64, e audit.Stored) error {
+		if e.Entry.Open.Op == op {
+			last = e.Entry
+		}
+		return nil
+	}))
+	return last
 }

@@ -62,6 +62,6 @@
 //
 // Whom an account may not look up is entered by number and kept by pseudonym, in a
 // file that the log names by digest (supervise.relatives). One person enters a list
-// and another approves it: who could enter numbers alone would learn from the cards
-// who is looked up. See relatives.go.
+// and another approves it by entering it again: who could enter numbers alone would
+// learn from the cards who is looked up. See relatives.go and proposal.go.
 package supervise

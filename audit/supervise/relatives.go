@@ -2,23 +2,19 @@ package supervise
 
 import (
 	"cmp"
-	"context"
-	"crypto/rand"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"yizheng/audit"
-	"yizheng/identity"
 )
 
 // Relatives of operators (查本人亲属, 廉政风险点): whom an account may not look up. A
 // supervisor enters an operator's list, somebody who guards searches for persons
-// approves it, and from its record on rules know of it (relative, relatives).
+// enters the same one again (proposal.go), and from its record on rules know of it
+// (relative, relatives).
 //
 // The numbers become pseudonyms before anything is kept, and nobody reads them
 // back. The pseudonyms lie in a file of the texts, named by its keyed digest, and
@@ -32,13 +28,6 @@ import (
 const (
 	RelativesCurrent = "CURRENT"
 	RelativesStale   = "STALE" // of another epoch than the entry's pseudonyms, or lost
-)
-
-// Bounds of lists.
-const (
-	maxRelatives = 100
-	maxProposals = 200
-	proposalLife = 24 * time.Hour
 )
 
 // Declaration is the list of one account, as the log tells it: how many, never who.
@@ -56,20 +45,6 @@ type Relatives struct {
 	Declaration
 	Epoch string `json:"epoch,omitempty"` // of its pseudonyms, if it can be read and names anybody
 	Stale bool   `json:"stale"`           // of another epoch than new entries are, or lost
-}
-
-// Proposal is a list that nobody has approved yet. It is forgotten after a day,
-// and when the gateway stops.
-type Proposal struct {
-	ID       string    `json:"id"`
-	Operator string    `json:"operator"`
-	Persons  int       `json:"persons"`
-	List     string    `json:"list"`
-	Before   string    `json:"before,omitempty"` // list that it would replace
-	By       string    `json:"by"`
-	Expires  time.Time `json:"expires"`
-
-	text, epoch string
 }
 
 // kept is a list as it lies in its file.
@@ -143,147 +118,6 @@ func (f *fold) related(e *audit.Entry) {
 	if stale {
 		f.vars["relatives"] = RelativesStale
 	}
-}
-
-// Statuses of a list's records.
-const (
-	statusProposed = "proposed"
-	statusDeclared = "declared"
-)
-
-// ErrNames is returned while nobody computes pseudonyms.
-var ErrNames = errors.New("假名服务没有应答，名单未登记，请稍后再试 / the pseudonym service does not answer; nothing was entered, try again later")
-
-// Propose enters the whole list of an account, which may be empty. It holds once
-// somebody else has approved it. Another proposal for the account takes its place.
-func (e *Engine) Propose(ctx context.Context, who, operator string, numbers []identity.Number) (Proposal, error) {
-	if who == operator {
-		return Proposal{}, ErrConcerned
-	}
-	if len(numbers) > maxRelatives {
-		return Proposal{}, fmt.Errorf("%w: 一人最多 %d 个号码 / at most %d numbers for one account", ErrCode, maxRelatives, maxRelatives)
-	}
-	list := kept{V: 1, Operator: operator, Salt: rand.Text(), Subjects: []audit.SubjectRef{}}
-	now := time.Now()
-	for _, n := range numbers {
-		s, err := e.name(n, now)
-		if err != nil {
-			return Proposal{}, err
-		}
-		list.Subjects = append(list.Subjects, s)
-	}
-	slices.SortFunc(list.Subjects, func(a, b audit.SubjectRef) int { return cmp.Compare(subjectKey(a), subjectKey(b)) })
-	list.Subjects = slices.Compact(list.Subjects)
-	text, err := json.Marshal(list)
-	if err != nil {
-		return Proposal{}, fmt.Errorf("supervise: relatives: %w", err)
-	}
-	p := Proposal{ID: "R" + rand.Text()[:16], Operator: operator, Persons: len(list.Subjects), List: e.texts.digest(string(text)), By: who,
-		Expires: now.Add(proposalLife).UTC().Truncate(time.Second), text: string(text)}
-	if n := len(list.Subjects); n > 0 {
-		p.epoch = list.Subjects[0].Epoch
-		if list.Subjects[n-1].Epoch != p.epoch { // they are sorted; the keys changed in between
-			return Proposal{}, ErrNames
-		}
-	}
-	err = e.act(ctx, func() (audit.Entry, error) {
-		e.forget(now, operator)
-		if len(e.proposals) >= maxProposals {
-			return audit.Entry{}, fmt.Errorf("%w: 待批的名单过多，请先批准 / too many lists wait for approval", ErrCode)
-		}
-		if old := e.fold.state.Relatives[operator]; old != nil {
-			p.Before = old.List
-		}
-		return p.entry(statusProposed, who, supervisorRole), nil
-	})
-	if err != nil {
-		return Proposal{}, err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.forget(now, operator) // of two at once, the last one stays
-	e.proposals[p.ID] = p
-	return p, nil
-}
-
-// name is a number's pseudonym of the quarter that runs.
-func (e *Engine) name(n identity.Number, at time.Time) (audit.SubjectRef, error) {
-	if e.cfg.Names == nil {
-		return audit.SubjectRef{}, ErrNames
-	}
-	s, err := e.cfg.Names.Of(audit.SubjectIDNumber, n.Reveal(), at)
-	if err == nil && s.Type != audit.SubjectIDNumber {
-		err = audit.ErrNumber
-	}
-	if err != nil {
-		e.log.Error("supervision: no pseudonym for a list of relatives", "err", err) // which holds no number
-		return audit.SubjectRef{}, ErrNames
-	}
-	return s, nil
-}
-
-// forget drops proposals that are over, and that for an account.
-func (e *Engine) forget(now time.Time, operator string) {
-	for id, p := range e.proposals {
-		if p.Operator == operator || now.After(p.Expires) {
-			delete(e.proposals, id)
-		}
-	}
-}
-
-// Approve lets a list hold: the decision of somebody else than who entered it and
-// whom it is about. role is theirs.
-func (e *Engine) Approve(ctx context.Context, id, who, role string) (Relatives, error) {
-	var operator string
-	err := e.act(ctx, func() (audit.Entry, error) {
-		p, err := e.proposal(id)
-		switch {
-		case err != nil:
-			return audit.Entry{}, err
-		case who == p.By || who == p.Operator:
-			return audit.Entry{}, ErrConcerned
-		case e.over(p.epoch):
-			return audit.Entry{}, fmt.Errorf("%w: 登记后假名密钥已更换（换季或应急轮换），请重新登记 / the pseudonym keys have changed since it was entered (a new quarter, or an emergency rotation); enter it again", ErrCode)
-		}
-		if err := e.texts.store(p.text); err != nil {
-			return audit.Entry{}, fmt.Errorf("supervise: relatives: %w", err)
-		}
-		delete(e.proposals, id) // without its record it has to be entered again
-		operator = p.Operator
-		entry := p.entry(statusDeclared, who, role)
-		entry.Closed.Approvals = []string{p.By, who}
-		return entry, nil
-	})
-	if err != nil {
-		return Relatives{}, err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.listed(e.fold.state.Relatives[operator]), nil
-}
-
-// entry is the record of a step: digests, never persons.
-func (p *Proposal) entry(status, who, role string) audit.Entry {
-	return audit.Entry{
-		Open: audit.Open{Op: audit.OpSuperviseRelatives, Phase: audit.PhaseDone, Status: status, Number: p.ID, Disclose: audit.DiscloseNever},
-		Closed: audit.Closed{Actor: who, Role: role, Object: "relatives/" + p.Operator, Rows: &p.Persons, Before: p.Before,
-			After: p.List},
-	}
-}
-
-// Proposal finds one that waits for approval.
-func (e *Engine) Proposal(id string) (Proposal, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.proposal(id)
-}
-
-func (e *Engine) proposal(id string) (Proposal, error) {
-	p, ok := e.proposals[id]
-	if !ok || time.Now().After(p.Expires) {
-		return Proposal{}, ErrUnknown
-	}
-	return p, nil
 }
 
 // Relatives lists the accounts' lists, and what waits for approval.

@@ -65,9 +65,9 @@ func (h *hall) propose(texts ...string) Proposal {
 	return p
 }
 
-func (h *hall) approve(id string) Relatives {
+func (h *hall) approve(id string, texts ...string) Relatives {
 	h.t.Helper()
-	d, err := h.eng.Approve(h.t.Context(), id, "approver-1", "approver")
+	d, err := h.eng.Approve(h.t.Context(), id, "approver-1", "approver", numbers(h.t, texts...))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -89,15 +89,15 @@ func TestRelativesHoldOnceSomebodyElseHasApproved(t *testing.T) {
 	p := h.propose(aunt, cousin, aunt)
 	h.looksUp(aunt)
 	for _, who := range []string{"sup-1", "op-1"} {
-		if _, err := h.eng.Approve(t.Context(), p.ID, who, "approver"); !errors.Is(err, ErrConcerned) {
+		if _, err := h.eng.Approve(t.Context(), p.ID, who, "approver", numbers(t, aunt, cousin)); !errors.Is(err, ErrConcerned) {
 			t.Errorf("%s approves: %v", who, err)
 		}
 	}
-	d := h.approve(p.ID)
+	d := h.approve(p.ID, cousin, aunt, cousin)
 	if d.Persons != 2 || d.Stale || d.List != p.List || d.By != "sup-1" || d.Approver != "approver-1" || audit.EpochQuarter(d.Epoch) != audit.Quarter(time.Now()) {
 		t.Errorf("in force: %+v", d)
 	}
-	if _, err := h.eng.Approve(t.Context(), p.ID, "approver-2", "approver"); !errors.Is(err, ErrUnknown) {
+	if _, err := h.eng.Approve(t.Context(), p.ID, "approver-2", "approver", numbers(t, aunt, cousin)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("approved twice: %v", err)
 	}
 	h.looksUp(aunt) // the first look was before it held
@@ -125,6 +125,38 @@ func TestRelativesHoldOnceSomebodyElseHasApproved(t *testing.T) {
 	h.of("LZ-13", 2)
 	if a, b := h.recorded(audit.OpSuperviseRelatives, statusProposed), h.recorded(audit.OpSuperviseRelatives, statusDeclared); a != 2 || b != 2 {
 		t.Errorf("%d proposed and %d declared in the log", a, b)
+	}
+	h.stop()
+	h.holdsNoNumber()
+}
+
+func TestAListThatTheApproverDoesNotHaveIsVoid(t *testing.T) {
+	h := newHall(t)
+	void := 0
+	for name, c := range map[string]struct{ entered, approved []string }{
+		"another person":        {[]string{aunt}, []string{cousin}},
+		"one more was entered":  {[]string{aunt, cousin}, []string{aunt}},
+		"one less was entered":  {[]string{aunt}, []string{aunt, cousin}},
+		"nobody was entered":    {nil, []string{aunt}},
+		"the approver has none": {[]string{aunt}, nil},
+	} {
+		p := h.propose(c.entered...)
+		if _, err := h.eng.Approve(t.Context(), p.ID, "approver-1", "approver", numbers(t, c.approved...)); err != ErrDiffer { // as it is, with nothing about where
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := h.eng.Approve(t.Context(), p.ID, "approver-2", "approver", numbers(t, c.entered...)); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s: a second try: %v", name, err)
+		}
+		void++
+	}
+	if n := h.recorded(audit.OpSuperviseRelatives, statusVoid); n != void {
+		t.Errorf("%d of %d in the log", n, void)
+	}
+	if list, waiting := h.eng.Relatives(); len(list) != 0 || len(waiting) != 0 {
+		t.Errorf("in force: %+v, waiting: %+v", list, waiting)
+	}
+	if files, err := filepath.Glob(filepath.Join(h.dir, "state", "texts", "????????*")); err != nil || len(files) != 0 {
+		t.Errorf("lists were kept: %v %v", files, err)
 	}
 	h.stop()
 	h.holdsNoNumber()
@@ -159,7 +191,7 @@ func TestAListThatWasChangedOrLostIsStaleAndNotMisread(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHall(t)
-			h.approve(h.propose(aunt).ID)
+			h.approve(h.propose(aunt).ID, aunt)
 			h.again(func(state string) error {
 				files, err := filepath.Glob(filepath.Join(state, "texts", "????????*"))
 				if err != nil || len(files) != 1 {
@@ -190,10 +222,18 @@ func (a another) Of(string, string, time.Time) (audit.SubjectRef, error) {
 func TestAListIsOfTheQuarterInWhichItIsApproved(t *testing.T) {
 	h := newHall(t)
 	h.eng.cfg.Names = another{quarter: "2020q1"}
-	if _, err := h.eng.Approve(t.Context(), h.propose(aunt).ID, "approver-1", "approver"); !errors.Is(err, ErrCode) {
+	if _, err := h.eng.Approve(t.Context(), h.propose(aunt).ID, "approver-1", "approver", numbers(t, aunt)); !errors.Is(err, ErrCode) {
 		t.Errorf("approved: %v", err)
 	}
+	waits := h.propose(aunt)
+	h.eng.cfg.Names = another{quarter: "2020q2"}
+	if _, err := h.eng.Approve(t.Context(), waits.ID, "approver-1", "approver", numbers(t, aunt)); !errors.Is(err, ErrCode) {
+		t.Errorf("the same list by other keys: %v", err)
+	}
 	h.eng.cfg.Names = another{err: errors.New("down")}
+	if _, err := h.eng.Approve(t.Context(), waits.ID, "approver-1", "approver", numbers(t, aunt)); !errors.Is(err, ErrNames) {
+		t.Errorf("approved without pseudonyms: %v", err)
+	}
 	if _, err := h.eng.Propose(t.Context(), "sup-1", "op-1", numbers(t, aunt)); !errors.Is(err, ErrNames) {
 		t.Errorf("without pseudonyms: %v", err)
 	}
@@ -222,7 +262,7 @@ func TestAListIsStaleAfterAnEmergencyRotation(t *testing.T) {
 	quarter := audit.Quarter(time.Now())
 	h.from("log", "gw/audit/"+quarter, nil)
 	h.eng.cfg.Names = another{quarter: quarter}
-	if d := h.approve(h.propose(aunt).ID); d.Stale {
+	if d := h.approve(h.propose(aunt).ID, aunt); d.Stale {
 		t.Errorf("before: %+v", d)
 	}
 	waits := h.propose(cousin)
@@ -237,11 +277,11 @@ func TestAListIsStaleAfterAnEmergencyRotation(t *testing.T) {
 	if list, _ := h.eng.Relatives(); len(list) != 1 || !list[0].Stale {
 		t.Errorf("after: %+v", list)
 	}
-	if _, err := h.eng.Approve(t.Context(), waits.ID, "approver-1", "approver"); !errors.Is(err, ErrCode) {
+	if _, err := h.eng.Approve(t.Context(), waits.ID, "approver-1", "approver", numbers(t, cousin)); !errors.Is(err, ErrCode) {
 		t.Errorf("a list with the pseudonyms of before is approved: %v", err)
 	}
 	h.eng.cfg.Names = another{quarter: quarter + "-2"}
-	if d := h.approve(h.propose(cousin).ID); d.Stale {
+	if d := h.approve(h.propose(cousin).ID, cousin); d.Stale {
 		t.Errorf("entered again: %+v", d)
 	}
 }
@@ -249,7 +289,7 @@ func TestAListIsStaleAfterAnEmergencyRotation(t *testing.T) {
 func TestANewListTakesThePlaceOfOneThatWaits(t *testing.T) {
 	h := newHall(t)
 	first, second := h.propose(aunt), h.propose(cousin)
-	if _, err := h.eng.Approve(t.Context(), first.ID, "approver-1", "approver"); !errors.Is(err, ErrUnknown) {
+	if _, err := h.eng.Approve(t.Context(), first.ID, "approver-1", "approver", numbers(t, aunt)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("the first is approved: %v", err)
 	}
 	if _, waiting := h.eng.Relatives(); len(waiting) != 1 || waiting[0].ID != second.ID {

@@ -215,7 +215,7 @@ func TestSupervision(t *testing.T) {
 	})
 }
 
-// declare enters a sample person as a relative of an account, and has an approver approve it.
+// declare enters a sample person as a relative of an account, and has an approver enter it again.
 func (s *site) declare(t *testing.T, addr, account, person string) {
 	numbers := filepath.Join(t.TempDir(), "numbers")
 	if err := os.WriteFile(numbers, []byte(samplePeople(t)[person].Number+"\n"), 0o600); err != nil {
@@ -230,7 +230,7 @@ func (s *site) declare(t *testing.T, addr, account, person string) {
 	if said := s.as("admin-approver-1", addr, command, "-show", id); !strings.Contains(said, account) {
 		t.Errorf("what the approver sees:\n%s", said)
 	}
-	if said := s.as("admin-approver-1", addr, command, "-approve", id); !strings.Contains(said, "生效") {
+	if said := s.as("admin-approver-1", addr, command, "-approve", id, "-numbers", numbers); !strings.Contains(said, "生效") {
 		t.Errorf("it is not in force:\n%s", said)
 	}
 	if said := s.as("admin-supervisor-1", addr, command); !strings.Contains(said, account) || !strings.Contains(said, "生效") || strings.Contains(said, "待批") {

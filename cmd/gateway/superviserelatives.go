@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,21 +14,23 @@ import (
 	"yizheng/catalog/beijing"
 )
 
-// superviseRelatives enters whom an operator may not look up, approves such a list,
-// or shows which there are. Numbers come from standard input or a file, never from
-// the command line.
+// superviseRelatives enters whom an operator may not look up, approves such a list by
+// entering it again, or shows which there are. Numbers come from standard input or a
+// file, never from the command line.
 func superviseRelatives(ctx context.Context, args []string, out io.Writer) error {
-	f := flags("supervise relatives", "-cert FILE -cert-key FILE [-operator ACCOUNT [-numbers FILE] | -show ID | -approve ID]",
+	f := flags("supervise relatives", "-cert FILE -cert-key FILE [-operator ACCOUNT [-numbers FILE | -none] | -show ID | -approve ID [-numbers FILE | -none]]",
 		"gateway supervise relatives -operator clerk-01"+superviseExample+" < numbers")
 	r := superviseFlags(f)
 	operator := f.String("operator", "", "为此账号登记全部须回避的人，替换原名单 / enter all whom this account may not look up, in place of its list")
-	file := f.String("numbers", "-", "号码文件，一行一个，- 为标准输入，空为无 / file of numbers, one a line; - is standard input; none if it is empty")
+	file := f.String("numbers", "-", "申报表上的全部号码，一行一个，- 为标准输入 / file of all numbers of the declaration, one a line; - is standard input")
+	none := f.Bool("none", false, "申报为无，不读号码 / the declaration names nobody; no numbers are read")
 	show := f.String("show", "", "看一份待批名单（批准人） / show a list that waits (approvers)")
-	approve := f.String("approve", "", "批准一份名单（批准人） / approve a list (approvers)")
+	approve := f.String("approve", "", "批准一份名单：照申报表再录一遍号码（批准人） / approve a list: enter its numbers again from the declaration (approvers)")
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
-	if given(*operator, *show, *approve) > 1 {
+	listed, entering := *none || *file != "-", *operator != "" || *approve != ""
+	if given(*operator, *show, *approve) > 1 || *none && *file != "-" || listed && !entering {
 		f.Usage()
 		return errUsage
 	}
@@ -42,18 +45,21 @@ func superviseRelatives(ctx context.Context, args []string, out io.Writer) error
 	}
 	var waiting supervise.Proposal
 	var declared supervise.Relatives
+	numbers := []string{}
+	if entering && !*none {
+		if numbers, err = declaredNumbers(*file); err != nil {
+			return err
+		}
+	}
 	switch {
 	case *operator != "":
-		var numbers []string
-		if numbers, err = readNumbers(*file); err == nil {
-			err = g.call(ctx, http.MethodPost, base, map[string]any{"operator": *operator, "numbers": append([]string{}, numbers...)}, &waiting)
-		}
+		err = g.call(ctx, http.MethodPost, base, map[string]any{"operator": *operator, "numbers": numbers}, &waiting)
 		list.Waiting = append(list.Waiting, waiting)
 	case *show != "":
 		err = g.call(ctx, http.MethodGet, base+"/"+url.PathEscape(*show), nil, &waiting)
 		list.Waiting = append(list.Waiting, waiting)
 	case *approve != "":
-		err = g.call(ctx, http.MethodPost, base+"/"+url.PathEscape(*approve)+"/approve", nil, &declared)
+		err = g.call(ctx, http.MethodPost, base+"/"+url.PathEscape(*approve)+"/approve", map[string]any{"numbers": numbers}, &declared)
 		list.Declared = append(list.Declared, declared)
 	default:
 		err = g.call(ctx, http.MethodGet, base, nil, &list)
@@ -62,6 +68,16 @@ func superviseRelatives(ctx context.Context, args []string, out io.Writer) error
 		return err
 	}
 	return printRelatives(out, list.Declared, list.Waiting)
+}
+
+// declaredNumbers reads those of a declaration that names somebody. Nothing at all is
+// more likely a mistake than a declaration, so it is not taken for one.
+func declaredNumbers(file string) ([]string, error) {
+	numbers, err := readNumbers(file)
+	if err == nil && len(numbers) == 0 {
+		err = errors.New("没有读到号码；申报为无的请用 -none / no number was read; if the declaration names nobody, say -none")
+	}
+	return numbers, err
 }
 
 // given counts the flags that are not empty.

@@ -38,7 +38,27 @@ func TestARefusalSaysWhichOfTheNumbersIsWrong(t *testing.T) {
 }
 
 func TestOneStepWithAListOfRelativesAtATime(t *testing.T) {
-	if err := superviseRelatives(t.Context(), []string{"-operator", "clerk-01", "-approve", "R"}, io.Discard); !errors.Is(err, errUsage) {
-		t.Errorf("entered and approved: %v", err)
+	for name, args := range map[string][]string{
+		"entered and approved":        {"-operator", "clerk-01", "-approve", "R"},
+		"nobody, and a file":          {"-operator", "clerk-01", "-none", "-numbers", "numbers"},
+		"nobody, of no account":       {"-none"},
+		"a list that is looked at":    {"-show", "R", "-numbers", "numbers"},
+		"approved as nobody and some": {"-approve", "R", "-none", "-numbers", "numbers"},
+	} {
+		if err := superviseRelatives(t.Context(), args, io.Discard); !errors.Is(err, errUsage) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNoNumberAtAllIsNotADeclaration(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "numbers")
+	for name, content := range map[string]string{"empty": "", "blank": "\n \r\n"} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := declaredNumbers(file); err == nil || !strings.Contains(err.Error(), "-none") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
