@@ -17,8 +17,8 @@ type Bound struct {
 
 // PrintOrder has bind put the documents of an exchange, which who has shown again, into
 // one file, and returns it once the log says so: the intent is durable before a document
-// is looked at, and the outcome, with a print of each document as Print records it,
-// before the file leaves. reason is as for Print, and stands for all of them. A refusal
+// is looked at, and the outcome, with a print of each document as Print records it (of
+// sensitive ones see printOrder), before the file leaves. reason is as for Print, and stands for all of them. A refusal
 // of bind's is the outcome.
 func (s *Service) PrintOrder(ctx context.Context, who Principal, x *Exchange, reason string, bind func(View) (Bound, error)) ([]byte, error) {
 	if err := knownReason(reason); err != nil {

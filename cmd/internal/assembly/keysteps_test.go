@@ -252,21 +252,28 @@ func TestKeySteps_KeysThatWerePutBackEndBusiness(t *testing.T) {
 	}
 }
 
+// rotated is a log after a rotation by the statement "s", and where its keys are.
+func (n *node) rotated() (dir string, keys *audit.Pseudonyms, l *audit.Log, tu *Turner) {
+	n.t.Helper()
+	dir = filepath.Join(n.t.TempDir(), "keys")
+	keys = n.keysIn(dir)
+	l, err := n.open(autumn)
+	n.must(err)
+	tu = n.watch(l, keys)
+	n.must(rotate(keys, "s"))
+	tu.Keys.look(context.Background(), tu)
+	return dir, keys, l, tu
+}
+
 // Rotated again from an old state, the same name would stand for other keys.
 func TestKeySteps_AnEpochIsNotOpenedTwice(t *testing.T) {
 	n, ctx := newNode(t), context.Background()
-	dir := filepath.Join(t.TempDir(), "keys")
-	keys := n.keysIn(dir)
-	l, err := n.open(autumn)
-	n.must(err)
-	tu := n.watch(l, keys)
-	n.must(rotate(keys, "s"))
-	tu.Keys.look(ctx, tu)
+	dir, _, _, tu := n.rotated()
 	n.end(tu)
 	n.must(os.RemoveAll(dir)) // all is lost
-	keys = n.keysIn(dir)
+	keys := n.keysIn(dir)
 	n.must(rotate(keys, "again")) // 2026q4-2
-	l = n.openEpoch(keys)
+	l := n.openEpoch(keys)
 	tu = n.watch(l, keys)
 	for range 2 {
 		if _, err := l.Append(ctx, business); !errors.Is(err, ErrKeyStepUndone) {
@@ -290,13 +297,7 @@ func TestKeySteps_AnEpochIsNotOpenedTwice(t *testing.T) {
 // of the next epoch it opens none, and nothing that was lost is forgiven for it.
 func TestKeySteps_AStatementOpensOneEpochOnly(t *testing.T) {
 	n, ctx := newNode(t), context.Background()
-	dir := filepath.Join(t.TempDir(), "keys")
-	keys := n.keysIn(dir)
-	l, err := n.open(autumn)
-	n.must(err)
-	tu := n.watch(l, keys)
-	n.must(rotate(keys, "s"))
-	tu.Keys.look(ctx, tu)
+	dir, keys, l, tu := n.rotated()
 	n.issue(l, "A")
 	second, third := filepath.Join(dir, "2026q4-2.opened"), filepath.Join(dir, "2026q4-3.opened")
 	text, err := os.ReadFile(second)
